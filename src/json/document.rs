@@ -1,0 +1,74 @@
+//! `Document`: the JSON object that patterns match and transforms read (event-patterns.md rules 1–3, 5).
+//!
+//! It is a list of top-level members that borrow from the event: nothing is parsed or copied until a rule asks.
+
+use super::value::Json;
+use crate::model::event::{CloudEvent, Content};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+
+/// One JSON object: context attributes on top, payload under `data` or `data_base64`.
+#[derive(Debug, Clone, Default)]
+pub struct Document<'a> {
+    /// The members in the order of the event. Each name stands once: of duplicates in a structured event the last
+    /// value remains, at the first place.
+    pub members: SmallVec<[Member<'a>; 12]>,
+}
+
+/// A top-level member.
+#[derive(Debug, Clone)]
+pub struct Member<'a> {
+    /// Its name, escapes decoded.
+    pub name: Cow<'a, str>,
+    /// Its value.
+    pub value: Value<'a>,
+}
+
+/// The value of a top-level member.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// JSON text, checked to be valid.
+    Json(Json<'a>),
+    /// A string that never was JSON: an attribute of a binary event, a text payload.
+    Text(&'a str),
+    /// Bytes; the value is their base64 string.
+    Base64(&'a [u8]),
+}
+
+impl<'a> Document<'a> {
+    /// The document of an event.
+    #[must_use]
+    pub fn of(event: &'a CloudEvent) -> Self {
+        let members = event.members().map(|(name, content)| {
+            let value = match content {
+                Content::Json(text) => Value::Json(Json::trusted(text)),
+                Content::Text(text) => Value::Text(text),
+                Content::Base64(bytes) => Value::Base64(bytes),
+            };
+            Member { name: Cow::Borrowed(name), value }
+        });
+        Self { members: members.collect() }
+    }
+
+    /// Reads a whole JSON object as a document, e.g. one that `eval` is given or that an answer is judged by.
+    /// `None` if the text is no object.
+    #[must_use]
+    pub fn from_object(object: Json<'a>) -> Option<Self> {
+        let mut members: SmallVec<[Member<'a>; 12]> = SmallVec::new();
+        for (key, value) in object.members()? {
+            let name = key.decode();
+            let value = Value::Json(value);
+            match members.iter_mut().find(|member| member.name == name) {
+                Some(member) => member.value = value,
+                None => members.push(Member { name, value }),
+            }
+        }
+        Some(Self { members })
+    }
+
+    /// The value of a member.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.members.iter().find(|member| member.name == name).map(|member| &member.value)
+    }
+}

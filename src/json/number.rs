@@ -1,0 +1,1 @@
+//! Numbers compared exactly, as spelled (event-patterns.md rule 13).

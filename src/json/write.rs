@@ -1,0 +1,1 @@
+//! Compact JSON (transforms.md rule 38).

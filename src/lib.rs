@@ -1,0 +1,4 @@
+//! Tidegate.
+
+pub mod json;
+pub mod model;

@@ -1,0 +1,107 @@
+//! Where time comes from: the one module that may ask the operating system for it.
+//!
+//! Everything that decides something by time takes a `now` as an argument, so that tests and the simulation
+//! own it. `Monotonic` is for durations and deadlines, `WallMs` for what is written down.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds since the process first asked; never goes back and is not affected by clock steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Monotonic(pub u64);
+
+impl Monotonic {
+    /// The present moment.
+    #[must_use]
+    pub fn now() -> Self {
+        let elapsed = origin().elapsed();
+        Self(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// This moment plus `after`, saturating.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Time from `earlier` to this moment; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same moment as an [`Instant`], for timers.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        let origin = origin();
+        origin.checked_add(Duration::from_nanos(self.0)).unwrap_or(origin)
+    }
+}
+
+/// Milliseconds since 1970-01-01 UTC, as Kafka counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WallMs(pub i64);
+
+impl WallMs {
+    /// The present time of day.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// This time plus `after`, saturating.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Time from `earlier` to this one; zero if the clock stepped back.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC with milliseconds and `Z`, e.g. `2026-01-02T03:04:05.678Z`.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let days = self.0.div_euclid(86_400_000);
+        let ms = self.0.rem_euclid(86_400_000);
+        // Days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+        let z = days + 719_468;
+        let era = z.div_euclid(146_097);
+        let doe = z.rem_euclid(146_097);
+        let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+        let mp = (5 * doy + 2) / 153;
+        let day = doy - (153 * mp + 2) / 5 + 1;
+        let month = if mp < 10 { mp + 3 } else { mp - 9 };
+        let year = yoe + era * 400 + i64::from(month <= 2);
+        format!(
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+            ms / 3_600_000,
+            ms / 60_000 % 60,
+            ms / 1_000 % 60,
+            ms % 1_000
+        )
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this module is the clock")]
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WallMs;
+
+    #[test]
+    fn rfc3339_is_utc_with_milliseconds() {
+        assert_eq!(WallMs(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(WallMs(1_709_164_800_001).rfc3339(), "2024-02-29T00:00:00.001Z");
+        assert_eq!(WallMs(-1).rfc3339(), "1969-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,218 @@
+//! `CloudEvent`: a record read as an event. It owns the record and remembers where the parts of the event lie in it;
+//! nothing of the payload is copied or parsed.
+
+use super::record::Record;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// An event. Its members are the context attributes and extensions and, last if present, the payload under `data`
+/// or `data_base64`, each name once, in the order received (event-patterns.md rules 1 and 2).
+#[derive(Debug)]
+pub struct CloudEvent {
+    /// The record it came as.
+    pub record: Record,
+    parts: Parts,
+}
+
+/// How the event came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The value is the event as JSON (`application/cloudevents+json`).
+    Structured,
+    /// Attributes in `ce_` headers, payload in the value.
+    Binary,
+    /// The record was no CloudEvent and was wrapped.
+    Wrapped,
+}
+
+/// The value of a member, as it lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// JSON text, checked to be valid, without white space around it.
+    Json(&'a str),
+    /// A string that is not written as JSON.
+    Text(&'a str),
+    /// Bytes; the member's value is their base64 string.
+    Base64(&'a [u8]),
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Record(Range<u32>),
+    Extra(Range<u32>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Json,
+    Text,
+    Base64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: Part,
+    value: Part,
+    encoding: Encoding,
+}
+
+/// Where the parts of an event lie; made by a [`Builder`].
+#[derive(Debug)]
+pub struct Parts {
+    form: Form,
+    data_invalid: bool,
+    id: Part,
+    source: Part,
+    kind: Part,
+    members: SmallVec<[Slot; 12]>,
+    extra: Vec<u8>,
+}
+
+impl CloudEvent {
+    /// Joins a record with the parts found in it. `parts` must come from a builder over the same record.
+    #[must_use]
+    pub fn new(record: Record, parts: Parts) -> Self {
+        Self { record, parts }
+    }
+
+    /// `id`, decoded.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.text(&self.parts.id)
+    }
+
+    /// `source`, decoded.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.text(&self.parts.source)
+    }
+
+    /// `type`, decoded.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.text(&self.parts.kind)
+    }
+
+    /// How it came.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.parts.form
+    }
+
+    /// The payload claims to be JSON but is not (rule 2).
+    #[must_use]
+    pub fn data_invalid(&self) -> bool {
+        self.parts.data_invalid
+    }
+
+    /// The members in order: name (decoded) and value.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Content<'_>)> {
+        self.parts.members.iter().map(|slot| {
+            let value = match slot.encoding {
+                Encoding::Json => Content::Json(self.text(&slot.value)),
+                Encoding::Text => Content::Text(self.text(&slot.value)),
+                Encoding::Base64 => Content::Base64(self.bytes(&slot.value)),
+            };
+            (self.text(&slot.name), value)
+        })
+    }
+
+    /// The value of one member.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<Content<'_>> {
+        self.members().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    fn bytes(&self, part: &Part) -> &[u8] {
+        let (buffer, span) = match part {
+            Part::Record(span) => (self.record.bytes(), span),
+            Part::Extra(span) => (self.parts.extra.as_slice(), span),
+        };
+        let index = usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
+        buffer.get(index).unwrap_or_default()
+    }
+
+    fn text(&self, part: &Part) -> &str {
+        std::str::from_utf8(self.bytes(part)).unwrap_or_default()
+    }
+}
+
+/// Collects the parts of an event. What lies in the record's own buffer is remembered by place, anything else is
+/// copied.
+#[derive(Debug)]
+pub struct Builder<'r> {
+    record: &'r Record,
+    parts: Parts,
+}
+
+impl<'r> Builder<'r> {
+    /// Begins an event over `record`, with its three identifying attributes, decoded.
+    #[must_use]
+    pub fn new(record: &'r Record, form: Form, id: &str, source: &str, kind: &str) -> Self {
+        let empty = || Part::Extra(0..0);
+        let parts = Parts {
+            form,
+            data_invalid: false,
+            id: empty(),
+            source: empty(),
+            kind: empty(),
+            members: SmallVec::new(),
+            extra: Vec::new(),
+        };
+        let mut this = Self { record, parts };
+        this.parts.id = this.part(id.as_bytes());
+        this.parts.source = this.part(source.as_bytes());
+        this.parts.kind = this.part(kind.as_bytes());
+        this
+    }
+
+    /// Adds a member, or replaces the value of one that is there.
+    pub fn member(&mut self, name: &str, value: Content<'_>) {
+        let (bytes, encoding) = match value {
+            Content::Json(text) => (text.as_bytes(), Encoding::Json),
+            Content::Text(text) => (text.as_bytes(), Encoding::Text),
+            Content::Base64(bytes) => (bytes, Encoding::Base64),
+        };
+        let value = self.part(bytes);
+        let at = self.parts.members.iter().position(|slot| self.slice(&slot.name) == name.as_bytes());
+        match at.and_then(|i| self.parts.members.get_mut(i)) {
+            Some(slot) => {
+                slot.value = value;
+                slot.encoding = encoding;
+            }
+            None => {
+                let name = self.part(name.as_bytes());
+                self.parts.members.push(Slot { name, value, encoding });
+            }
+        }
+    }
+
+    /// Notes that the payload claims to be JSON but is not.
+    pub fn data_invalid(&mut self) {
+        self.parts.data_invalid = true;
+    }
+
+    /// The finished parts.
+    #[must_use]
+    pub fn finish(self) -> Parts {
+        self.parts
+    }
+
+    fn slice(&self, part: &Part) -> &[u8] {
+        let (buffer, span) = match part {
+            Part::Record(span) => (self.record.bytes(), span),
+            Part::Extra(span) => (self.parts.extra.as_slice(), span),
+        };
+        let index = usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
+        buffer.get(index).unwrap_or_default()
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> Part {
+        if let Some(span) = self.record.span_of(bytes) {
+            return Part::Record(span);
+        }
+        let start = u32::try_from(self.parts.extra.len()).unwrap_or(u32::MAX);
+        self.parts.extra.extend_from_slice(bytes);
+        Part::Extra(start..u32::try_from(self.parts.extra.len()).unwrap_or(u32::MAX))
+    }
+}

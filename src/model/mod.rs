@@ -1,0 +1,16 @@
+//! The nouns of Tidegate: plain data that every other module speaks of.
+//!
+//! Nothing here does I/O, starts a task or knows a runtime, a Kafka client or an HTTP library; a type lives
+//! here when two or more modules must agree on it.
+
+pub mod clock;
+pub mod event;
+pub mod fault;
+pub mod name;
+pub mod node;
+pub mod outcome;
+pub mod record;
+pub mod request;
+pub mod resources;
+pub mod text;
+pub mod units;

@@ -1,0 +1,170 @@
+//! `Node`: a value as people wrote it in YAML or JSON, every part with its place.
+
+use super::fault::Place;
+use super::text::Text;
+
+/// A written value. Numbers keep their spelling; maps keep their order and hold each key once.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The value.
+    pub kind: Kind,
+    /// Where it begins.
+    pub place: Place,
+}
+
+/// The kinds of [`Node`].
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A valid JSON number, as spelled.
+    Number(String),
+    /// A string; secret if a reference had a part in it.
+    String(Text),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order written.
+    Map(Vec<(Key, Node)>),
+}
+
+/// The key of a mapping entry, with its place.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The key.
+    pub name: String,
+    /// Where it begins.
+    pub place: Place,
+}
+
+impl Node {
+    /// A node that stands in no file.
+    #[must_use]
+    pub fn unplaced(kind: Kind) -> Self {
+        Self { kind, place: Place::default() }
+    }
+
+    /// The value of `key` if this is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(k, _)| k.name == key).map(|(_, node)| node)
+    }
+
+    /// The entries of a mapping; empty for anything else.
+    #[must_use]
+    pub fn entries(&self) -> &[(Key, Self)] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::List(_) => &[],
+        }
+    }
+
+    /// The string that stands here, unless it is secret or something else.
+    #[must_use]
+    pub fn as_plain(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::String(Text::Plain(text)) => Some(text),
+            Kind::String(Text::Secret(_))
+            | Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::List(_)
+            | Kind::Map(_) => None,
+        }
+    }
+
+    /// The place of what `pointer` (RFC 6901) names, as deep as it leads: a key that is missing gives the place of the
+    /// deepest part that exists. A pointer to a mapping entry gives the place of its value.
+    #[must_use]
+    pub fn place_of(&self, pointer: &str) -> &Place {
+        let mut node = self;
+        for token in pointer.split('/').skip(1) {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            let next = match &node.kind {
+                Kind::Map(_) => node.get(&token),
+                Kind::List(items) => token.parse::<usize>().ok().and_then(|i| items.get(i)),
+                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => None,
+            };
+            match next {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        &node.place
+    }
+
+    /// This value as compact JSON, secrets masked.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
+    }
+
+    fn write_json(&self, out: &mut String) {
+        match &self.kind {
+            Kind::Null => out.push_str("null"),
+            Kind::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Kind::Number(spelled) => out.push_str(spelled),
+            Kind::String(text) => write_json_string(text.masked(), out),
+            Kind::List(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    item.write_json(out);
+                }
+                out.push(']');
+            }
+            Kind::Map(entries) => {
+                out.push('{');
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    write_json_string(&key.name, out);
+                    out.push(':');
+                    value.write_json(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// Appends `text` as a JSON string literal with the escapes of transforms.md rule 38 and no others.
+pub fn write_json_string(text: &str, out: &mut String) {
+    out.push('"');
+    write_json_escaped(text, out);
+    out.push('"');
+}
+
+/// Appends `text` as it stands inside a JSON string literal (transforms.md rule 38).
+pub fn write_json_escaped(text: &str, out: &mut String) {
+    let mut clean_from = 0;
+    for (i, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            0x08 => "\\b",
+            b'\t' => "\\t",
+            b'\n' => "\\n",
+            0x0c => "\\f",
+            b'\r' => "\\r",
+            0..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(text.get(clean_from..i).unwrap_or_default());
+        if escape.is_empty() {
+            out.push_str("\\u00");
+            out.push(char::from(b'0' + (byte >> 4)));
+            out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        } else {
+            out.push_str(escape);
+        }
+        clean_from = i + 1;
+    }
+    out.push_str(text.get(clean_from..).unwrap_or_default());
+}
