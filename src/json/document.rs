@@ -13,6 +13,8 @@ pub struct Document<'a> {
     /// The members in the order of the event. Each name stands once: of duplicates in a structured event the last
     /// value remains, at the first place.
     pub members: SmallVec<[Member<'a>; 12]>,
+    /// The earlier values of duplicate names: only patterns of the `aws` dialect see them (event-patterns.md rule 5).
+    pub replaced: Vec<Member<'a>>,
 }
 
 /// A top-level member.
@@ -47,7 +49,7 @@ impl<'a> Document<'a> {
             };
             Member { name: Cow::Borrowed(name), value }
         });
-        Self { members: members.collect() }
+        Self { members: members.collect(), replaced: Vec::new() }
     }
 
     /// Reads a whole JSON object as a document, e.g. one that `eval` is given or that an answer is judged by.
@@ -55,15 +57,18 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn from_object(object: Json<'a>) -> Option<Self> {
         let mut members: SmallVec<[Member<'a>; 12]> = SmallVec::new();
+        let mut replaced = Vec::new();
         for (key, value) in object.members()? {
             let name = key.decode();
             let value = Value::Json(value);
             match members.iter_mut().find(|member| member.name == name) {
-                Some(member) => member.value = value,
+                Some(member) => {
+                    replaced.push(Member { name, value: std::mem::replace(&mut member.value, value) });
+                }
                 None => members.push(Member { name, value }),
             }
         }
-        Some(Self { members })
+        Some(Self { members, replaced })
     }
 
     /// The value of a member.

@@ -37,6 +37,14 @@ impl<'a> Json<'a> {
         scan::check(text).map(Self)
     }
 
+    /// Checks a text that may be nested `max_depth` deep.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check_within(text: &'a [u8], max_depth: usize) -> Result<Self, scan::Error> {
+        scan::check_within(text, max_depth).map(Self)
+    }
+
     /// Takes a text that has been checked before, or was written by us.
     #[must_use]
     pub fn trusted(text: &'a str) -> Self {

@@ -63,6 +63,47 @@ impl WallMs {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Reads RFC 3339, e.g. `2026-01-02T03:04:05.678+08:00`; digits beyond milliseconds are cut.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| {
+            let digits = text.get(from..to)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
+        };
+        let sign = |at: usize, wanted: &[u8]| text.as_bytes().get(at).is_some_and(|b| wanted.contains(b));
+        let shape = sign(4, b"-") && sign(7, b"-") && sign(10, b"Tt ") && sign(13, b":") && sign(16, b":");
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let mut rest = text.get(19..)?;
+        let mut ms = 0;
+        if let Some(fraction) = rest.strip_prefix('.') {
+            let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+            let three: String = fraction.get(..digits)?.chars().chain("000".chars()).take(3).collect();
+            ms = three.parse().ok().filter(|_| digits > 0)?;
+            rest = fraction.get(digits..)?;
+        }
+        let offset_minutes = match rest.as_bytes() {
+            b"Z" | b"z" => 0,
+            [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+                let at = text.len() - rest.len();
+                let minutes = number(at + 1, at + 3)? * 60 + number(at + 4, at + 6)?;
+                if *sign == b'-' { -minutes } else { minutes }
+            }
+            _ => return None,
+        };
+        let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+        if !shape || !in_range {
+            return None;
+        }
+        // Civil date to days: Howard Hinnant, as below, days_from_civil.
+        let y = if month <= 2 { year - 1 } else { year };
+        let era = y.div_euclid(400);
+        let yoe = y.rem_euclid(400);
+        let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+        let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+        Some(Self((((days * 24 + hour) * 60 + minute - offset_minutes) * 60 + second) * 1_000 + ms))
+    }
+
     /// RFC 3339 in UTC with milliseconds and `Z`, e.g. `2026-01-02T03:04:05.678Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
@@ -103,5 +144,17 @@ mod tests {
         assert_eq!(WallMs(0).rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(WallMs(1_709_164_800_001).rfc3339(), "2024-02-29T00:00:00.001Z");
         assert_eq!(WallMs(-1).rfc3339(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn rfc3339_is_read_with_offset_and_fraction() {
+        for ms in [0, 1_709_164_800_001, -1, 253_402_300_799_999] {
+            assert_eq!(WallMs::parse_rfc3339(&WallMs(ms).rfc3339()), Some(WallMs(ms)));
+        }
+        assert_eq!(WallMs::parse_rfc3339("1970-01-01T08:00:00.5+08:00"), Some(WallMs(500)));
+        assert_eq!(WallMs::parse_rfc3339("1969-12-31T23:30:00-00:30"), Some(WallMs(0)));
+        for wrong in ["", "1970-01-01", "1970-01-01T00:00:00", "1970-13-01T00:00:00Z", "1970-01-01T00:00:00.Z"] {
+            assert_eq!(WallMs::parse_rfc3339(wrong), None, "{wrong}");
+        }
     }
 }

@@ -12,5 +12,6 @@ pub mod outcome;
 pub mod record;
 pub mod request;
 pub mod resources;
+pub mod stored;
 pub mod text;
 pub mod units;

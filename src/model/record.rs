@@ -105,6 +105,21 @@ impl Record {
         self.headers().filter(|(n, _)| *n == name).filter_map(|(_, value)| value).last()
     }
 
+    /// The same record as if it stood elsewhere: a stored record is read as the one it was made of.
+    #[must_use]
+    pub fn moved(self, position: Position, timestamp_ms: Option<i64>) -> Self {
+        Self { position, timestamp_ms, ..self }
+    }
+
+    /// A part of this record, shared without a copy; bytes from elsewhere are copied.
+    #[must_use]
+    pub fn share(&self, part: &[u8]) -> Bytes {
+        match self.span_of(part) {
+            Some(span) => self.bytes.slice(index(&span)),
+            None => Bytes::copy_from_slice(part),
+        }
+    }
+
     /// What it counts for in windows and budgets: the buffer and the bookkeeping.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -128,6 +143,23 @@ impl Record {
     }
 }
 
+/// A record to be written to Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutRecord {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition; `None` leaves it to the producer: by the key, or any.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+    /// Timestamp in milliseconds; `None` is the producer's own time.
+    pub timestamp_ms: Option<i64>,
+}
+
 fn index(span: &Span) -> Range<usize> {
     usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX)
 }
@@ -146,6 +178,9 @@ mod tests {
         assert_eq!(record.value(), Some(&b"value"[..]));
         assert_eq!(record.headers().collect::<Vec<_>>(), headers);
         assert_eq!(record.header("x"), Some(&b"1"[..]));
+        let value = record.value().unwrap();
+        assert_eq!(record.share(value).as_ptr(), value.as_ptr());
+        assert_eq!(record.share(b"else"), &b"else"[..]);
         assert!("x:1".parse::<Position>().is_err());
     }
 }

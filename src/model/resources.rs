@@ -209,21 +209,21 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Alibaba's `BACKOFF_RETRY`: 3 tries, uniform 10–20 s.
+    /// Alibaba's `BACKOFF_RETRY`: the first attempt and 3 more, uniform 10–20 s apart.
     #[must_use]
     pub fn backoff_retry() -> Self {
         Self {
-            max_attempts: 3,
+            max_attempts: 4,
             delay: Delay::Uniform { from: Duration::from_secs(10), to: Duration::from_secs(20) },
             ..Self::default()
         }
     }
 
-    /// Alibaba's `EXPONENTIAL_DECAY_RETRY`: 176 tries, 1 s doubling to 512 s.
+    /// Alibaba's `EXPONENTIAL_DECAY_RETRY`: the first attempt and 176 more, 1 s doubling to 512 s apart: 23.9 h.
     #[must_use]
     pub fn exponential_decay_retry() -> Self {
         Self {
-            max_attempts: 176,
+            max_attempts: 177,
             delay: Delay::Exact { first: Duration::from_secs(1), max: Duration::from_secs(512) },
             ..Self::default()
         }

@@ -1,0 +1,519 @@
+//! The composition root: builds everything from settings and resources, runs it, and owns the order of shutdown.
+//!
+//! Start: topics → producer → workers → the stored intake → slots → sources → admin. Each is ready for the next.
+//! Shutdown, the other way round and in this order: refuse intake → stop taking records → drain deliveries to a
+//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin off.
+//! Whoever is started here is joined here.
+
+use crate::admin;
+use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
+use crate::destinations::tls::Roots;
+use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
+use crate::model::clock::Monotonic;
+use crate::model::fault::Fault;
+use crate::model::name::Name;
+use crate::model::resources::{OnMissing, Resources, Source, Start};
+use crate::model::stored::{SLOTS, Topics};
+use crate::pipeline::slots::Slots;
+use crate::pipeline::snapshot::Snapshot;
+use crate::pipeline::supervisor::Supervisor;
+use crate::pipeline::ticket::{Budget, Caps};
+use crate::pipeline::worker::{Command, LaneKind, Shared, Traced, Worker};
+use crate::telemetry::counters::{Counters, Totals};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What the program cannot start or go on without.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    /// The resources have faults.
+    #[error("the resources have {} faults", .0.len())]
+    Resources(Vec<Fault>),
+    /// The operating system refuses something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// A running Tidegate.
+#[derive(Debug)]
+pub struct App {
+    settings: Arc<Settings>,
+    client: ClientSettings,
+    kafka: Admin,
+    roots: Roots,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    producer: Producer,
+    workers: Arc<[Worker]>,
+    threads: Vec<thread::JoinHandle<()>>,
+    slots: Arc<Slots>,
+    slots_intake: Arc<Intake>,
+    stored_intake: Arc<Intake>,
+    sources: HashMap<Name, RunningSource>,
+    view: Arc<View>,
+    admin: Option<admin::Server>,
+}
+
+#[derive(Debug)]
+struct RunningSource {
+    source: Arc<Source>,
+    intake: Arc<Intake>,
+}
+
+/// What differs between `run` and `dev`.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Trace every outcome, whatever the settings say.
+    pub trace_all: bool,
+    /// Create the sources' topics with so many partitions if they are missing. On a real Kafka they are the business of
+    /// whoever writes to them.
+    pub source_partitions: Option<i32>,
+    /// Sees every traced outcome as JSON.
+    pub tap: Option<mpsc::UnboundedSender<Bytes>>,
+}
+
+/// Room for our headers on top of the largest event (delivery.md "Missing offsets").
+const HEADER_BYTES: u64 = 64 << 10;
+
+/// How long closing may take beyond the drain: the last commits must be answered and the groups left.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Builds and starts everything.
+    ///
+    /// # Errors
+    /// Kafka is out of reach, a topic is not as it must be, the resources have faults, or a port is taken.
+    pub async fn start(
+        settings: Arc<Settings>,
+        client: ClientSettings,
+        kafka: Admin,
+        resources: Resources,
+        extras: Extras,
+    ) -> Result<Self, Error> {
+        let roots = Roots::default();
+        let (snapshot, _) = Snapshot::compile(resources, &roots, None, Monotonic::now()).map_err(Error::Resources)?;
+        kafka.ensure(&topic_specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
+        let producer = Producer::connect(&client)?;
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let topics = Topics::new(&settings.kafka.prefix);
+        let delivery = &settings.delivery;
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        let shared = Shared {
+            snapshot: Arc::clone(&snapshot),
+            producer: producer.clone(),
+            topics: topics.clone(),
+            dead_letter_topic: Arc::from(settings.dead_letter.topic.as_str()),
+            budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 2)),
+            caps: Caps { records: delivery.window_records, bytes: bytes(delivery.window_bytes) },
+            commit_map: delivery.commit_map,
+            traced: traced(&settings, &extras),
+            tap: extras.tap,
+        };
+        let (workers, threads) = start_workers(delivery.workers, &shared)?;
+        let stored_group = format!("{}.stored", settings.kafka.group);
+        let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers);
+        // The slots' topic never has a record; the others share what may be prefetched.
+        let intakes = snapshot.load().resources.sources.len() + 1;
+        let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
+        let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
+        let stored_intake = Arc::new(Intake::manual(&client, &stored_group, options.clone(), owner)?);
+        let patience = delivery.drain_timeout + CLOSE_GRACE;
+        let slots = Slots::new(topics.clone(), Arc::clone(&snapshot), Arc::clone(&stored_intake), patience);
+        let slots = Arc::new(slots);
+        let slots_group = format!("{}.slots", settings.kafka.group);
+        let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
+        let slots_topic = [topics.slots().to_string()];
+        let slots_intake = Arc::new(Intake::subscribe(&client, &slots_group, &slots_topic, options, owner)?);
+        // Whoever owns the slots may send what lies in the tiers.
+        stored_owner.bind(&stored_intake, slots_intake.membership());
+        let counters: Vec<Arc<Counters>> = workers.iter().map(|w| Arc::clone(&w.counters)).collect();
+        let view = Arc::new(View { counters, intakes: Mutex::new(BTreeMap::new()) });
+        view.set("slots", Some(&slots_intake));
+        let admin = match settings.admin_listen {
+            Some(address) => {
+                let shown: Arc<dyn admin::View> = Arc::<View>::clone(&view);
+                let started = admin::Server::start(address, shown).await;
+                Some(started.map_err(|source| Error::System {
+                    what: "the admin server cannot listen on `admin.listen`",
+                    source,
+                })?)
+            }
+            None => None,
+        };
+        let mut app = Self {
+            settings,
+            client,
+            kafka,
+            roots,
+            snapshot,
+            producer,
+            workers,
+            threads,
+            slots,
+            slots_intake,
+            stored_intake,
+            sources: HashMap::new(),
+            view,
+            admin,
+        };
+        app.adjust_sources()?;
+        Ok(app)
+    }
+
+    /// Replaces the resources: compiled first, then swapped, so that a set with faults changes nothing.
+    ///
+    /// # Errors
+    /// Every fault; the old set stays.
+    pub async fn reload(&mut self, resources: Resources) -> Result<(), Error> {
+        let previous = self.snapshot.load_full();
+        let renamed = renamed_sources(&self.settings.kafka.group, &previous.resources, &resources);
+        if !renamed.is_empty() {
+            return Err(Error::Resources(renamed));
+        }
+        let (next, _) =
+            Snapshot::compile(resources, &self.roots, Some(&previous), Monotonic::now()).map_err(Error::Resources)?;
+        self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
+        self.snapshot.store(Arc::new(next));
+        self.slots.share();
+        tokio::task::block_in_place(|| self.adjust_sources())
+    }
+
+    /// Empties our retry tiers up to what is committed; they have no retention by time. To be called hourly. What fails is
+    /// tried again the next time.
+    pub async fn tidy(&self) {
+        let committed = self.stored_intake.state().partitions.into_iter().filter_map(|partition| {
+            let offset = partition.committed.filter(|offset| *offset > 0)?;
+            Some((TopicPartition::new(partition.topic, partition.partition), offset))
+        });
+        if let Err(error) = self.kafka.delete_before(&committed.collect::<Vec<_>>()).await {
+            tracing::warn!(code = error.code(), %error, "retry tiers could not be emptied; trying again in an hour");
+        }
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        admin::View::totals(&*self.view)
+    }
+
+    /// What is not ready yet; empty when work can flow.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        admin::View::unready(&*self.view)
+    }
+
+    /// Where the admin server listens, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.as_ref().map(admin::Server::address)
+    }
+
+    /// The resources in use.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Starts intakes of new sources, closes those of removed ones, and does both for a source that reads differently now.
+    fn adjust_sources(&mut self) -> Result<(), Error> {
+        let snapshot = self.snapshot.load_full();
+        let wanted: HashMap<&Name, &Arc<Source>> = snapshot.resources.sources.iter().map(|s| (&s.name, s)).collect();
+        let gone = |(name, running): &(&Name, &RunningSource)| {
+            wanted.get(name).is_none_or(|source| !reads_alike(&running.source, source))
+        };
+        let gone: Vec<Name> = self.sources.iter().filter(gone).map(|(name, _)| name.clone()).collect();
+        let mut closing = Vec::new();
+        for name in gone {
+            self.view.set(name.as_str(), None);
+            closing.extend(self.sources.remove(&name).map(|running| running.intake));
+        }
+        close_all(&closing, self.close_deadline());
+        let intakes = wanted.len() + 1;
+        for (name, source) in wanted {
+            if self.sources.contains_key(name) {
+                continue;
+            }
+            let group = source.group.clone().unwrap_or_else(|| format!("{}.{name}", self.settings.kafka.group));
+            let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers);
+            let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
+            let options = intake_options(&self.settings, intakes, source.start, source.on_missing);
+            let intake = Arc::new(Intake::subscribe(&self.client, &group, &source.topics, options, owner)?);
+            supervisor.bind(&intake, intake.membership());
+            self.view.set(name.as_str(), Some(&intake));
+            self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
+        }
+        Ok(())
+    }
+
+    fn close_deadline(&self) -> Duration {
+        self.settings.delivery.drain_timeout + CLOSE_GRACE
+    }
+
+    /// Stops everything in order and joins it. What was in flight and did not end in time stays uncommitted and comes
+    /// again.
+    pub async fn shutdown(self) {
+        let deadline = self.close_deadline();
+        let Self { sources, slots_intake, stored_intake, workers, threads, producer, admin, view, .. } = self;
+        view.intakes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let stopped = tokio::task::spawn_blocking(move || {
+            let sources: Vec<_> = sources.into_values().map(|running| running.intake).collect();
+            // Each intake stops taking records, drains its lanes, commits and leaves its group.
+            close_all(&sources, deadline);
+            // Giving up the slots drains the tiers; only then is nobody left to write.
+            close_all(&[slots_intake], deadline);
+            close_all(&[stored_intake], deadline);
+            for worker in workers.iter() {
+                worker.tell(Command::Stop);
+            }
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker thread panicked; what it had in flight stays uncommitted");
+                }
+            }
+        });
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "shutdown ended early");
+        }
+        if !producer.flush(CLOSE_GRACE).await {
+            tracing::warn!("traces were still to be written; they are lost, deliveries are not");
+        }
+        if let Some(admin) = admin {
+            admin.stop().await;
+        }
+    }
+}
+
+/// What the admin server sees of us.
+#[derive(Debug)]
+struct View {
+    counters: Vec<Arc<Counters>>,
+    intakes: Mutex<BTreeMap<String, Arc<Intake>>>,
+}
+
+impl View {
+    fn set(&self, name: &str, intake: Option<&Arc<Intake>>) {
+        let mut intakes = self.intakes.lock().unwrap_or_else(PoisonError::into_inner);
+        match intake {
+            Some(intake) => drop(intakes.insert(name.to_owned(), Arc::clone(intake))),
+            None => drop(intakes.remove(name)),
+        }
+    }
+}
+
+impl admin::View for View {
+    fn unready(&self) -> Vec<String> {
+        let intakes = self.intakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if intakes.is_empty() {
+            return vec!["shutting down".to_owned()];
+        }
+        let unready = intakes.iter().filter(|(_, intake)| !intake.state().has_joined());
+        unready.map(|(name, _)| format!("{name}: not assigned by its group yet")).collect()
+    }
+
+    fn totals(&self) -> Totals {
+        Totals::of(&self.counters)
+    }
+}
+
+/// The Kafka client's settings, as the process settings want them.
+#[must_use]
+pub fn client_settings(settings: &Settings) -> ClientSettings {
+    let kafka = &settings.kafka;
+    let mut properties = kafka::reveal(&kafka.properties);
+    let ms = |duration: Duration| duration.as_millis().to_string();
+    properties.push(("max.poll.interval.ms".to_owned(), ms(kafka.max_poll_interval)));
+    // What is read must also fit into a retry tier or a dead letter, with our headers.
+    let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;
+    properties.push(("message.max.bytes".to_owned(), max_bytes.to_string()));
+    if kafka.group_protocol == GroupProtocol::Classic {
+        properties.push(("session.timeout.ms".to_owned(), ms(kafka.session_timeout)));
+        properties.push(("heartbeat.interval.ms".to_owned(), ms(kafka.heartbeat_interval)));
+    }
+    ClientSettings {
+        brokers: kafka.brokers.clone(),
+        brokers_origin: kafka.brokers_origin.clone(),
+        properties,
+        group_protocol: kafka.group_protocol,
+    }
+}
+
+fn traced(settings: &Settings, extras: &Extras) -> Traced {
+    match (settings.trace.enabled, settings.trace.outcomes) {
+        _ if extras.trace_all => Traced::All,
+        (false, _) => Traced::Nothing,
+        (true, TraceOutcomes::All) => Traced::All,
+        (true, TraceOutcomes::Failures) => Traced::Failures,
+    }
+}
+
+/// Two sources that read the same records in the same way, so that an intake need not be made anew.
+fn reads_alike(a: &Source, b: &Source) -> bool {
+    a.topics == b.topics && a.group == b.group && a.start == b.start && a.on_missing == b.on_missing
+}
+
+/// A source with a new name and no `group` would begin its topics anew in another consumer group: refused, with the cure.
+fn renamed_sources(group: &str, before: &Resources, after: &Resources) -> Vec<Fault> {
+    let has = |resources: &Resources, name: &Name| resources.sources.iter().any(|source| source.name == *name);
+    let new = after.sources.iter().filter(|source| source.group.is_none() && !has(before, &source.name));
+    let renamed = new.filter_map(|new| {
+        let old = before.sources.iter().find(|old| old.topics == new.topics && !has(after, &old.name))?;
+        let message =
+            format!("source `{}` is now called `{}` and would read its topics from the start", old.name, new.name);
+        let cure = format!("keep its consumer group: kafka: {{group: {group}.{}}}", old.name);
+        Some(Fault::error("CONFIG_RENAMED", "/name", message).cure(cure).at(new.place.clone()))
+    });
+    renamed.collect()
+}
+
+/// The topics that are ours (delivery.md "Contracts"), every dead-letter topic in use, and perhaps those of the sources.
+fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Option<i32>) -> Vec<TopicSpec> {
+    let topics = Topics::new(&settings.kafka.prefix);
+    let replication = settings.kafka.replication_factor.map_or(-1, i32::from);
+    let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;
+    let spec = |name: &str, partitions: i32| TopicSpec { replication, ..TopicSpec::new(name, partitions) };
+    let exact = |spec: TopicSpec| TopicSpec { exact: true, ..spec };
+    let slots = i32::try_from(SLOTS).unwrap_or(i32::MAX);
+    let mut specs = vec![exact(spec(&topics.slots(), slots))];
+    for (_, tier) in topics.tiers() {
+        let tier = spec(&tier, slots).set("max.message.bytes", max_bytes);
+        specs.push(exact(tier.set("retention.ms", -1).set("retention.bytes", -1)));
+    }
+    let destinations = resources.destinations.iter().map(|d| d.dead_letter_topic.as_str());
+    let targets = resources.rules.iter().flat_map(|r| &r.targets).filter_map(|t| t.dead_letter_topic.as_deref());
+    let dead_letters: BTreeSet<&str> =
+        destinations.chain(targets).chain([settings.dead_letter.topic.as_str()]).collect();
+    for topic in dead_letters {
+        let dead = spec(topic, i32::from(settings.dead_letter.partitions)).set("max.message.bytes", max_bytes);
+        specs.push(dead.set("retention.ms", settings.dead_letter.retention.as_millis()));
+    }
+    let trace = spec(&topics.trace(), i32::from(settings.trace.partitions));
+    specs.push(trace.set("retention.ms", settings.trace.retention.as_millis()));
+    if let Some(partitions) = source_partitions {
+        let wanted: BTreeSet<&str> = resources.sources.iter().flat_map(|s| &s.topics).map(String::as_str).collect();
+        specs.extend(wanted.into_iter().map(|topic| spec(topic, partitions)));
+    }
+    specs
+}
+
+/// Worker threads: what others see of them, and what joins them.
+type Workers = (Arc<[Worker]>, Vec<thread::JoinHandle<()>>);
+
+fn start_workers(count: usize, shared: &Shared) -> Result<Workers, Error> {
+    let mut workers = Vec::new();
+    let mut threads = Vec::new();
+    for index in 0..count.max(1) {
+        let (worker, thread) = Worker::start(index, shared.clone())
+            .map_err(|source| Error::System { what: "a worker thread cannot be started", source })?;
+        workers.push(worker);
+        threads.push(thread);
+    }
+    Ok((Arc::from(workers), threads))
+}
+
+fn supervisor(settings: &Settings, kind: LaneKind, group: &str, workers: &Arc<[Worker]>) -> Arc<Supervisor> {
+    Arc::new(Supervisor::new(kind, group, Arc::clone(workers), settings.delivery.drain_timeout))
+}
+
+/// What is prefetched may take half of the memory budget, in equal parts for all `intakes`: each partition may hold its
+/// queue limit and one record beyond it. Partitions that do not fit take turns.
+fn intake_options(settings: &Settings, intakes: usize, start: Start, on_missing: OnMissing) -> IntakeOptions {
+    let delivery = &settings.delivery;
+    let queue_bytes = (delivery.memory_budget_bytes / 256).clamp(256 << 10, 4 << 20);
+    let per_partition = queue_bytes + delivery.max_event_bytes;
+    let part = delivery.memory_budget_bytes / 2 / u64::try_from(intakes).unwrap_or(u64::MAX).max(1);
+    let max_resumed = (part / per_partition).max(1);
+    IntakeOptions {
+        start,
+        on_missing,
+        commit_interval: delivery.commit_interval,
+        instance_id: settings.kafka.instance_id.clone(),
+        max_resumed: usize::try_from(max_resumed).unwrap_or(usize::MAX),
+        queue_bytes: Some(queue_bytes),
+        ..IntakeOptions::default()
+    }
+}
+
+/// Closes intakes side by side; one that hangs is left behind at the deadline.
+fn close_all(intakes: &[Arc<Intake>], deadline: Duration) {
+    thread::scope(|scope| {
+        for intake in intakes {
+            scope.spawn(move || {
+                if let Err(error) = intake.close(deadline) {
+                    tracing::warn!(code = error.code(), %error, "closing");
+                }
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Env};
+
+    fn resources(text: &str) -> Resources {
+        let context = config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), lenient: false };
+        config::resources::read_text("test.yaml", text, &context).resources
+    }
+
+    #[test]
+    fn a_renamed_source_must_keep_its_group() {
+        let before = resources("{kind: source, name: shop, kafka: {topics: [orders]}}");
+        let renamed = resources("{kind: source, name: store, kafka: {topics: [orders]}}");
+        let faults = renamed_sources("tidegate", &before, &renamed);
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].cure.contains("{group: tidegate.shop}") && faults[0].place.is_some(), "{faults:?}");
+        let kept = resources("{kind: source, name: store, kafka: {topics: [orders], group: tidegate.shop}}");
+        assert!(renamed_sources("tidegate", &before, &kept).is_empty());
+        // Beside the old one, or over other topics, it is a new source.
+        let beside = "{kind: source, name: shop, kafka: {topics: [orders]}}\n---\n{kind: source, name: b, kafka: {topics: [orders]}}";
+        assert!(renamed_sources("tidegate", &before, &resources(beside)).is_empty());
+        assert!(
+            renamed_sources("tidegate", &before, &resources("{kind: source, name: b, kafka: {topics: [x]}}"))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn every_topic_in_use_is_among_ours_once() {
+        let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
+        let text = "{kind: source, name: shop, kafka: {topics: [orders]}}
+---
+{kind: connection, name: c, url: 'https://api.example'}
+---
+{kind: destination, name: d, connection: c, endpoint: /x, dead_letter: {topic: d.dead}}
+---
+{kind: rule, name: r, pattern: {}, targets: [{name: a, destination: d}, {name: b, destination: d, dead_letter: {topic: b.dead}}]}";
+        let specs = topic_specs(&settings, &resources(text), Some(3));
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let expected =
+            ["tidegate.slots", "tidegate.retry.10s", "b.dead", "d.dead", "tidegate.dlq", "tidegate.trace", "orders"];
+        assert_eq!(names, expected);
+        let exact: Vec<bool> = specs.iter().map(|spec| spec.exact).collect();
+        assert_eq!(exact, [true, true, false, false, false, false, false]);
+        assert!(!topic_specs(&settings, &resources(text), None).iter().any(|spec| spec.name == "orders"));
+    }
+
+    #[test]
+    fn prefetch_fits_into_half_of_the_budget_whatever_the_number_of_intakes() {
+        let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
+        for intakes in 1..60 {
+            let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
+            let per_partition = options.queue_bytes.unwrap() + settings.delivery.max_event_bytes;
+            let all = per_partition * u64::try_from(options.max_resumed * intakes).unwrap();
+            assert!(all <= settings.delivery.memory_budget_bytes / 2, "{intakes}: {all}");
+        }
+    }
+}

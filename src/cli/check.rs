@@ -1,0 +1,76 @@
+//! `tidegate check`: are the resource files right, and do the rules what their tests say?
+
+use super::{Exit, Failure, Global, Output, faults, output, setup};
+use crate::config::{self, Env};
+use crate::destinations::tls::Roots;
+use crate::model::clock::Monotonic;
+use crate::model::fault::Fault;
+use crate::pipeline::rule_tests;
+use crate::pipeline::snapshot::Snapshot;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Files and folders; without any, those of -r or the settings.
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Warnings fail too.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Checks and says what is wrong.
+///
+/// # Errors
+/// Exit 78 if something is wrong, 1 if only tests of rules fail.
+pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
+    let env = Env::process();
+    let settings = setup::settings(global, &env)?;
+    let paths = match options.paths.as_slice() {
+        [] => setup::resource_paths(global, &settings),
+        some => some.to_vec(),
+    };
+    // Who checks need not hold the secrets: an unset variable is a warning.
+    let context = config::Context { lenient: true, ..setup::context(&settings, &env) };
+    let read = config::read(&paths, &context);
+    let mut found = read.faults;
+    let counts = format!(
+        "{} connections, {} destinations, {} sources, {} rules",
+        read.resources.connections.len(),
+        read.resources.destinations.len(),
+        read.resources.sources.len(),
+        read.resources.rules.len()
+    );
+    let mut tests = rule_tests::Ran::default();
+    match Snapshot::compile(read.resources, &Roots::default(), None, Monotonic::now()) {
+        Ok((snapshot, warnings)) => {
+            found.extend(warnings);
+            tests = rule_tests::run(&snapshot);
+        }
+        Err(faults) => found.extend(faults),
+    }
+    let failed = tests.failed.len();
+    let broken = found.iter().any(|fault| !fault.warning || options.strict);
+    found.extend(tests.failed);
+    match global.output {
+        Output::Json | Output::Jsonl => faults::print_json(&mut anstream::stdout().lock(), &found)?,
+        Output::Table | Output::Wide => {
+            setup::tell(&found);
+            if !broken && failed == 0 && !global.quiet {
+                output::print_line(&format!("ok: {counts}, {} tests passed", tests.checked))?;
+            }
+        }
+    }
+    verdict(&found, broken, failed)
+}
+
+fn verdict(found: &[Fault], broken: bool, failed: usize) -> Result<(), Failure> {
+    if broken {
+        let errors = found.iter().filter(|fault| !fault.warning).count();
+        tracing::debug!(errors, "check failed");
+        return Err(Failure::silent(Exit::Configuration));
+    }
+    if failed > 0 { Err(Failure::silent(Exit::No)) } else { Ok(()) }
+}

@@ -1,0 +1,47 @@
+//! `tidegate dlq`: dead letters: what waits and why, and sending it again.
+
+mod desk;
+mod export;
+mod filter;
+mod list;
+mod redrive;
+mod show;
+
+use super::{Failure, Global};
+use clap::{Args, Subcommand};
+use desk::{Desk, Rules};
+
+/// Options of `dlq`.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filter: filter::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What waits, by target and code; with -o wide, json or jsonl each dead letter. The default.
+    List,
+    /// One dead letter: the event, what was sent, and whether today's rule would do better.
+    Show(show::Options),
+    /// Send dead letters again, to the same target, rendered with today's rule.
+    Redrive(redrive::Options),
+    /// Each dead letter as a line of JSON: key, value and headers, all of it.
+    Export,
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// Kafka is out of reach; the flags or resources are wrong; something is still dead.
+pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
+    let filter = filter::Filter::new(&options.filter)?;
+    match &options.command {
+        None | Some(Command::List) => list::run(global, &Desk::open(global, Rules::Helpful).await?, &filter),
+        Some(Command::Show(options)) => show::run(global, &Desk::open(global, Rules::Helpful).await?, options).await,
+        Some(Command::Redrive(options)) => redrive::run(global, options, &filter).await,
+        Some(Command::Export) => export::run(&Desk::open(global, Rules::Helpful).await?, &filter),
+    }
+}

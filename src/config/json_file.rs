@@ -1,0 +1,120 @@
+//! A JSON file → [`Node`] with the place of everything. JSON is nearly YAML, but not quite (surrogate pairs, `\/`),
+//! so it has its own reader, on the checked JSON of [`crate::json`].
+
+use crate::json::scan;
+use crate::json::value::{Json, Kind as JsonKind};
+use crate::model::fault::{Fault, Place};
+use crate::model::node::{Key, Kind, Node};
+use crate::model::text::Text;
+use std::sync::Arc;
+
+/// Reads a file that is one JSON value; nothing but white space is no value. Everything wrong goes to `faults`.
+pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_ascii().is_empty() {
+        return None;
+    }
+    let mut reader = Reader { file, text, faults };
+    match Json::check(text.as_bytes()) {
+        Ok(json) => Some(reader.node(json)),
+        Err(scan::Error { offset, kind }) => {
+            let place = reader.place(offset);
+            let fault = Fault::error("CONFIG_SYNTAX", "", format!("not JSON: {kind}")).at(place);
+            reader
+                .faults
+                .push(fault.cure("JSON has no comments and no trailing commas; a .yaml file may have comments"));
+            None
+        }
+    }
+}
+
+struct Reader<'t, 'f> {
+    file: &'f Arc<str>,
+    text: &'t str,
+    faults: &'f mut Vec<Fault>,
+}
+
+impl Reader<'_, '_> {
+    // Recursion is bounded: the text was checked, so it is at most `scan::MAX_DEPTH` deep.
+    fn node(&mut self, json: Json<'_>) -> Node {
+        let place = self.place_of(json.text());
+        let kind = match json.kind() {
+            JsonKind::Null => Kind::Null,
+            JsonKind::Bool => Kind::Bool(json.text() == "true"),
+            JsonKind::Number => Kind::Number(json.text().to_owned()),
+            JsonKind::String => Kind::String(Text::Plain(json.as_str().unwrap_or_default().into_owned())),
+            JsonKind::Array => Kind::List(json.elements().into_iter().flatten().map(|item| self.node(item)).collect()),
+            JsonKind::Object => self.map(json),
+        };
+        Node { kind, place }
+    }
+
+    fn map(&mut self, json: Json<'_>) -> Kind {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        for (key, value) in json.members().into_iter().flatten() {
+            let key = Key { name: key.decode().into_owned(), place: self.place_before(key.raw()) };
+            let value = self.node(value);
+            match entries.iter().find(|(k, _)| k.name == key.name) {
+                Some((first, _)) => {
+                    let message = format!("`{}` stands twice", key.name);
+                    let cure = format!("first in line {}; keep one", first.place.line);
+                    self.faults.push(Fault::error("CONFIG_DUPLICATE_KEY", "", message).cure(cure).at(key.place));
+                }
+                None => entries.push((key, value)),
+            }
+        }
+        Kind::Map(entries)
+    }
+
+    /// The place of a part of the text.
+    fn place_of(&self, part: &str) -> Place {
+        self.place(part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr()))
+    }
+
+    /// The place of the quote before the characters of a key.
+    fn place_before(&self, part: &str) -> Place {
+        let place = self.place_of(part);
+        Place { column: place.column.saturating_sub(1), ..place }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let bytes = self.text.as_bytes();
+        let before = bytes.get(..offset.min(bytes.len())).unwrap_or_default();
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let lines = memchr::memchr_iter(b'\n', before).count();
+        // Characters, not bytes: continuation bytes do not count.
+        let column = before.get(line_start..).unwrap_or_default().iter().filter(|&&b| b & 0xc0 != 0x80).count();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
+        Place { file: Arc::clone(self.file), line: number(lines), column: number(column) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_spelling_and_places() {
+        let mut faults = Vec::new();
+        let text = "{\n \"é\": [1.10, \"\\/\\ud83d\\ude00\"],\n \"b\": {\"c\": null}}";
+        let node = read(&"f.json".into(), text, &mut faults).expect("a node");
+        assert!(faults.is_empty());
+        assert_eq!(node.to_json(), "{\"é\":[1.10,\"/😀\"],\"b\":{\"c\":null}}");
+        assert_eq!(node.place_of("/é/1").to_string(), "f.json:2:14");
+        assert_eq!(node.entries()[1].0.place.to_string(), "f.json:3:2");
+    }
+
+    #[test]
+    fn faults_have_a_place() {
+        for (text, place, code) in [
+            ("{\"a\": 1,}", "f.json:1:9", "CONFIG_SYNTAX"),
+            ("{\"a\": 1,\n \"a\": 2}", "f.json:2:2", "CONFIG_DUPLICATE_KEY"),
+            ("// x\n{}", "f.json:1:1", "CONFIG_SYNTAX"),
+        ] {
+            let mut faults = Vec::new();
+            read(&"f.json".into(), text, &mut faults);
+            let found = faults.first().and_then(|f| f.place.as_ref().map(|p| (p.to_string(), f.code)));
+            assert_eq!(found, Some((place.to_owned(), code)), "{text}");
+        }
+    }
+}

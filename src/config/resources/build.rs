@@ -1,0 +1,343 @@
+//! Checked nodes → resources. Values have passed their tables, so a conversion that fails here gives nothing, and the
+//! caller reports the resource as not built; references between resources are resolved by the caller.
+
+use super::check::{self, Checker};
+use super::url;
+use crate::config::files;
+use crate::model::fault::Place;
+use crate::model::name::Name;
+use crate::model::node::{Kind, Node};
+use crate::model::resources::{
+    Auth, Connection, Delay, Destination, Dialect, Expectation, KeyPlace, OnMissing, PayloadDecode, RateLimit,
+    RetryPolicy, Rule, RuleTest, Source, Start, Target,
+};
+use crate::model::text::Text;
+use crate::model::units;
+use secrecy::SecretString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Default of `timeout`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of `concurrency.max`.
+const CONCURRENCY: u32 = 64;
+
+/// A connection, without looking at other resources.
+pub(super) fn connection(name: Name, node: &Node, checker: &mut Checker<'_>) -> Option<Connection> {
+    let url = match node.get("url") {
+        Some(url) => Some(url::parse(url.as_plain()?).ok()?),
+        None => None,
+    };
+    let allow_networks: Vec<_> =
+        items(node.get("allow_networks")).filter_map(|n| url::network(n.as_plain()?)).collect();
+    if let Some((message, cure)) = url.as_ref().and_then(|url| url::private_host(url, &allow_networks)) {
+        checker.warn("CONFIG_PRIVATE_HOST", "/url", node.place_of("/url"), message, cure);
+    }
+    if let Some(key) = node.get("auth").and_then(|auth| auth.get("api_key")) {
+        let name = plain(key, "name").unwrap_or_default().to_ascii_lowercase();
+        let wrong = if plain(key, "in") == Some("query") { None } else { check::header_name(&name, &[]) };
+        if let Some((message, cure)) = wrong {
+            checker.fault("CONFIG_VALUE", "/auth/api_key/name", key.place_of("/name"), message, cure);
+            return None;
+        }
+    }
+    let (ca_pem, client_pem) = tls(node, checker)?;
+    let entries = |key: &str| node.get(key).map(Node::entries).unwrap_or_default();
+    Some(Connection {
+        name,
+        url,
+        auth: node.get("auth").map_or(Some(Auth::None), auth)?,
+        headers: entries("headers")
+            .iter()
+            .map(|(k, v)| Some((k.name.to_ascii_lowercase(), text(v)?)))
+            .collect::<Option<_>>()?,
+        query: entries("query").iter().map(|(k, v)| Some((k.name.clone(), texts(v)?))).collect::<Option<_>>()?,
+        body: entries("body").iter().map(|(k, v)| (k.name.clone(), v.clone())).collect(),
+        allow_networks,
+        ca_pem,
+        client_pem,
+        place: node.place.clone(),
+    })
+}
+
+fn auth(node: &Node) -> Option<Auth> {
+    let Some((kind, value)) = node.entries().first() else { return Some(Auth::None) };
+    let part = |key: &str| value.get(key).and_then(text);
+    Some(match kind.name.as_str() {
+        "basic" => Auth::Basic { username: part("username")?, password: part("password")? },
+        "bearer" => Auth::Bearer(text(value)?),
+        "api_key" => Auth::ApiKey {
+            name: plain(value, "name")?.to_owned(),
+            value: part("value")?,
+            place: if plain(value, "in") == Some("query") { KeyPlace::Query } else { KeyPlace::Header },
+        },
+        _ => return None,
+    })
+}
+
+type Pem = (Option<Vec<u8>>, Option<(Vec<u8>, SecretString)>);
+
+fn tls(node: &Node, checker: &mut Checker<'_>) -> Option<Pem> {
+    let Some(tls) = node.get("tls") else { return Some((None, None)) };
+    let mut read = |key: &str| match tls.get(key) {
+        Some(file) => pem(file, &format!("/tls/{key}"), checker).map(Some),
+        None => Some(None),
+    };
+    let (ca, certificate, key) = (read("ca_file")?, read("client_certificate_file")?, read("client_key_file")?);
+    let client = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate.into_bytes(), SecretString::from(key))),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let message = "a client certificate needs its key, and the key its certificate".to_owned();
+            let cure = "write `client_certificate_file` and `client_key_file`".to_owned();
+            checker.fault("CONFIG_VALUE", "/tls", &tls.place, message, cure);
+            return None;
+        }
+    };
+    Some((ca.map(String::into_bytes), client))
+}
+
+fn pem(node: &Node, pointer: &str, checker: &mut Checker<'_>) -> Option<String> {
+    let written = Path::new(node.as_plain()?);
+    let folder = Path::new(&*node.place.file).parent().unwrap_or(Path::new(""));
+    let path = folder.join(written);
+    let wrong = match files::read_text(&path) {
+        Ok(text) if text.contains("-----BEGIN ") => {
+            checker.files.push(path);
+            return Some(text);
+        }
+        Ok(_) => (format!("{} is not PEM", path.display()), "it must have a line `-----BEGIN …`".to_owned()),
+        Err(fault) => (fault.message, "a relative path starts at the folder of this file".to_owned()),
+    };
+    checker.fault("CONFIG_FILE", pointer, &node.place, wrong.0, wrong.1);
+    None
+}
+
+/// A destination of a connection that is known.
+pub(super) fn destination(
+    name: Name,
+    node: &Node,
+    connection: Arc<Connection>,
+    dead_letter_topic: &str,
+    checker: &mut Checker<'_>,
+) -> Option<Destination> {
+    let written = plain(node, "endpoint").unwrap_or_default();
+    let (base, endpoint) = match url::join(connection.url.as_ref(), written) {
+        Ok(joined) => joined,
+        Err((message, cure)) => {
+            checker.fault("CONFIG_ENDPOINT", "/endpoint", node.place_of("/endpoint"), message, cure);
+            return None;
+        }
+    };
+    if connection.url.is_none() {
+        let place = node.place_of("/endpoint");
+        let doubt = url::doubt(&base.origin()).map(|doubt| ("CONFIG_INSECURE", doubt));
+        let private = url::private_host(&base, &connection.allow_networks).map(|doubt| ("CONFIG_PRIVATE_HOST", doubt));
+        for (code, (message, cure)) in doubt.into_iter().chain(private) {
+            checker.warn(code, "/endpoint", place, message, cure);
+        }
+    }
+    let method = plain(node, "method").unwrap_or("POST").to_ascii_uppercase();
+    if method.is_empty() || !method.bytes().all(|b| b.is_ascii_alphabetic()) || method == "CONNECT" {
+        let message = format!("`{method}` is no method that a destination can use");
+        checker.fault(
+            "CONFIG_VALUE",
+            "/method",
+            node.place_of("/method"),
+            message,
+            "write POST, PUT, PATCH, DELETE or GET".to_owned(),
+        );
+        return None;
+    }
+    Some(Destination {
+        name,
+        base,
+        endpoint,
+        method,
+        headers: node.get("headers").cloned(),
+        query: node.get("query").cloned(),
+        timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
+        concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
+        rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
+        retry: retry(node, "", checker).unwrap_or_default(),
+        dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
+        connection,
+        place: node.place.clone(),
+    })
+}
+
+fn rate_limits(node: &Node) -> Option<Vec<RateLimit>> {
+    match &node.kind {
+        Kind::List(items) => items.iter().map(rate_limit).collect(),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Map(_) => Some(vec![rate_limit(node)?]),
+    }
+}
+
+fn rate_limit(node: &Node) -> Option<RateLimit> {
+    let written = node.get("limit").unwrap_or(node);
+    Some(RateLimit { rate: units::rate(written.as_plain()?).ok()?, burst: count(node, "burst").unwrap_or(1) })
+}
+
+/// The policy under `retry`, if there is one. `pointer` is that of the owner.
+fn retry(owner: &Node, pointer: &str, checker: &mut Checker<'_>) -> Option<RetryPolicy> {
+    let node = owner.get("retry")?;
+    if let Some(policy) = plain(node, "policy") {
+        if node.entries().iter().any(|(key, _)| !matches!(key.name.as_str(), "policy" | "description")) {
+            let message = format!("`{policy}` is a whole policy and stands alone");
+            let cure = "leave out the other keys, or leave out `policy`".to_owned();
+            checker.fault("CONFIG_VALUE", &format!("{pointer}/retry"), &node.place, message, cure);
+        }
+        return match policy {
+            "BACKOFF_RETRY" => Some(RetryPolicy::backoff_retry()),
+            "EXPONENTIAL_DECAY_RETRY" => Some(RetryPolicy::exponential_decay_retry()),
+            _ => None,
+        };
+    }
+    let default = RetryPolicy::default();
+    let waits: Vec<_> = items(node.get("delay")).filter_map(|wait| units::duration(wait.as_plain()?).ok()).collect();
+    Some(RetryPolicy {
+        max_age: duration(node, "max_age").unwrap_or(default.max_age),
+        max_attempts: count(node, "max_attempts").unwrap_or(default.max_attempts),
+        delay: match waits.as_slice() {
+            [first, max] => Delay::FullJitter { first: *first, max: *max },
+            _ => default.delay,
+        },
+    })
+}
+
+fn dead_letter(owner: &Node) -> Option<String> {
+    plain(owner.get("dead_letter")?, "topic").map(str::to_owned)
+}
+
+/// A source.
+pub(super) fn source(name: Name, node: &Node) -> Option<Source> {
+    let kafka = node.get("kafka")?;
+    Some(Source {
+        name,
+        topics: items(kafka.get("topics")).map(|topic| topic.as_plain().map(str::to_owned)).collect::<Option<_>>()?,
+        strict: flag(kafka, "strict").unwrap_or(false),
+        group: plain(kafka, "group").map(str::to_owned),
+        start: match plain(kafka, "start") {
+            Some("latest") => Start::Latest,
+            _ => Start::Earliest,
+        },
+        on_missing: match plain(kafka, "on_missing") {
+            Some("latest") => OnMissing::Latest,
+            Some("halt") => OnMissing::Halt,
+            _ => OnMissing::Earliest,
+        },
+        decode: match plain(node, "decode") {
+            Some("json") => PayloadDecode::Json,
+            Some("base64") => PayloadDecode::Base64,
+            Some("base64+json") => PayloadDecode::Base64Json,
+            _ => PayloadDecode::None,
+        },
+        place: node.place.clone(),
+    })
+}
+
+/// A rule whose references are known.
+pub(super) fn rule(name: Name, node: &Node, from: Option<Name>, targets: Vec<Target>) -> Option<Rule> {
+    Some(Rule {
+        name,
+        from,
+        pattern: node.get("pattern")?.clone(),
+        dialect: if plain(node, "dialect") == Some("aws") { Dialect::Aws } else { Dialect::Tidegate },
+        alias_aws: plain(node, "alias") == Some("aws"),
+        enabled: flag(node, "enabled").unwrap_or(true),
+        targets,
+        tests: items(node.get("tests")).map(test).collect::<Option<_>>()?,
+        place: node.place.clone(),
+    })
+}
+
+/// A target of a destination that is known; `pointer` is its own.
+pub(super) fn target(
+    name: Name,
+    node: &Node,
+    destination: Arc<Destination>,
+    pointer: &str,
+    checker: &mut Checker<'_>,
+) -> Target {
+    let part = |key: &str| node.get(key).cloned();
+    Target {
+        name,
+        destination,
+        path: part("path"),
+        query: part("query"),
+        headers: part("headers"),
+        content_type: part("content_type"),
+        body: part("body"),
+        retry: retry(node, pointer, checker),
+        dead_letter_topic: dead_letter(node),
+        place: node.place.clone(),
+    }
+}
+
+fn test(node: &Node) -> Option<RuleTest> {
+    let expect = node.get("expect")?.entries().iter().map(|(target, expected)| {
+        let expectation = match (expected.get("body"), plain(expected, "error")) {
+            (Some(body), _) => Expectation::Body(body.clone()),
+            (None, Some(code)) => Expectation::Error(code.to_owned()),
+            (None, None) => Expectation::NoMatch,
+        };
+        Some((Name::new(&target.name)?, expectation))
+    });
+    Some(RuleTest {
+        event: node.get("event")?.clone(),
+        expect: expect.collect::<Option<_>>()?,
+        place: node.place.clone(),
+    })
+}
+
+/// The plain text under `key`.
+pub(super) fn plain<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.get(key).and_then(Node::as_plain)
+}
+
+/// The items of a list; none if it is absent.
+pub(super) fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
+    let items: &[Node] = match node.map(|node| &node.kind) {
+        Some(Kind::List(items)) => items,
+        _ => &[],
+    };
+    items.iter()
+}
+
+/// The place of a key's value, or of the whole.
+pub(super) fn place_of(node: &Node, key: &str) -> Place {
+    node.get(key).unwrap_or(node).place.clone()
+}
+
+fn text(node: &Node) -> Option<Text> {
+    match &node.kind {
+        Kind::String(text) => Some(text.clone()),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => None,
+    }
+}
+
+fn texts(node: &Node) -> Option<Vec<Text>> {
+    match &node.kind {
+        Kind::List(items) => items.iter().map(text).collect(),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Map(_) => Some(vec![text(node)?]),
+    }
+}
+
+fn duration(node: &Node, key: &str) -> Option<Duration> {
+    units::duration(plain(node, key)?).ok()
+}
+
+fn count(node: &Node, key: &str) -> Option<u32> {
+    match &node.get(key)?.kind {
+        Kind::Number(spelled) => spelled.parse().ok(),
+        Kind::Null | Kind::Bool(_) | Kind::String(_) | Kind::List(_) | Kind::Map(_) => None,
+    }
+}
+
+fn flag(node: &Node, key: &str) -> Option<bool> {
+    match node.get(key)?.kind {
+        Kind::Bool(value) => Some(value),
+        Kind::Null | Kind::Number(_) | Kind::String(_) | Kind::List(_) | Kind::Map(_) => None,
+    }
+}

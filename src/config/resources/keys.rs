@@ -1,0 +1,365 @@
+//! The keys of every resource: the one list that the checker, its messages and the JSON Schema are made from.
+
+/// A map with known keys.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// What it is called in messages.
+    pub(super) noun: &'static str,
+    /// What it is for.
+    pub(super) about: &'static str,
+    /// Its keys.
+    pub(super) keys: &'static [Key],
+}
+
+/// A key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    pub(super) about: &'static str,
+}
+
+/// What may stand under a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    /// `kind` of a resource; read before the table is chosen.
+    Kind,
+    /// The name of a resource or target, or of one that is meant.
+    Name,
+    /// Any text; a reference in it is resolved and what it gives is not hidden.
+    Text,
+    /// A text that is hidden if a reference had a part in it.
+    Hidden,
+    /// A text that is always hidden, and should be a reference.
+    Secret,
+    /// A base url.
+    Url,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number from..=to.
+    Count(u32, u32),
+    /// A duration, from..=to in seconds.
+    Duration(u64, u64),
+    /// One of these words.
+    Words(&'static [Word]),
+    /// The name of a topic.
+    Topic,
+    /// One or more names of topics.
+    Topics,
+    /// `[1s, 10m]`.
+    Delay,
+    /// `50/min`.
+    Rate,
+    /// `50/min`, a list of such, or `{limit, burst}`.
+    Rates,
+    /// A list of address ranges.
+    Networks,
+    /// A file whose content is PEM.
+    PemFile,
+    /// Fixed headers.
+    FixedHeaders,
+    /// Fixed query parameters.
+    FixedQuery,
+    /// A map of fixed JSON values.
+    FixedBody,
+    /// A map of values (transforms.md rule 53).
+    Values,
+    /// A map or list of values.
+    PathValues,
+    /// Any value, compiled elsewhere.
+    Any,
+    /// Any value that is compared and never interpreted.
+    Verbatim,
+    /// Any map, compiled elsewhere.
+    AnyMap,
+    /// What a rule test expects of each target.
+    Expectations,
+    /// A map with known keys.
+    Table(&'static Table),
+    /// A map with exactly one of these keys, or the word `none`.
+    OneOf(&'static Table),
+    /// A list of maps with known keys, at least one.
+    List(&'static Table),
+    /// Known, but this version cannot do it.
+    Later,
+}
+
+/// A word that may stand somewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word {
+    pub(super) text: &'static str,
+    /// Known, but this version cannot do it.
+    pub(super) later: bool,
+}
+
+const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, shape, required: false, about }
+}
+
+const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, shape, required: true, about }
+}
+
+const fn later(name: &'static str) -> Key {
+    Key { name, shape: Shape::Later, required: false, about: "" }
+}
+
+const fn word(text: &'static str) -> Word {
+    Word { text, later: false }
+}
+
+const fn later_word(text: &'static str) -> Word {
+    Word { text, later: true }
+}
+
+const KIND: Key = required("kind", Shape::Kind, "Which kind of resource this is.");
+const NAME: Key = required("name", Shape::Name, "1 to 63 letters, digits, `-`, `_`; unique within its kind.");
+const DESCRIPTION: Key = key("description", Shape::Text, "For people.");
+const RETRY: Key =
+    key("retry", Shape::Table(&RETRY_TABLE), "How long and how often a failing delivery is tried again.");
+const DEAD_LETTER: Key = key("dead_letter", Shape::Table(&DEAD_LETTER_TABLE), "Where dead letters go.");
+
+/// The kinds of resource, each with its table; what is referred to stands before what refers.
+pub(super) static KINDS: [&Table; 4] = [&CONNECTION, &DESTINATION, &SOURCE, &RULE];
+
+pub(super) static CONNECTION: Table = Table {
+    noun: "connection",
+    about: "A system we talk to, and who we are there.",
+    keys: &[
+        KIND,
+        NAME,
+        DESCRIPTION,
+        key("url", Shape::Url, "Base url; https, or http with a warning unless it is loopback."),
+        key("auth", Shape::OneOf(&AUTH), "Who we are there."),
+        key("headers", Shape::FixedHeaders, "Fixed headers; they win over a target's."),
+        key("query", Shape::FixedQuery, "Fixed query parameters; they win over a target's."),
+        key("body", Shape::FixedBody, "Fixed top-level keys of a JSON object body; they win."),
+        key("tls", Shape::Table(&TLS), "Private certificate authority and client certificate."),
+        key("allow_networks", Shape::Networks, "Private or loopback networks that may be dialled, e.g. 10.0.0.0/8."),
+        later("proxy"),
+        later("sign"),
+        later("rate_limit"),
+        later("responses"),
+    ],
+};
+
+pub(super) static AUTH: Table = Table {
+    noun: "auth",
+    about: "Exactly one way to prove who we are.",
+    keys: &[
+        key("basic", Shape::Table(&BASIC), "User name and password, RFC 7617."),
+        key("bearer", Shape::Secret, "The token of `Authorization: Bearer`."),
+        key("api_key", Shape::Table(&API_KEY), "A header or query parameter."),
+        later("oauth2"),
+        later("token"),
+        later("ssh"),
+        later("s3"),
+    ],
+};
+
+static BASIC: Table = Table {
+    noun: "auth.basic",
+    about: "User name and password.",
+    keys: &[
+        required("username", Shape::Hidden, "User."),
+        required("password", Shape::Secret, "Password; may be empty."),
+        DESCRIPTION,
+    ],
+};
+
+static API_KEY: Table = Table {
+    noun: "auth.api_key",
+    about: "A key in a header or query parameter.",
+    keys: &[
+        required("name", Shape::Text, "Name of the header or parameter."),
+        required("value", Shape::Secret, "The key."),
+        key("in", Shape::Words(&[word("header"), word("query")]), "Where it goes; header by default."),
+        DESCRIPTION,
+    ],
+};
+
+static TLS: Table = Table {
+    noun: "tls",
+    about: "Files are PEM; a relative path starts at the folder of the resource file.",
+    keys: &[
+        key("ca_file", Shape::PemFile, "Certificate authority to trust in addition."),
+        key("client_certificate_file", Shape::PemFile, "Our certificate."),
+        key("client_key_file", Shape::PemFile, "Its private key."),
+        DESCRIPTION,
+    ],
+};
+
+pub(super) static DESTINATION: Table = Table {
+    noun: "destination",
+    about: "An API destination: where, how, how fast.",
+    keys: &[
+        KIND,
+        NAME,
+        DESCRIPTION,
+        required("connection", Shape::Name, "The connection it uses."),
+        key("endpoint", Shape::Text, "Appended to the connection's url; `{name}` and `*` are path parameters."),
+        key("method", Shape::Text, "HTTP method; POST by default."),
+        key("headers", Shape::Values, "Headers, values of the event."),
+        key("query", Shape::Values, "Query parameters, values of the event."),
+        key("timeout", Shape::Duration(1, 300), "Total deadline of a request, 1s to 300s; 10s by default."),
+        key("concurrency", Shape::Table(&CONCURRENCY), "Requests in flight."),
+        key("rate_limit", Shape::Rates, "Requests of all replicas together, e.g. 50/min."),
+        key("rate", Shape::Words(&[word("shared"), later_word("exact")]), "How replicas share the limit."),
+        RETRY,
+        DEAD_LETTER,
+        later("breaker"),
+        later("dead_letter_budget"),
+        later("batch"),
+        later("responses"),
+        later("file"),
+    ],
+};
+
+static CONCURRENCY: Table = Table {
+    noun: "concurrency",
+    about: "Requests in flight.",
+    keys: &[required("max", Shape::Count(1, 10_000), "At most, per replica; 64 by default."), DESCRIPTION],
+};
+
+/// `{limit, burst}` of a `rate_limit`.
+pub(super) static LIMIT: Table = Table {
+    noun: "rate_limit",
+    about: "A limit with a burst.",
+    keys: &[
+        required("limit", Shape::Rate, "E.g. 3/s."),
+        key("burst", Shape::Count(1, 1_000_000), "Requests that may follow each other at once; 1 by default."),
+        DESCRIPTION,
+    ],
+};
+
+pub(super) static RETRY_TABLE: Table = Table {
+    noun: "retry",
+    about: "A policy by name, or your own.",
+    keys: &[
+        key("max_age", Shape::Duration(1, 31_536_000), "From the first attempt on; 24h by default."),
+        key("max_attempts", Shape::Count(1, 1_000_000), "The first counted; 185 by default."),
+        key("delay", Shape::Delay, "First and longest wait, with full jitter; [1s, 10m] by default."),
+        key(
+            "policy",
+            Shape::Words(&[word("BACKOFF_RETRY"), word("EXPONENTIAL_DECAY_RETRY")]),
+            "A policy of Alibaba's; stands alone.",
+        ),
+        DESCRIPTION,
+    ],
+};
+
+static DEAD_LETTER_TABLE: Table = Table {
+    noun: "dead_letter",
+    about: "Where dead letters go.",
+    keys: &[required("topic", Shape::Topic, "A topic of Kafka."), DESCRIPTION],
+};
+
+pub(super) static SOURCE: Table = Table {
+    noun: "source",
+    about: "A named stream of events.",
+    keys: &[
+        KIND,
+        NAME,
+        DESCRIPTION,
+        required("kafka", Shape::Table(&KAFKA), "Topics of Kafka."),
+        key(
+            "decode",
+            Shape::Words(&[word("json"), word("base64"), word("base64+json")]),
+            "What wrapped the payload once more.",
+        ),
+        later("http"),
+        later("poll"),
+        later("files"),
+        later("schedule"),
+        later("rabbitmq"),
+        later("rocketmq"),
+        later("verify"),
+        later("event"),
+        later("into"),
+    ],
+};
+
+static KAFKA: Table = Table {
+    noun: "kafka",
+    about: "Topics of Kafka.",
+    keys: &[
+        required("topics", Shape::Topics, "The topics it reads."),
+        key("strict", Shape::Bool, "Refuse records that are no CloudEvents instead of wrapping them."),
+        key("group", Shape::Text, "Consumer group, if not <group>.<source>."),
+        key("start", Shape::Words(&[word("earliest"), word("latest")]), "Where a group without commits begins."),
+        key(
+            "on_missing",
+            Shape::Words(&[word("earliest"), word("latest"), word("halt")]),
+            "Where to go on when the committed offset is gone.",
+        ),
+        DESCRIPTION,
+    ],
+};
+
+pub(super) static RULE: Table = Table {
+    noun: "rule",
+    about: "Which events go where.",
+    keys: &[
+        KIND,
+        NAME,
+        DESCRIPTION,
+        key("from", Shape::Name, "A source; all of them by default."),
+        required("pattern", Shape::AnyMap, "The event pattern; {} is every event."),
+        key("dialect", Shape::Words(&[word("tidegate"), word("aws")]), "Whose verdicts and templates it follows."),
+        key("alias", Shape::Words(&[word("aws")]), "`aws`: the pattern's detail-type and detail are type and data."),
+        key("enabled", Shape::Bool, "A disabled rule matches nothing."),
+        required("targets", Shape::List(&TARGET), "Where matching events go."),
+        key("tests", Shape::List(&TEST), "Examples that `check` runs."),
+        later("filters"),
+        later("window"),
+    ],
+};
+
+pub(super) static TARGET: Table = Table {
+    noun: "target",
+    about: "One destination, with what to send there.",
+    keys: &[
+        required("name", Shape::Name, "Unique within the rule."),
+        DESCRIPTION,
+        required("destination", Shape::Name, "Where it goes."),
+        key("path", Shape::PathValues, "Path parameters, by name or in order."),
+        key("query", Shape::Values, "Query parameters."),
+        key("headers", Shape::Values, "Headers."),
+        key("content_type", Shape::Text, "Content type, literal."),
+        key("body", Shape::Any, "What to send; the event itself by default."),
+        RETRY,
+        DEAD_LETTER,
+        key(
+            "ordering",
+            Shape::Words(&[word("none"), later_word("key"), later_word("partition")]),
+            "Which deliveries keep their order.",
+        ),
+        key(
+            "on_exhausted",
+            Shape::Words(&[word("dead_letter"), later_word("hold")]),
+            "What happens when retries are exhausted.",
+        ),
+        later("emit"),
+    ],
+};
+
+static TEST: Table = Table {
+    noun: "test",
+    about: "An example event and what becomes of it.",
+    keys: &[
+        DESCRIPTION,
+        required("event", Shape::AnyMap, "The event; what every event has is filled in."),
+        required("expect", Shape::Expectations, "For each target: {body: …}, {error: CODE} or no_match."),
+    ],
+};
+
+/// What a test may expect of a target.
+pub(super) static EXPECTATION: Table = Table {
+    noun: "expectation",
+    about: "What a target shall do.",
+    keys: &[
+        key("body", Shape::Verbatim, "This body, compared as JSON."),
+        key("error", Shape::Text, "This error code."),
+    ],
+};

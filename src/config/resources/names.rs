@@ -1,0 +1,285 @@
+//! What to write instead of a key that does not exist: names that AWS, Alibaba and others use, and near misses.
+
+use super::keys::{KINDS, Shape, Table};
+
+/// Whose name a foreign key is.
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    Aws,
+    Alibaba,
+    Common,
+}
+
+use Whose::{Alibaba, Aws, Common};
+
+/// Foreign names: the noun of the table, whose it is, the names without case, `-` and `_`, and what to write.
+static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
+    ("connection", Aws, &["authorizationtype", "authparameters"], "auth: {bearer: \"${env:TOKEN}\"}"),
+    ("connection", Aws, &["apikeyauthparameters"], "auth: {api_key: {name, value}}"),
+    ("connection", Aws, &["basicauthparameters"], "auth: {basic: {username, password}}"),
+    ("connection", Aws, &["invocationhttpparameters"], "headers, query, body"),
+    ("connection", Common, &["baseurl", "endpoint", "host", "uri", "address", "server", "baseuri"], "url: https://…"),
+    ("connection", Common, &["username", "password", "user", "basicauth"], "auth: {basic: {username, password}}"),
+    ("connection", Common, &["token", "bearer", "bearertoken", "accesstoken"], "auth: {bearer: \"${env:TOKEN}\"}"),
+    ("connection", Common, &["apikey"], "auth: {api_key: {name, value}}"),
+    ("connection", Common, &["authentication", "authorization", "credentials"], "auth"),
+    ("connection", Common, &["ca", "cafile", "cacert", "cert", "certificate"], "tls: {ca_file: …}"),
+    ("connection", Common, &["headerparameters", "header"], "headers"),
+    ("connection", Common, &["querystringparameters", "params", "querystring"], "query"),
+    ("connection", Common, &["networks", "allowednetworks", "allowprivate"], "allow_networks: [10.0.0.0/8]"),
+    ("auth", Aws, &["apikeyauthparameters"], "api_key: {name, value}"),
+    ("auth", Aws, &["basicauthparameters"], "basic: {username, password}"),
+    ("auth", Aws, &["oauthparameters", "clientparameters"], "oauth2"),
+    ("auth", Common, &["username", "password", "user"], "basic: {username, password}"),
+    ("auth", Common, &["oauth", "clientcredentials"], "oauth2"),
+    ("auth", Common, &["accesstoken", "bearertoken", "jwt"], "bearer: \"${env:TOKEN}\""),
+    ("auth", Common, &["type", "kind", "method"], "the kind as the key, e.g. `bearer: …`"),
+    ("auth.basic", Common, &["user", "login"], "username"),
+    ("auth.basic", Common, &["pass", "secret", "pw"], "password"),
+    ("auth.api_key", Aws, &["apikeyname"], "name"),
+    ("auth.api_key", Aws, &["apikeyvalue"], "value"),
+    ("auth.api_key", Common, &["header"], "name"),
+    ("auth.api_key", Common, &["key", "secret", "token"], "value"),
+    ("auth.api_key", Common, &["location", "place", "where"], "in: header"),
+    ("tls", Common, &["ca", "cacert", "cacertificate"], "ca_file"),
+    ("tls", Common, &["cert", "certificate", "certfile", "clientcert"], "client_certificate_file"),
+    ("tls", Common, &["key", "keyfile", "clientkey"], "client_key_file"),
+    ("destination", Aws, &["invocationratelimit", "invocationratelimitpersecond"], "rate_limit: 3/s"),
+    ("destination", Aws, &["invocationendpoint"], "endpoint"),
+    ("destination", Aws, &["httpmethod"], "method"),
+    ("destination", Aws, &["connectionarn", "connectionname"], "connection"),
+    (
+        "destination",
+        Aws,
+        &["retrypolicy", "maximumretryattempts", "maximumeventageinseconds"],
+        "retry: {max_age: 24h, max_attempts: 185}",
+    ),
+    ("destination", Aws, &["deadletterconfig"], "dead_letter: {topic: …}"),
+    ("destination", Alibaba, &["httpapiparameters"], "endpoint and method"),
+    ("destination", Alibaba, &["pushretrystrategy"], "retry: {policy: BACKOFF_RETRY}"),
+    ("destination", Alibaba, &["deadletterqueue"], "dead_letter: {topic: …}"),
+    ("destination", Common, &["url", "uri", "path"], "endpoint"),
+    ("destination", Common, &["auth", "username", "password", "token"], "auth in its connection"),
+    ("destination", Common, &["ratelimitpersecond", "rps", "throttle", "limit", "qps"], "rate_limit: 3/s"),
+    ("destination", Common, &["retries", "maxretries", "maxattempts", "backoff"], "retry: {max_attempts: 185}"),
+    ("destination", Common, &["dlq", "deadlettertopic", "deadletters"], "dead_letter: {topic: …}"),
+    ("destination", Common, &["maxconcurrency", "parallelism", "maxinflight", "concurrent"], "concurrency: {max: 64}"),
+    ("destination", Common, &["timeoutms", "timeoutseconds", "requesttimeout", "deadline"], "timeout: 10s"),
+    ("destination", Common, &["verb", "httpverb"], "method"),
+    ("destination", Common, &["params", "querystring"], "query"),
+    ("rate_limit", Common, &["rate"], "limit: 3/s"),
+    ("retry", Aws, &["maximumretryattempts"], "max_attempts"),
+    ("retry", Aws, &["maximumeventageinseconds", "maximumeventage"], "max_age: 24h"),
+    ("retry", Alibaba, &["pushretrystrategy"], "policy: BACKOFF_RETRY"),
+    ("retry", Alibaba, &["maximumeventageinseconds"], "max_age: 24h"),
+    ("retry", Common, &["maxretries", "retries", "attempts", "times", "count"], "max_attempts"),
+    ("retry", Common, &["backoff", "interval", "initialdelay", "maxdelay", "wait"], "delay: [1s, 10m]"),
+    ("retry", Common, &["strategy", "type"], "policy"),
+    ("retry", Common, &["timeout", "ttl", "maxduration", "deadline"], "max_age: 24h"),
+    ("dead_letter", Aws, &["arn"], "topic"),
+    ("dead_letter", Common, &["queue", "name"], "topic"),
+    (
+        "source",
+        Common,
+        &["topic", "topics", "strict", "group", "start", "onmissing"],
+        "it inside `kafka: {topics: […]}`",
+    ),
+    ("source", Common, &["brokers", "bootstrapservers"], "kafka.brokers in tidegate.toml"),
+    ("source", Common, &["type"], "the kind as the key: `kafka: {topics: […]}`"),
+    ("source", Aws, &["eventbus", "eventbusname", "eventsource"], "kafka: {topics: […]}"),
+    ("source", Alibaba, &["sourcekafkaparameters"], "kafka: {topics: […]}"),
+    ("kafka", Common, &["topic"], "topics: […]"),
+    ("kafka", Common, &["groupid", "consumergroup"], "group"),
+    ("kafka", Alibaba, &["offsetreset"], "start: earliest"),
+    ("kafka", Common, &["autooffsetreset", "offset", "initialoffset", "from"], "start: earliest"),
+    ("kafka", Common, &["brokers", "bootstrapservers", "servers"], "kafka.brokers in tidegate.toml"),
+    ("kafka", Common, &["properties"], "kafka.properties in tidegate.toml"),
+    ("rule", Aws, &["eventpattern"], "pattern"),
+    ("rule", Aws, &["eventbusname"], "from"),
+    ("rule", Aws, &["state"], "enabled: false"),
+    ("rule", Aws, &["detailtype"], "pattern: {type: …}"),
+    ("rule", Aws, &["scheduleexpression"], "a source with `schedule`"),
+    ("rule", Alibaba, &["filterpattern"], "pattern"),
+    ("rule", Alibaba, &["rulename"], "name"),
+    ("rule", Alibaba, &["status"], "enabled: false"),
+    ("rule", Common, &["source", "sources", "on", "topic", "topics", "input"], "from"),
+    ("rule", Common, &["filter", "match", "when", "where", "event", "condition"], "pattern"),
+    (
+        "rule",
+        Common,
+        &["target", "destination", "destinations", "to", "actions", "sinks"],
+        "targets: [{name, destination}]",
+    ),
+    ("rule", Common, &["disabled"], "enabled: false"),
+    ("rule", Common, &["transform", "template", "body"], "body in a target"),
+    ("rule", Common, &["test", "examples"], "tests"),
+    ("target", Aws, &["id"], "name"),
+    ("target", Aws, &["arn", "destinationarn"], "destination"),
+    ("target", Aws, &["input"], "body: {constant: …}"),
+    ("target", Aws, &["inputpath"], "body: $.data"),
+    ("target", Aws, &["inputtransformer", "inputtemplate", "inputpathsmap"], "body: {template: …, values: {…}}"),
+    ("target", Aws, &["httpparameters"], "path, headers, query"),
+    ("target", Aws, &["pathparametervalues"], "path"),
+    ("target", Aws, &["headerparameters"], "headers"),
+    ("target", Aws, &["querystringparameters"], "query"),
+    ("target", Aws, &["retrypolicy"], "retry: {max_age: 24h, max_attempts: 185}"),
+    ("target", Aws, &["deadletterconfig"], "dead_letter: {topic: …}"),
+    ("target", Alibaba, &["pushretrystrategy"], "retry: {policy: BACKOFF_RETRY}"),
+    ("target", Alibaba, &["errorstolerance"], "on_exhausted: dead_letter"),
+    ("target", Alibaba, &["deadletterqueue"], "dead_letter: {topic: …}"),
+    ("target", Alibaba, &["endpoint"], "destination"),
+    ("target", Alibaba, &["paramlist", "transform"], "body"),
+    ("target", Common, &["connection", "url", "uri", "to"], "destination"),
+    ("target", Common, &["payload", "data", "template", "json", "message"], "body"),
+    ("target", Common, &["params", "pathparameters", "pathparams"], "path"),
+    ("target", Common, &["mediatype", "mime"], "content_type"),
+    ("target", Common, &["dlq", "deadlettertopic"], "dead_letter: {topic: …}"),
+    ("test", Common, &["input", "given", "cloudevent"], "event"),
+    ("test", Common, &["output", "expected", "then", "want"], "expect"),
+    ("expectation", Common, &["json", "output", "request"], "body"),
+    ("expectation", Common, &["code", "fails"], "error: CODE"),
+    ("expectation", Common, &["match", "matches", "nomatch"], "no_match in place of the map"),
+];
+
+/// Names that other systems have for our kinds.
+static FOREIGN_KINDS: &[(&str, &str)] = &[
+    ("apidestination", "destination"),
+    ("sink", "destination"),
+    ("endpoint", "destination"),
+    ("webhook", "destination"),
+    ("eventsource", "source"),
+    ("input", "source"),
+    ("topic", "source"),
+    ("eventrule", "rule"),
+    ("route", "rule"),
+    ("trigger", "rule"),
+    ("target", "rule"),
+    ("credentials", "connection"),
+];
+
+/// What to write instead of `key`, which `table` does not have.
+pub(super) fn instead(table: &Table, key: &str) -> String {
+    let plain = normal(key);
+    let same = table.keys.iter().find(|known| normal(known.name) == plain);
+    if let Some(same) = same {
+        return format!("write `{}`", same.name);
+    }
+    let foreign = FOREIGN.iter().find(|(noun, _, names, _)| *noun == table.noun && names.contains(&plain.as_str()));
+    if let Some((_, whose, _, write)) = foreign {
+        let write = if write.contains('`') { (*write).to_owned() } else { format!("`{write}`") };
+        return match whose {
+            Aws => format!("AWS's name; write {write}"),
+            Alibaba => format!("Alibaba's name; write {write}"),
+            Common => format!("write {write}"),
+        };
+    }
+    let built = table.keys.iter().filter(|known| !matches!(known.shape, Shape::Later)).map(|known| known.name);
+    if let Some(near) = nearest(key, built.clone()) {
+        return format!("write `{near}`");
+    }
+    if let Some(owner) = KINDS.iter().find(|other| has(other, key)) {
+        return format!("`{key}` belongs to a {}", owner.noun);
+    }
+    format!("allowed: {}", built.collect::<Vec<_>>().join(", "))
+}
+
+/// Our kind for what was written as `kind`.
+pub(super) fn kind_instead(written: &str) -> String {
+    let plain = normal(written);
+    let kinds = KINDS.iter().map(|table| table.noun);
+    let ours = FOREIGN_KINDS.iter().find(|(foreign, _)| *foreign == plain).map(|(_, ours)| *ours);
+    match ours.or_else(|| kinds.clone().find(|kind| *kind == plain)).or_else(|| nearest(written, kinds.clone())) {
+        Some(kind) => format!("write `kind: {kind}`"),
+        None => format!("allowed: {}", kinds.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The candidate that was probably meant: at most a third of its letters differ.
+pub(crate) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = candidates.map(|candidate| (distance(&written.to_lowercase(), &candidate.to_lowercase()), candidate));
+    let (distance, nearest) = scored.min_by_key(|(distance, _)| *distance)?;
+    (distance * 3 <= nearest.chars().count().max(3)).then_some(nearest)
+}
+
+fn has(table: &Table, key: &str) -> bool {
+    let shared = ["kind", "name", "description"].contains(&key);
+    !shared && table.keys.iter().any(|known| known.name == key && !matches!(known.shape, Shape::Later))
+}
+
+fn normal(key: &str) -> String {
+    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last_a = '\0';
+    for (i, ca) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &cb) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let mut best = (at(&row, j) + usize::from(ca != cb)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            if j > 0 && i > 0 && last_a == cb && b.get(j - 1) == Some(&ca) {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            next.push(best);
+        }
+        before = std::mem::replace(&mut row, next);
+        last_a = ca;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::{CONNECTION, DESTINATION, RULE, TARGET};
+    use super::*;
+
+    #[test]
+    fn foreign_names_and_near_misses_have_a_cure() {
+        for (table, key, cure) in [
+            (&DESTINATION, "invocation_rate_limit", "AWS's name; write `rate_limit: 3/s`"),
+            (&DESTINATION, "InvocationRateLimitPerSecond", "AWS's name; write `rate_limit: 3/s`"),
+            (&DESTINATION, "InvocationEndpoint", "AWS's name; write `endpoint`"),
+            (&DESTINATION, "HttpMethod", "AWS's name; write `method`"),
+            (&DESTINATION, "uri", "write `endpoint`"),
+            (&DESTINATION, "rateLimit", "write `rate_limit`"),
+            (&DESTINATION, "timout", "write `timeout`"),
+            (&DESTINATION, "emthod", "write `method`"),
+            (&DESTINATION, "pattern", "`pattern` belongs to a rule"),
+            (&CONNECTION, "username", "write `auth: {basic: {username, password}}`"),
+            (&CONNECTION, "timeout", "`timeout` belongs to a destination"),
+            (&RULE, "EventPattern", "AWS's name; write `pattern`"),
+            (&RULE, "DetailType", "AWS's name; write `pattern: {type: …}`"),
+            (&RULE, "FilterPattern", "Alibaba's name; write `pattern`"),
+            (&TARGET, "InputTransformer", "AWS's name; write `body: {template: …, values: {…}}`"),
+            (&TARGET, "ErrorsTolerance", "Alibaba's name; write `on_exhausted: dead_letter`"),
+        ] {
+            assert_eq!(instead(table, key), cure, "{key}");
+        }
+        assert!(instead(&CONNECTION, "zzz").starts_with("allowed: kind, name, "));
+        assert_eq!(kind_instead("ApiDestination"), "write `kind: destination`");
+        assert_eq!(kind_instead("conection"), "write `kind: connection`");
+        assert_eq!(kind_instead("x"), "allowed: connection, destination, source, rule");
+    }
+
+    #[test]
+    fn every_foreign_name_stands_for_a_table_that_lacks_it() {
+        let mut nouns =
+            vec!["auth", "auth.basic", "auth.api_key", "tls", "rate_limit", "retry", "dead_letter", "kafka"];
+        nouns.extend(["target", "test", "expectation", "connection", "destination", "source", "rule"]);
+        for (noun, _, names, write) in FOREIGN {
+            assert!(nouns.contains(noun), "{noun}");
+            assert!(!write.is_empty() && names.iter().all(|name| *name == normal(name)), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

@@ -1,0 +1,106 @@
+//! The key tables as a JSON Schema (draft 2020-12), for editors.
+
+use super::keys::{EXPECTATION, KINDS, LIMIT, Shape, Table};
+use serde_json::{Map, Value, json};
+
+/// A text that a reference gives.
+const REFERENCE: &str = r"\$\{(env|file):";
+
+/// The JSON Schema of one resource document. Keys that this version refuses are not in it.
+#[must_use]
+pub fn schema() -> String {
+    let kinds: Vec<Value> = KINDS
+        .iter()
+        .map(|table| {
+            let mut schema = object(table);
+            if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+                properties.insert("kind".to_owned(), json!({ "const": table.noun }));
+            }
+            schema
+        })
+        .collect();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tidegate resource",
+        "oneOf": kinds,
+    });
+    format!("{schema:#}")
+}
+
+fn object(table: &Table) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for key in table.keys {
+        let Some(mut schema) = shape(key.shape) else { continue };
+        if let (Value::Object(schema), false) = (&mut schema, key.about.is_empty()) {
+            schema.insert("description".to_owned(), key.about.into());
+        }
+        properties.insert(key.name.to_owned(), schema);
+        if key.required {
+            required.push(key.name);
+        }
+    }
+    json!({
+        "type": "object",
+        "description": table.about,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// `None` for what this version refuses.
+fn shape(shape_of: Shape) -> Option<Value> {
+    let text = || json!({ "type": "string" });
+    let pattern = |pattern: &str| json!({ "type": "string", "pattern": format!("^({pattern})$|{REFERENCE}") });
+    Some(match shape_of {
+        Shape::Later => return None,
+        Shape::Kind | Shape::Text | Shape::Hidden | Shape::Secret | Shape::PemFile => text(),
+        Shape::Url => pattern("https?://.+"),
+        Shape::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,63}$" }),
+        Shape::Bool => json!({ "type": "boolean" }),
+        Shape::Count(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
+        Shape::Duration(..) => pattern(r"[0-9.]+\s*(ms|s|m|min|h|d)"),
+        Shape::Words(words) => {
+            let words: Vec<_> = words.iter().filter(|word| !word.later).map(|word| word.text).collect();
+            json!({ "enum": words })
+        }
+        Shape::Topic => pattern("[A-Za-z0-9._-]{1,249}"),
+        Shape::Topics => json!({ "type": "array", "minItems": 1, "items": shape(Shape::Topic) }),
+        Shape::Delay => json!({ "type": "array", "minItems": 2, "maxItems": 2, "items": shape(Shape::Duration(0, 0)) }),
+        Shape::Rate => pattern(r"\s*[0-9]+\s*/.+"),
+        Shape::Rates => {
+            let one = json!({ "anyOf": [shape(Shape::Rate), object(&LIMIT)] });
+            json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
+        }
+        Shape::Networks => json!({ "type": "array", "items": text() }),
+        Shape::FixedHeaders => {
+            json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
+        }
+        Shape::FixedQuery => {
+            let one = json!({ "type": ["string", "number", "boolean"] });
+            json!({ "type": "object", "additionalProperties": { "anyOf": [one, { "type": "array", "items": one }] } })
+        }
+        Shape::FixedBody | Shape::Values | Shape::AnyMap => json!({ "type": "object" }),
+        Shape::PathValues => json!({ "type": ["object", "array"] }),
+        Shape::Any | Shape::Verbatim => json!({}),
+        Shape::Expectations => {
+            let mut expectation = object(&EXPECTATION);
+            if let Value::Object(expectation) = &mut expectation {
+                expectation.insert("minProperties".to_owned(), 1.into());
+                expectation.insert("maxProperties".to_owned(), 1.into());
+            }
+            json!({ "type": "object", "additionalProperties": { "anyOf": [{ "const": "no_match" }, expectation] } })
+        }
+        Shape::Table(table) => object(table),
+        Shape::OneOf(table) => {
+            let mut one = object(table);
+            if let Value::Object(one) = &mut one {
+                one.insert("minProperties".to_owned(), 1.into());
+                one.insert("maxProperties".to_owned(), 1.into());
+            }
+            json!({ "anyOf": [{ "const": "none" }, one] })
+        }
+        Shape::List(table) => json!({ "type": "array", "minItems": 1, "items": object(table) }),
+    })
+}

@@ -1,0 +1,244 @@
+//! `${env:NAME}`, `${env:NAME:-default}` and `${file:/path}`: text that stands elsewhere, resolved once when files load.
+//!
+//! What comes from a reference is never interpreted and is shown as `***`. A variable that is set but empty counts as
+//! unset, as in a shell's `:-`.
+
+use super::env::Env;
+use std::path::PathBuf;
+
+/// Why a reference gives no text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No such variable.
+    #[error("the environment variable `{0}` is not set")]
+    Unset(String),
+    /// The file cannot be read.
+    #[error("the secret file `{path}` cannot be read: {why}")]
+    File {
+        /// Its path as written.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Not a reference as we know them.
+    #[error("`{0}` is no reference")]
+    Malformed(String),
+    /// A path or an expression stands in the same text; what comes from outside would be mixed with what is
+    /// interpreted.
+    #[error("a reference and a path or `${{…}}` cannot stand in one text")]
+    Mixed,
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn cure(&self) -> String {
+        match self {
+            Self::Unset(name) => format!("set it, or write ${{env:{name}:-default}}"),
+            Self::File { .. } => "check the path and who may read it".to_owned(),
+            Self::Malformed(_) => "write ${env:NAME}, ${env:NAME:-default} or ${file:/run/secrets/x}".to_owned(),
+            Self::Mixed => "put the reference into the connection's headers, query or auth".to_owned(),
+        }
+    }
+}
+
+/// A text after its references were resolved.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The text.
+    pub text: String,
+    /// At least one reference had a part in it.
+    pub secret: bool,
+    /// Files that were read for it.
+    pub files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.secret { "***" } else { &self.text })
+    }
+}
+
+/// How a text is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grammar {
+    /// Plain text: `$` means nothing but in a reference.
+    Literal,
+    /// A value (transforms.md rule 53): `$$` is a literal dollar, so `$${env:X}` is no reference, and other
+    /// expressions may stand there.
+    Value,
+}
+
+/// Whether a text has a reference in it.
+#[must_use]
+pub fn mentions(text: &str, grammar: Grammar) -> bool {
+    pieces(text, grammar).any(|piece| matches!(piece, Piece::Reference(_) | Piece::Unclosed(_)))
+}
+
+/// Resolves the references in `text`. A value without references is given back as it is, to be interpreted later.
+///
+/// # Errors
+/// The first reference that gives no text.
+pub fn resolve(text: &str, grammar: Grammar, env: &Env) -> Result<Resolved, Error> {
+    let mut resolved = Resolved { text: String::new(), secret: false, files: Vec::new() };
+    if !mentions(text, grammar) {
+        text.clone_into(&mut resolved.text);
+        return Ok(resolved);
+    }
+    if grammar == Grammar::Value && is_path(text) {
+        return Err(Error::Mixed);
+    }
+    for piece in pieces(text, grammar) {
+        match piece {
+            Piece::Text(text) => resolved.text.push_str(text),
+            Piece::Dollar => resolved.text.push('$'),
+            Piece::Expression => return Err(Error::Mixed),
+            Piece::Unclosed(text) => return Err(Error::Malformed(text.to_owned())),
+            Piece::Reference(reference) => {
+                resolved.secret = true;
+                lookup(reference, env, &mut resolved)?;
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+fn lookup(reference: &str, env: &Env, into: &mut Resolved) -> Result<(), Error> {
+    let malformed = || Error::Malformed(format!("${{{reference}}}"));
+    if let Some(path) = reference.strip_prefix("file:") {
+        if !path.starts_with('/') {
+            return Err(malformed());
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|why| Error::File { path: path.to_owned(), why: why.to_string() })?;
+        // Editors and `kubectl create secret` end files with a line feed that belongs to no secret.
+        into.text.push_str(text.trim_end_matches(['\n', '\r']));
+        into.files.push(PathBuf::from(path));
+        return Ok(());
+    }
+    let variable = reference.strip_prefix("env:").ok_or_else(malformed)?;
+    let (name, default) = match variable.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (variable, None),
+    };
+    let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !fits {
+        return Err(malformed());
+    }
+    let found = env.get(name).filter(|value| !value.is_empty()).or(default);
+    into.text.push_str(found.ok_or_else(|| Error::Unset(name.to_owned()))?);
+    Ok(())
+}
+
+/// Whether the whole text is a path (transforms.md rule 53).
+fn is_path(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('$') else { return false };
+    let name = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+    let named = rest.bytes().next().is_none_or(|b| !b.is_ascii_digit());
+    named && matches!(rest.as_bytes().get(name), None | Some(b'.' | b'['))
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    /// `$$` in a value.
+    Dollar,
+    /// `${…}` that is no reference, in a value.
+    Expression,
+    /// What stands between `${` and `}`.
+    Reference(&'a str),
+    /// A reference without `}`.
+    Unclosed(&'a str),
+}
+
+fn pieces(text: &str, grammar: Grammar) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let at = rest.find('$').unwrap_or(rest.len());
+        if at > 0 {
+            let (before, after) = rest.split_at(at);
+            rest = after;
+            return Some(Piece::Text(before));
+        }
+        if grammar == Grammar::Value && rest.starts_with("$$") {
+            rest = rest.get(2..).unwrap_or_default();
+            return Some(Piece::Dollar);
+        }
+        if rest.starts_with("${env:") || rest.starts_with("${file:") {
+            let Some(end) = rest.find('}') else {
+                return Some(Piece::Unclosed(std::mem::take(&mut rest)));
+            };
+            let inner = rest.get(2..end).unwrap_or_default();
+            rest = rest.get(end + 1..).unwrap_or_default();
+            return Some(Piece::Reference(inner));
+        }
+        let expression = grammar == Grammar::Value && rest.starts_with("${");
+        let (dollar, after) = rest.split_at(1);
+        rest = after;
+        Some(if expression { Piece::Expression } else { Piece::Text(dollar) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env() -> Env {
+        Env::of([("A", "alpha"), ("EMPTY", ""), ("TRICK", "${env:A} $.id")])
+    }
+
+    #[test]
+    fn references_resolve_once_and_are_secret() {
+        for (text, expected, secret) in [
+            ("plain $5 $.x ${y}", "plain $5 $.x ${y}", false),
+            ("${env:A}", "alpha", true),
+            ("Bearer ${env:A}!", "Bearer alpha!", true),
+            ("${env:NONE:-d}${env:EMPTY:-e}${env:A:-f}", "dealpha", true),
+            ("${env:NONE:-}", "", true),
+            ("${env:TRICK}", "${env:A} $.id", true),
+            ("$${env:A}", "$alpha", true),
+        ] {
+            let found = resolve(text, Grammar::Literal, &env()).expect(text);
+            assert_eq!((found.text.as_str(), found.secret), (expected, secret), "{text}");
+        }
+        for (text, expected, secret) in [
+            ("$.id", "$.id", false),
+            ("$${env:A}", "$${env:A}", false),
+            ("cost $$5 ${env:A}", "cost $5 alpha", true),
+            ("cost $5 ${env:A}", "cost $5 alpha", true),
+        ] {
+            let found = resolve(text, Grammar::Value, &env()).expect(text);
+            assert_eq!((found.text.as_str(), found.secret), (expected, secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_lose_their_last_line_feed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("s");
+        std::fs::write(&path, "se cret\n").expect("written");
+        let found = resolve(&format!("${{file:{}}}", path.display()), Grammar::Literal, &env()).expect("resolved");
+        assert_eq!((found.text.as_str(), found.files), ("se cret", vec![path]));
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_says_why() {
+        for (text, grammar, message, cure) in [
+            ("${env:NONE}", Grammar::Literal, "`NONE` is not set", "${env:NONE:-default}"),
+            ("${env:EMPTY}", Grammar::Literal, "`EMPTY` is not set", "set it"),
+            ("${env:a b}", Grammar::Literal, "`${env:a b}` is no reference", "${env:NAME}"),
+            ("x${env:A", Grammar::Literal, "`${env:A` is no reference", "${env:NAME}"),
+            ("${env:}", Grammar::Literal, "is no reference", "${env:NAME}"),
+            ("${file:x}", Grammar::Literal, "is no reference", "${file:/run/secrets/x}"),
+            ("${file:/no/such}", Grammar::Literal, "`/no/such` cannot be read", "check the path"),
+            ("${env:A} ${$.id}", Grammar::Value, "cannot stand in one text", "the connection's"),
+            ("$.a${env:A}", Grammar::Value, "cannot stand in one text", "the connection's"),
+        ] {
+            let error = resolve(text, grammar, &env()).expect_err(text);
+            assert!(error.to_string().contains(message), "{text}: {error}");
+            assert!(error.cure().contains(cure), "{text}: {}", error.cure());
+        }
+    }
+}

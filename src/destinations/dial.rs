@@ -1,0 +1,319 @@
+//! Dial: from a host name to a connection that speaks HTTP: resolve, check every address, connect, TLS.
+
+use super::guard::Guard;
+use super::pool::Connection;
+use super::stream::{Phase, Stream, Wire};
+use rustls_pki_types::ServerName;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error as RustlsError};
+
+/// An address that does not answer must not use up the whole deadline while others are left.
+const PER_ADDRESS: Duration = Duration::from_secs(2);
+
+/// How to reach a destination; shared by its dispatchers.
+#[derive(Debug)]
+pub struct Dialer {
+    /// Name of the connection, for messages.
+    pub(super) connection: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) guard: Guard,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+/// Why no connection came about; no byte of the request was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name does not exist.
+    #[error("no such host `{host}`; correct the url of connection `{connection}`")]
+    NoSuchHost {
+        /// Host.
+        host: String,
+        /// Connection.
+        connection: String,
+    },
+    /// The name could not be resolved now.
+    #[error("`{host}` cannot be resolved at the moment: {source}")]
+    Resolve {
+        /// Host.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// No address may be dialled.
+    #[error(
+        "`{host}` is {address}, {kind}, which is not dialled; if it is meant, add it to `allow_networks` of connection \
+         `{connection}`"
+    )]
+    Forbidden {
+        /// Host.
+        host: String,
+        /// The address.
+        address: IpAddr,
+        /// What kind of address it is.
+        kind: &'static str,
+        /// Connection.
+        connection: String,
+    },
+    /// No address took the connection.
+    #[error("cannot connect to `{host}` at {address}: {source}")]
+    Connect {
+        /// Host.
+        host: String,
+        /// The last address tried.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// They are not who they say, or do not accept who we are.
+    #[error(
+        "TLS with `{host}`: {source}; check the url, `tls.ca_file` and the client certificate of connection \
+         `{connection}`"
+    )]
+    Verify {
+        /// Host.
+        host: String,
+        /// Connection.
+        connection: String,
+        /// What TLS says.
+        source: io::Error,
+    },
+    /// The TLS handshake failed otherwise.
+    #[error("the TLS handshake with `{host}` failed: {source}")]
+    Handshake {
+        /// Host.
+        host: String,
+        /// What TLS says.
+        source: io::Error,
+    },
+    /// The deadline passed first.
+    #[error("no connection to `{host}` in time: {}", waiting(*phase))]
+    Timeout {
+        /// Host.
+        host: String,
+        /// What was waited for.
+        phase: Phase,
+    },
+}
+
+impl Error {
+    /// Stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchHost { .. } | Self::Resolve { .. } => "DELIVER_DNS",
+            Self::Forbidden { .. } => "DELIVER_FORBIDDEN",
+            Self::Connect { .. } => "DELIVER_CONNECT",
+            Self::Verify { .. } | Self::Handshake { .. } => "DELIVER_TLS",
+            Self::Timeout { .. } => "DELIVER_TIMEOUT",
+        }
+    }
+
+    /// The destination as a whole is wrong: trying again soon will not help.
+    #[must_use]
+    pub const fn is_incident(&self) -> bool {
+        match self {
+            Self::NoSuchHost { .. } | Self::Forbidden { .. } | Self::Verify { .. } => true,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::Timeout { .. } => false,
+        }
+    }
+}
+
+/// What a phase waits for, for people.
+#[must_use]
+pub const fn waiting(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Resolve => "the name was not resolved",
+        Phase::Connect => "the address did not answer",
+        Phase::Handshake => "the TLS handshake did not end",
+        Phase::Headers => "no answer came",
+        Phase::Body => "the answer did not end",
+    }
+}
+
+impl Dialer {
+    /// A new connection. Ends early when `wire` is expired.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn dial(&self, wire: Rc<Wire>) -> Result<Box<Connection>, Error> {
+        let connected = wire.unless_expired(self.connect(&wire)).await;
+        connected.unwrap_or_else(|| Err(Error::Timeout { host: self.host.clone(), phase: wire.phase() }))
+    }
+
+    async fn connect(&self, wire: &Rc<Wire>) -> Result<Box<Connection>, Error> {
+        wire.enter(Phase::Resolve);
+        let addresses = self.resolve().await?;
+        wire.enter(Phase::Connect);
+        let tcp = self.first_that_answers(&addresses).await?;
+        // Requests are written in one piece; waiting for more only delays them.
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(host = %self.host, %error, "TCP_NODELAY refused");
+        }
+        let stream = match &self.tls {
+            None => Stream::plain(tcp, Rc::clone(wire)),
+            Some((config, name)) => {
+                wire.enter(Phase::Handshake);
+                let connector = TlsConnector::from(Arc::clone(config));
+                let tls = connector.connect(name.clone(), tcp).await.map_err(|source| self.tls_error(source))?;
+                Stream::tls(tls, Rc::clone(wire))
+            }
+        };
+        Connection::open(stream, Rc::clone(wire))
+            .await
+            .map_err(|error| Error::Handshake { host: self.host.clone(), source: io::Error::other(error) })
+    }
+
+    /// The addresses that may be dialled, both families in turn.
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        let found: Vec<SocketAddr> = match self.host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, self.port)],
+            Err(_) => tokio::net::lookup_host((self.host.as_str(), self.port))
+                .await
+                .map_err(|source| self.resolve_error(source))?
+                .collect(),
+        };
+        let mut forbidden = None;
+        let mut families = (Vec::new(), Vec::new());
+        let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+        for address in found {
+            match self.guard.check(address.ip()) {
+                Ok(()) if address.is_ipv6() == first_is_v6 => families.0.push(address),
+                Ok(()) => families.1.push(address),
+                Err(kind) => forbidden = Some((address.ip(), kind)),
+            }
+        }
+        let allowed = interleave(families.0, families.1);
+        if !allowed.is_empty() {
+            return Ok(allowed);
+        }
+        let (host, connection) = (self.host.clone(), self.connection.clone());
+        Err(match forbidden {
+            Some((address, kind)) => Error::Forbidden { host, address, kind, connection },
+            None => Error::NoSuchHost { host, connection },
+        })
+    }
+
+    async fn first_that_answers(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+        let mut last = None;
+        for (tried, address) in addresses.iter().enumerate() {
+            let connect = TcpStream::connect(address);
+            let answer = if tried + 1 == addresses.len() {
+                connect.await
+            } else {
+                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer");
+                tokio::time::timeout(PER_ADDRESS, connect).await.unwrap_or_else(|_| Err(late()))
+            };
+            match answer {
+                Ok(tcp) => return Ok(tcp),
+                Err(source) => last = Some((*address, source)),
+            }
+        }
+        let host = self.host.clone();
+        Err(match last {
+            Some((address, source)) => Error::Connect { host, address, source },
+            None => Error::NoSuchHost { host, connection: self.connection.clone() },
+        })
+    }
+
+    fn resolve_error(&self, source: io::Error) -> Error {
+        // The resolver's codes are not in std; these are its texts on glibc, musl and BSD.
+        const UNKNOWN: [&str; 4] = [
+            "Name or service not known",
+            "No address associated with hostname",
+            "Name does not resolve",
+            "nodename nor servname provided",
+        ];
+        let text = source.to_string();
+        let host = self.host.clone();
+        if UNKNOWN.iter().any(|unknown| text.contains(unknown)) {
+            return Error::NoSuchHost { host, connection: self.connection.clone() };
+        }
+        Error::Resolve { host, source }
+    }
+
+    fn tls_error(&self, source: io::Error) -> Error {
+        let host = self.host.clone();
+        if is_verification(&source) {
+            return Error::Verify { host, connection: self.connection.clone(), source };
+        }
+        Error::Handshake { host, source }
+    }
+}
+
+/// Whether an error of the stream means that one side does not accept the other's certificate. TLS 1.3 tells about
+/// the client's certificate only after the handshake.
+#[must_use]
+pub fn is_verification(error: &io::Error) -> bool {
+    let Some(rustls) = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) else { return false };
+    let alert = if let RustlsError::AlertReceived(alert) = rustls { Some(*alert) } else { None };
+    matches!(rustls, RustlsError::InvalidCertificate(_) | RustlsError::NoCertificatesPresented)
+        || alert.is_some_and(|alert| {
+            [
+                AlertDescription::AccessDenied,
+                AlertDescription::BadCertificate,
+                AlertDescription::CertificateExpired,
+                AlertDescription::CertificateRequired,
+                AlertDescription::CertificateRevoked,
+                AlertDescription::CertificateUnknown,
+                AlertDescription::NoCertificate,
+                AlertDescription::UnknownCA,
+                AlertDescription::UnrecognisedName,
+                AlertDescription::UnsupportedCertificate,
+            ]
+            .contains(&alert)
+        })
+}
+
+fn interleave<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    let mut merged = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let pair = (first.next(), second.next());
+        if pair.0.is_none() && pair.1.is_none() {
+            return merged;
+        }
+        merged.extend(pair.0);
+        merged.extend(pair.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialer(host: &str) -> Dialer {
+        Dialer { connection: "api".to_owned(), host: host.to_owned(), port: 443, guard: Guard::default(), tls: None }
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_an_incident_and_a_silent_resolver_is_not() {
+        let resolver = |text: &str| {
+            let text = format!("failed to lookup address information: {text}");
+            dialer("api.test").resolve_error(io::Error::other(text))
+        };
+        assert!(resolver("Name or service not known").is_incident());
+        assert!(!resolver("Temporary failure in name resolution").is_incident());
+        assert_eq!(resolver("Name does not resolve").code(), "DELIVER_DNS");
+    }
+
+    #[test]
+    fn families_take_turns() {
+        assert_eq!(interleave(vec![1, 2, 3], vec![10]), [1, 10, 2, 3]);
+        assert_eq!(interleave(vec![1], vec![10, 20]), [1, 10, 20]);
+    }
+
+    #[tokio::test]
+    async fn literal_addresses_are_judged_without_asking_anybody() {
+        for (host, incident) in [("127.0.0.1", true), ("::1", true), ("::ffff:8.8.8.8", true), ("8.8.8.8", false)] {
+            let found = dialer(host).resolve().await;
+            assert_eq!(found.is_err_and(|error| error.is_incident()), incident, "{host}");
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! An API destination at run time: where it is, who we are there, and how much it may be asked for.
+//!
+//! A [`Destination`] is shared by the dispatchers of all workers. What they share changes by atomics only: the rate
+//! limit, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
+//! `rate`, `gate`, `breaker`, `concurrency`, `waiters` and `guard` are pure; `dial`, `stream`, `tls` and `pool` do the
+//! I/O; `auth` is where secrets are revealed. Which answer means what is decided by the step `deliver`.
+
+pub mod auth;
+pub mod breaker;
+pub mod concurrency;
+pub mod dial;
+pub mod gate;
+pub mod guard;
+pub mod pool;
+pub mod rate;
+pub mod status;
+pub mod stream;
+pub mod tls;
+pub mod waiters;
+
+use crate::model::clock::Monotonic;
+use crate::model::resources;
+use arc_swap::ArcSwap;
+use auth::{Auth, Revealed};
+use breaker::{Breaker, Change, Pass};
+use concurrency::Concurrency;
+use dial::Dialer;
+use gate::Gate;
+use guard::Guard;
+use hyper::Method;
+use hyper::header::HeaderValue;
+use rate::{Decision, Rate};
+use rustls_pki_types::ServerName;
+use status::Trouble;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use waiters::{Seat, Waiters};
+
+/// An API destination at run time.
+#[derive(Debug)]
+pub struct Destination {
+    resource: Arc<resources::Destination>,
+    fixed_endpoint: bool,
+    method: Method,
+    authority: HeaderValue,
+    auth: Auth,
+    dialer: Dialer,
+    shared: Arc<Shared>,
+}
+
+/// The hold word of a destination that said it is gone.
+const GONE: u8 = 2;
+
+/// What outlives a reload: limits hold across it.
+#[derive(Debug)]
+struct Shared {
+    rate: ArcSwap<Rate>,
+    share: AtomicU8,
+    gate: Gate,
+    breaker: Breaker,
+    concurrency: Concurrency,
+    waiters: Arc<Waiters>,
+    hold: AtomicU8,
+    /// Written when the breaker opens, read for status; never on the hot path.
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// Why a destination cannot be built from its resource.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The method is no HTTP method.
+    #[error("`{method}` is no HTTP method; correct `method` of destination `{destination}`")]
+    Method {
+        /// Destination.
+        destination: String,
+        /// The method.
+        method: String,
+    },
+    /// The host cannot stand in a request.
+    #[error("`{host}` is no host name; correct the url of destination `{destination}`")]
+    Host {
+        /// Destination.
+        destination: String,
+        /// The host.
+        host: String,
+    },
+    /// Credentials.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+}
+
+impl Error {
+    /// Stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Method { .. } | Self::Host { .. } => "CONFIG_VALUE",
+            Self::Auth(_) => "CONFIG_AUTH",
+            Self::Tls(_) => "CONFIG_TLS",
+        }
+    }
+}
+
+/// What the end of an attempt says about the destination, as opposed to the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answered, whatever it thinks of the event.
+    Good,
+    /// A transport failure or a 5xx.
+    Failing {
+        /// It may be too much for it: time-out, or 503.
+        congested: bool,
+    },
+    /// It asks for fewer requests, perhaps for so long.
+    Overloaded(Option<Duration>),
+    /// It is wrong as a whole: credentials, address, certificate, path.
+    Incident,
+    /// It said that it is gone for good (410): held until someone resumes it.
+    Gone,
+}
+
+/// Why someone stopped a destination; ends only by [`Destination::resume`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// By hand.
+    Manual,
+    /// The endpoint answered 410.
+    Gone,
+}
+
+/// Whether a request may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It may; as a probe, its end decides about the breaker.
+    Free {
+        /// It is the probe.
+        probe: bool,
+    },
+    /// Not now; ask again at this moment, if it is known, or when woken.
+    Wait(Option<Monotonic>),
+}
+
+impl Destination {
+    /// A destination without any share of its rate limits. `previous` is what it was before a reload: limits, gate
+    /// and share go on; an open breaker tries at once, for the change may be the cure.
+    ///
+    /// # Errors
+    /// The resource cannot be used; see [`Error`].
+    pub fn new(
+        resource: Arc<resources::Destination>,
+        roots: &tls::Roots,
+        previous: Option<&Self>,
+        now: Monotonic,
+    ) -> Result<Self, Error> {
+        let base = &resource.base;
+        let name = || resource.name.to_string();
+        let no_host = || Error::Host { destination: name(), host: base.host.clone() };
+        let method = Method::from_bytes(resource.method.as_bytes())
+            .map_err(|_| Error::Method { destination: name(), method: resource.method.clone() })?;
+        let authority = HeaderValue::from_str(&base.authority()).map_err(|_| no_host())?;
+        let tls = if base.tls {
+            let server = ServerName::try_from(base.host.clone()).map_err(|_| no_host())?;
+            Some((tls::client(&resource.connection, roots)?, server))
+        } else {
+            None
+        };
+        let dialer = Dialer {
+            connection: resource.connection.name.to_string(),
+            host: base.host.clone(),
+            port: base.port,
+            guard: Guard::new(&resource.connection.allow_networks),
+            tls,
+        };
+        let auth = Auth::new(&resource.connection)?;
+        let path = resource.endpoint.split('?').next().unwrap_or_default();
+        let fixed_endpoint = !path.contains(['{', '*']);
+        let shared = match previous {
+            Some(previous) => Arc::clone(&previous.shared),
+            None => Arc::new(Shared::new(&resource)),
+        };
+        if let Some(previous) = previous {
+            shared.follow(&previous.resource, &resource, now);
+        }
+        Ok(Self { resource, fixed_endpoint, method, authority, auth, dialer, shared })
+    }
+
+    /// The resource it was built from.
+    #[must_use]
+    pub fn resource(&self) -> &Arc<resources::Destination> {
+        &self.resource
+    }
+
+    /// The endpoint has no path parameters, so 403, 404, 405 and 410 speak of the destination, not of the event.
+    #[must_use]
+    pub fn is_fixed_endpoint(&self) -> bool {
+        self.fixed_endpoint
+    }
+
+    /// Method of every request.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Value of the `Host` header.
+    #[must_use]
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Who we are there.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Shows texts as they are, for rendering a request that is sent.
+    #[must_use]
+    pub const fn reveal(&self) -> Revealed {
+        Revealed::new()
+    }
+
+    /// Its concurrency limit.
+    #[must_use]
+    pub fn concurrency(&self) -> &Concurrency {
+        &self.shared.concurrency
+    }
+
+    /// A seat for a dispatcher, to be woken when something changes.
+    #[must_use]
+    pub fn sit(&self) -> Seat {
+        self.shared.waiters.sit()
+    }
+
+    /// Tells how many of the [`rate::SLOTS`] this replica owns; a share that is new starts empty.
+    pub fn set_share(&self, owned: u8, now: Monotonic) {
+        self.shared.share.store(owned.min(rate::SLOTS), Ordering::Release);
+        self.shared.rate.load().set_share(owned, now);
+        self.shared.waiters.wake_all();
+    }
+
+    /// Stops it until [`Destination::resume`]; requests in flight end as they may.
+    pub fn hold(&self, why: Hold) {
+        let word = match why {
+            Hold::Manual => 1,
+            Hold::Gone => GONE,
+        };
+        self.shared.hold.store(word, Ordering::Release);
+    }
+
+    /// Ends a hold, opens the gate and lets the breaker probe at once.
+    pub fn resume(&self, now: Monotonic) {
+        self.shared.hold.store(0, Ordering::Release);
+        self.shared.gate.open();
+        self.shared.breaker.retry_now(now);
+        self.shared.waiters.wake_all();
+    }
+
+    /// Whether hold and gate let anything through; takes nothing.
+    #[must_use]
+    pub fn is_open(&self, now: Monotonic) -> Passage {
+        if self.held().is_some() {
+            return Passage::Wait(None);
+        }
+        match self.shared.gate.closed_until(now) {
+            Some(until) => Passage::Wait(Some(until)),
+            None => Passage::Free { probe: false },
+        }
+    }
+
+    /// Asks the breaker. A probe that is let through must end in [`Destination::observe`] or
+    /// [`Destination::probe_lost`].
+    #[must_use]
+    pub fn pass(&self, now: Monotonic) -> Passage {
+        match self.shared.breaker.pass(now) {
+            Pass::Free => Passage::Free { probe: false },
+            Pass::Probe => Passage::Free { probe: true },
+            Pass::WaitUntil(at) => Passage::Wait(Some(at)),
+        }
+    }
+
+    /// The probe ended without an answer of the destination.
+    pub fn probe_lost(&self, now: Monotonic) {
+        self.shared.breaker.probe_lost(now);
+        self.shared.waiters.wake_all();
+    }
+
+    /// Takes a permit of every rate limit, or of none.
+    #[must_use]
+    pub fn permit(&self, now: Monotonic) -> Decision {
+        self.shared.rate.load().acquire(now)
+    }
+
+    /// Gives a permit back whose request was not sent after all.
+    pub fn refund(&self) {
+        self.shared.rate.load().refund();
+    }
+
+    /// Whether a permit, after `ahead` others, will be had within `horizon`; takes none.
+    #[must_use]
+    pub fn permit_ahead(&self, now: Monotonic, ahead: u32, horizon: Duration) -> Decision {
+        self.shared.rate.load().peek(now, ahead, horizon)
+    }
+
+    /// Permits follow each other faster than timers can.
+    #[must_use]
+    pub fn is_faster_than_timers(&self) -> bool {
+        self.shared.rate.load().is_faster_than_timers()
+    }
+
+    /// Learns from the end of an attempt that began at `began`. `code` and `message` are kept for status if it stops
+    /// the destination; `chance` in 0..1 spreads the replicas.
+    pub fn observe(&self, health: Health, attempt: &Attempt<'_>, chance: f64) {
+        let Attempt { now, began, probe, .. } = *attempt;
+        let shared = &*self.shared;
+        let change = match health {
+            Health::Good => {
+                shared.gate.success();
+                shared.concurrency.success();
+                shared.breaker.success(now, probe)
+            }
+            Health::Failing { congested } => {
+                if congested {
+                    shared.concurrency.congestion(now, began);
+                }
+                shared.breaker.failure(now, probe, chance)
+            }
+            Health::Overloaded(retry_after) => {
+                shared.concurrency.congestion(now, began);
+                shared.gate.overload(now, retry_after);
+                // It is alive, which is all that a probe asks.
+                if probe { shared.breaker.success(now, probe) } else { Change::None }
+            }
+            Health::Incident => shared.breaker.incident(now, probe, chance),
+            Health::Gone => {
+                let name = &self.resource.name;
+                tracing::error!(destination = %name, "held: it answered 410 Gone; correct its endpoint, then its events go on");
+                self.hold(Hold::Gone);
+                shared.breaker.incident(now, probe, chance)
+            }
+        };
+        match change {
+            Change::None => {}
+            Change::Opened => {
+                let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
+                tracing::warn!(destination = %name, code, message, "stopped sending to the destination");
+                *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Trouble { code, message: message.to_owned() });
+                shared.waiters.wake_all();
+            }
+            Change::Closed => {
+                tracing::info!(destination = %self.resource.name, "the destination is back");
+                *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                shared.concurrency.restart();
+                shared.waiters.wake_all();
+            }
+        }
+    }
+
+    fn held(&self) -> Option<Hold> {
+        match self.shared.hold.load(Ordering::Acquire) {
+            1 => Some(Hold::Manual),
+            GONE => Some(Hold::Gone),
+            _ => None,
+        }
+    }
+}
+
+/// An attempt that ended, as [`Destination::observe`] wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The present.
+    pub now: Monotonic,
+    /// When it began.
+    pub began: Monotonic,
+    /// It was the breaker's probe.
+    pub probe: bool,
+    /// Code of its report.
+    pub code: &'static str,
+    /// Message of its report.
+    pub message: &'a str,
+}
+
+impl Shared {
+    fn new(resource: &resources::Destination) -> Self {
+        let waiters = Arc::new(Waiters::default());
+        Self {
+            rate: ArcSwap::from_pointee(Rate::new(&resource.rate_limits)),
+            share: AtomicU8::new(0),
+            gate: Gate::default(),
+            breaker: Breaker::default(),
+            concurrency: Concurrency::new(resource.concurrency_max, Arc::clone(&waiters)),
+            waiters,
+            hold: AtomicU8::new(0),
+            trouble: Mutex::new(None),
+        }
+    }
+
+    /// Goes on under a changed resource.
+    fn follow(&self, before: &resources::Destination, after: &resources::Destination, now: Monotonic) {
+        if before.rate_limits != after.rate_limits {
+            let rate = Rate::new(&after.rate_limits);
+            rate.set_share(self.share.load(Ordering::Acquire), now);
+            self.rate.store(Arc::new(rate));
+        }
+        self.concurrency.set_max(after.concurrency_max);
+        // A 410 holds until someone does something about it: changed resources are that. What is still gone says so again.
+        if self.hold.load(Ordering::Acquire) == GONE {
+            self.hold.store(0, Ordering::Release);
+        }
+        self.breaker.retry_now(now);
+        self.waiters.wake_all();
+    }
+}

@@ -1,0 +1,151 @@
+//! The byte stream under an HTTP connection: TCP, or TLS over it, counting what was written.
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use std::cell::Cell;
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// What is known of a connection from outside while a request is under way on it; shared within one thread.
+#[derive(Debug, Default)]
+pub struct Wire {
+    written: Cell<u64>,
+    expired: Cell<bool>,
+    phase: Cell<Phase>,
+}
+
+/// What a request is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// The name's addresses.
+    #[default]
+    Resolve,
+    /// The TCP handshake.
+    Connect,
+    /// The TLS handshake.
+    Handshake,
+    /// The status line and headers of the answer.
+    Headers,
+    /// The rest of the answer.
+    Body,
+}
+
+impl Wire {
+    /// Bytes handed to the socket (before encryption) since the connection exists.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    /// What is being waited for.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Notes what is being waited for.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    /// The deadline has passed: what runs under [`Wire::unless_expired`] ends at its next poll.
+    pub fn expire(&self) {
+        self.expired.set(true);
+    }
+
+    /// Runs `work` until it ends, or until the deadline has passed (`None`).
+    pub async fn unless_expired<F: Future>(&self, work: F) -> Option<F::Output> {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if self.expired.get() {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+/// TCP or TLS.
+#[derive(Debug)]
+pub(super) struct Stream {
+    io: Io,
+    wire: Rc<Wire>,
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl Stream {
+    pub(super) fn plain(tcp: TcpStream, wire: Rc<Wire>) -> Self {
+        Self { io: Io::Plain(TokioIo::new(tcp)), wire }
+    }
+
+    pub(super) fn tls(tls: TlsStream<TcpStream>, wire: Rc<Wire>) -> Self {
+        Self { io: Io::Tls(Box::new(TokioIo::new(tls))), wire }
+    }
+
+    fn count(&self, written: usize) {
+        let written = u64::try_from(written).unwrap_or(u64::MAX);
+        self.wire.written.set(self.wire.written.get().saturating_add(written));
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(match &mut this.io {
+            Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        })?;
+        this.count(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(match &mut this.io {
+            Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        })?;
+        this.count(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_flush(cx),
+            Io::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Kafka: settings, intake, commits, producer, topics, the embedded broker.
+//!
+//! An [`Intake`] owns a consumer and the one thread that polls it. It hands partitions to an [`Owner`], each with an
+//! epoch and a [`Queue`] of its own, takes offsets to commit from any thread, and saves those that belong to the epoch.
+//! A [`Producer`] reports a record as written when Kafka has it. [`Admin`] makes and checks topics. [`Embedded`] is a broker
+//! in memory for `dev` and tests; [`Reader`] reads single records and whole topics for the tools.
+//!
+//! Never here: what a record means; when an offset is complete; a promise kept by luck: everything that the user's
+//! properties could break is refused.
+
+mod callbacks;
+mod client;
+mod commit;
+mod committer;
+mod embedded;
+mod error;
+mod intake;
+mod logging;
+mod membership;
+mod partition;
+mod ping;
+mod poller;
+mod producer;
+mod read;
+mod start;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+pub use client::{ClientSettings, GroupProtocol, reveal};
+pub use committer::Committer;
+pub use embedded::{Embedded, is_embedded};
+pub use error::Error;
+pub use intake::{Intake, IntakeOptions, Pending};
+pub use membership::Membership;
+pub use partition::{Assigned, Commit, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
+pub use ping::ping;
+pub use producer::{Producer, SendError};
+pub use read::{From, Lag, Lags, Reader};
+pub use start::{OnMissing, Start};
+pub use state::{IntakeState, PartitionState};
+pub use topics::{Admin, TopicInfo, TopicSpec, Watermarks};

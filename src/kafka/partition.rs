@@ -1,0 +1,182 @@
+//! What passes between an intake and the owner of its partitions: partitions with their epoch and queue come in,
+//! offsets to commit go out.
+
+use super::callbacks::Callbacks;
+use super::commit;
+use crate::model::record::{Position, Record};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// That partition.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.topic, self.partition)
+    }
+}
+
+/// A partition that is ours from now on.
+#[derive(Debug)]
+pub struct Assigned {
+    /// Which.
+    pub at: TopicPartition,
+    /// Grows with every assignment of this intake; commits of another epoch are refused.
+    pub epoch: u64,
+    /// Offset to be read next, if known: what was committed, or where the policy says to start.
+    pub start: Option<i64>,
+    /// Metadata of the committed offset, if it is ASCII; whether it is ours is for the reader to judge.
+    pub metadata: Option<String>,
+    /// Its records.
+    pub queue: Queue,
+}
+
+/// An offset to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Which partition.
+    pub at: TopicPartition,
+    /// The epoch in which this was learned.
+    pub epoch: u64,
+    /// The lowest offset that is not complete.
+    pub next_offset: i64,
+    /// What is complete above it: ASCII, at most [`METADATA_MAX`] characters; anything else is left out.
+    pub metadata: String,
+}
+
+/// The longest commit metadata that is sent. Brokers refuse more than 4,096 bytes by default.
+pub const METADATA_MAX: usize = 4_000;
+
+/// Who works on the partitions of an intake. Called on its poll thread.
+pub trait Owner: Send + Sync + 'static {
+    /// These partitions are ours from now on. Must not block.
+    fn assigned(&self, partitions: Vec<Assigned>);
+
+    /// These partitions are taken away. Blocks until what is in flight has settled, at most for the drain time-out; when
+    /// it returns, their queues have been dropped. Partitions that wait to be restarted are among them. What it returns is committed, unless they were `lost`: then another
+    /// member may already own them.
+    fn revoked(&self, partitions: &[TopicPartition], lost: bool) -> Vec<Commit>;
+}
+
+/// Why a queue yields no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The offset to read does not exist (any more), or nothing was committed and nobody said where to start. Reading has
+    /// stopped: settle what is in the window, drop the queue and call `Intake::restart`.
+    #[error("the offset to read next does not exist")]
+    OffsetOutOfRange,
+    /// Kafka cannot serve the partition at the moment; the client goes on trying.
+    #[error("{0}; trying again")]
+    Transient(String),
+    /// Records cannot be read, and going on would skip them: hold the partition.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// The records of one partition, in order. Must be dropped before its revocation is acknowledged: dropping it later
+/// silences the callback of its successor.
+pub struct Queue {
+    queue: PartitionQueue<Callbacks>,
+    topic: Arc<str>,
+    alive: Arc<Life>,
+    /// Records below have been returned already.
+    next: i64,
+}
+
+/// What the poll thread knows of a queue that lives elsewhere: it holds a `Weak` of this.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    /// The queue has reported [`QueueError::OffsetOutOfRange`].
+    pub(super) stopped: AtomicBool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    pub(super) fn new(queue: PartitionQueue<Callbacks>, topic: Arc<str>, alive: Arc<Life>) -> Self {
+        Self { queue, topic, alive, next: 0 }
+    }
+
+    /// The next record, if one has been fetched. Never blocks; copies the record once out of the client. Offsets grow: the
+    /// client pauses a partition in every rebalance and may then fetch again what it has just returned.
+    pub fn poll(&mut self) -> Option<Result<Record, QueueError>> {
+        loop {
+            match self.queue.poll(Duration::ZERO)? {
+                Ok(message) if message.offset() < self.next => {}
+                Ok(message) => {
+                    self.next = message.offset() + 1;
+                    return Some(Ok(copy(&message, &self.topic)));
+                }
+                Err(error) => return Some(Err(self.classify(&error))),
+            }
+        }
+    }
+
+    /// Registers a callback for the moment when records arrive on the empty queue, and calls it once, for the queue may
+    /// hold records already. It is edge-triggered: poll until `None`, or come back by yourself. It is called on a thread of
+    /// the client, with a lock held: it must only wake somebody.
+    pub fn on_ready(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        let wake = Arc::new(wake);
+        let callback = Arc::clone(&wake);
+        self.queue.set_nonempty_callback(move || callback());
+        wake();
+    }
+
+    fn classify(&self, error: &KafkaError) -> QueueError {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            self.alive.stopped.store(true, Ordering::Release);
+            return QueueError::OffsetOutOfRange;
+        }
+        // The client steps over a batch that it cannot read, which must not look like a compacted gap.
+        let unreadable = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::BadMessage
+                    | RDKafkaErrorCode::BadCompression
+                    | RDKafkaErrorCode::InvalidMessage
+                    | RDKafkaErrorCode::NotImplemented
+                    | RDKafkaErrorCode::Underflow
+                    | RDKafkaErrorCode::MessageSizeTooLarge
+            )
+        );
+        if unreadable || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return QueueError::Fatal(error.to_string());
+        }
+        QueueError::Transient(error.to_string())
+    }
+}
+
+/// Copies a message out of the client.
+pub(super) fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
+    let position = Position { topic: Arc::clone(topic), partition: message.partition(), offset: message.offset() };
+    let timestamp = message.timestamp().to_millis();
+    let (key, value) = (message.key(), message.payload());
+    let Some(headers) = message.headers() else {
+        return Record::new(position, timestamp, key, value, std::iter::empty());
+    };
+    let headers = (0..headers.count()).filter_map(|i| commit::header(headers, i));
+    Record::new(position, timestamp, key, value, headers)
+}

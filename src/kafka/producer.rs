@@ -1,0 +1,208 @@
+//! `Producer`: writes records and says when Kafka has them. In: [`OutRecord`]. Out: the position, once all replicas in sync
+//! have it, or why not.
+//!
+//! Never here: a record reported as written that is not; a record dropped silently, except by [`Producer::post`], which
+//! says so by its name and counts.
+
+use super::client::{self, ClientSettings};
+use super::error::Error;
+use super::logging::Logging;
+use crate::model::clock::Monotonic;
+use crate::model::record::{OutRecord, Position};
+use arc_swap::ArcSwap;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a record may wait for room in the client's queue.
+const ROOM: Duration = Duration::from_secs(10);
+
+/// Why a record was not written. The caller keeps what it came from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Larger than Kafka accepts for that topic: write less, e.g. a reference.
+    #[error("`{topic}` does not accept a record of {size_bytes} bytes; raise max.message.bytes of the topic")]
+    TooLarge {
+        /// The topic.
+        topic: Arc<str>,
+        /// Key, value and headers.
+        size_bytes: usize,
+    },
+    /// Not acknowledged in time; it may have been written.
+    #[error("`{topic}`: not acknowledged in time; Kafka is slow or away")]
+    Timeout {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Kafka refuses it.
+    #[error("`{topic}`: {code}")]
+    Refused {
+        /// The topic.
+        topic: Arc<str>,
+        /// Kafka's answer.
+        code: RDKafkaErrorCode,
+    },
+    /// The producer failed for good and was made anew; send again.
+    #[error("`{topic}`: the producer had to be made anew")]
+    Fatal {
+        /// The topic.
+        topic: Arc<str>,
+    },
+}
+
+impl SendError {
+    /// Stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "PRODUCE_TOO_LARGE",
+            Self::Timeout { .. } => "PRODUCE_TIMEOUT",
+            Self::Refused { .. } => "PRODUCE_REFUSED",
+            Self::Fatal { .. } => "PRODUCE_FATAL",
+        }
+    }
+}
+
+/// Writes records. Clones share one client.
+#[derive(Clone)]
+pub struct Producer(Arc<Inner>);
+
+struct Inner {
+    config: ClientConfig,
+    name: String,
+    current: ArcSwap<Made>,
+    making: Mutex<()>,
+    dropped: AtomicU64,
+}
+
+struct Made {
+    client: FutureProducer<Logging>,
+    number: u64,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("brokers", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// Makes a producer; connects when the first record is sent.
+    ///
+    /// # Errors
+    /// Settings that the client refuses.
+    pub fn connect(settings: &ClientSettings) -> Result<Self, Error> {
+        let config = client::producer(settings)?;
+        let client = make(&config, &settings.brokers).map_err(Error::Settings)?;
+        Ok(Self(Arc::new(Inner {
+            config,
+            name: settings.brokers.clone(),
+            current: ArcSwap::from_pointee(Made { client, number: 0 }),
+            making: Mutex::default(),
+            dropped: AtomicU64::new(0),
+        })))
+    }
+
+    /// Writes a record and waits until all replicas in sync have it.
+    ///
+    /// # Errors
+    /// It was not acknowledged, see [`SendError`].
+    pub async fn send(&self, record: OutRecord) -> Result<Position, SendError> {
+        let made = self.0.current.load_full();
+        let topic = Arc::clone(&record.topic);
+        let size_bytes = size(&record);
+        match made.client.send(outgoing(&record), ROOM).await {
+            Ok(delivery) => Ok(Position { topic, partition: delivery.partition, offset: delivery.offset }),
+            Err((error, _)) => Err(self.classify(&made, topic, size_bytes, &error)),
+        }
+    }
+
+    /// Hands a record to the client and forgets it: for traces, whose loss harms nobody. Never waits.
+    pub fn post(&self, record: OutRecord) {
+        let made = self.0.current.load();
+        if made.client.send_result(outgoing(&record)).is_err() {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records of [`Producer::post`] for which there was no room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing is on its way. True if that happened in time.
+    pub async fn flush(&self, at_most: Duration) -> bool {
+        let until = Monotonic::now().plus(at_most);
+        let made = self.0.current.load_full();
+        while made.client.in_flight_count() > 0 {
+            if Monotonic::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        true
+    }
+
+    fn classify(&self, made: &Made, topic: Arc<str>, size_bytes: usize, error: &KafkaError) -> SendError {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        if code == RDKafkaErrorCode::Fatal || made.client.client().fatal_error().is_some() {
+            self.renew(made.number);
+            return SendError::Fatal { topic };
+        }
+        #[allow(clippy::wildcard_enum_match_arm, reason = "not our enum, and it grows")]
+        match code {
+            RDKafkaErrorCode::MessageSizeTooLarge => SendError::TooLarge { topic, size_bytes },
+            RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::QueueFull
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::OperationTimedOut => SendError::Timeout { topic },
+            code => SendError::Refused { topic, code },
+        }
+    }
+
+    /// Replaces a producer that has failed for good; once, however many notice.
+    fn renew(&self, number: u64) {
+        let _one = self.0.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.current.load().number != number {
+            return;
+        }
+        match make(&self.0.config, &self.0.name) {
+            Ok(client) => {
+                tracing::error!(brokers = self.0.name, "the producer has failed for good and is made anew");
+                self.0.current.store(Arc::new(Made { client, number: number + 1 }));
+            }
+            Err(error) => tracing::error!(%error, "the producer cannot be made anew"),
+        }
+    }
+}
+
+fn make(config: &ClientConfig, name: &str) -> Result<FutureProducer<Logging>, KafkaError> {
+    config.create_with_context(Logging::new(name))
+}
+
+fn outgoing(record: &OutRecord) -> FutureRecord<'_, [u8], [u8]> {
+    let mut out = FutureRecord::to(&record.topic);
+    out.partition = record.partition;
+    out.key = record.key.as_deref();
+    out.payload = record.value.as_deref();
+    out.timestamp = record.timestamp_ms;
+    if !record.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        out.headers = Some(headers);
+    }
+    out
+}
+
+fn size(record: &OutRecord) -> usize {
+    let headers = record.headers.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, bytes::Bytes::len));
+    let parts = record.key.as_ref().map_or(0, bytes::Bytes::len) + record.value.as_ref().map_or(0, bytes::Bytes::len);
+    parts + headers.sum::<usize>()
+}

@@ -1,0 +1,89 @@
+//! What an intake looks like from outside, for the admin API and tests.
+
+use super::committer::Shared;
+use super::table::Phase;
+use crate::model::clock::Monotonic;
+use serde::Serialize;
+
+/// A snapshot of an intake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IntakeState {
+    /// Its group.
+    pub group: String,
+    /// Why nothing works any more, if so.
+    pub failed: Option<String>,
+    /// Milliseconds since the newest evidence of membership was sent; absent if there is none.
+    pub evidence_age_ms: Option<u64>,
+    /// Assignments so far.
+    pub rebalances: u64,
+    /// Commits that were not saved.
+    pub commit_failures: u64,
+    /// Commits of an epoch that was over.
+    pub stale_commits: u64,
+    /// Its partitions.
+    pub partitions: Vec<PartitionState>,
+}
+
+/// A snapshot of one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionState {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Epoch of the assignment.
+    pub epoch: u64,
+    /// `running`, `starting`, `restarting`, `halted`.
+    pub phase: &'static str,
+    /// Why it is halted.
+    pub held: Option<String>,
+    /// The offset that Kafka is known to have saved.
+    pub committed: Option<i64>,
+    /// An offset that is still to be saved.
+    pub pending: Option<i64>,
+    /// It waits for its turn to be fetched.
+    pub paused: bool,
+    /// Records that were gone before they were read.
+    pub skipped: u64,
+}
+
+impl IntakeState {
+    /// It has been given partitions, or told that there are none for it now, and works.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.failed.is_none() && self.rebalances > 0
+    }
+
+    pub(super) fn of(shared: &Shared, now: Monotonic) -> Self {
+        let core = shared.core();
+        let partitions = core.table.iter().map(|(at, entry)| {
+            let (phase, held) = match &entry.phase {
+                Phase::Running => ("running", None),
+                Phase::Starting(_) => ("starting", None),
+                Phase::Restarting => ("restarting", None),
+                Phase::Halted(why) => ("halted", Some(why.clone())),
+            };
+            PartitionState {
+                topic: at.topic.to_string(),
+                partition: at.partition,
+                epoch: entry.epoch,
+                phase,
+                held,
+                committed: entry.committed.as_ref().map(|c| c.next_offset),
+                pending: entry.item(at).map(|item| item.stored.next_offset),
+                paused: entry.paused,
+                skipped: entry.skipped,
+            }
+        });
+        let age = shared.membership.evidence_age(now);
+        Self {
+            group: shared.group.clone(),
+            failed: core.failed.clone(),
+            evidence_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            rebalances: core.rebalances,
+            commit_failures: core.commit_failures,
+            stale_commits: core.stale_commits,
+            partitions: partitions.collect(),
+        }
+    }
+}

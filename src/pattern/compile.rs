@@ -1,0 +1,471 @@
+//! From the text of a pattern to conditions (event-patterns.md rules 4–11, 29–32). Every fault is reported.
+
+use super::matcher::{Kind as MatcherKind, Leaf, Matcher, Scalar, Test};
+use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
+use crate::json::value::{Json, Kind};
+use crate::model::fault::Fault;
+use crate::model::resources::Dialect;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Alternatives that the `aws` dialect allows (rule 29).
+const AWS_ALTERNATIVES: usize = 1_000;
+
+/// Keys that keep `$or` from being special in any of its branches (rule 11).
+const RESERVED: [&str; 9] =
+    ["exactly", "prefix", "suffix", "equals-ignore-case", "wildcard", "anything-but", "numeric", "cidr", "exists"];
+
+/// What the `aws` dialect reserves besides.
+const RESERVED_AWS: [&str; 15] = [
+    "=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "regex",
+    "not-wildcard",
+    "not-equals-ignore-case",
+    "date-after",
+    "date-on-or-after",
+    "date-before",
+    "date-on-or-before",
+    "in-date-range",
+    "ip-address-in-range",
+    "ip-address-not-in-range",
+];
+
+/// Collects what a pattern says and what is wrong with it.
+pub(super) struct Compiler<'o> {
+    pub(super) options: &'o Options,
+    pub(super) faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    paths: Vec<Path>,
+    path_numbers: HashMap<Box<str>, usize>,
+    fields: usize,
+    /// Whether a `$or` that qualifies is special: `aws` wants all of a pattern to qualify.
+    or_is_special: bool,
+}
+
+/// Where an object stands.
+#[derive(Clone, Copy)]
+struct At<'p> {
+    /// The pointer to it.
+    pointer: &'p str,
+    /// The path of its fields; `None` at the top level.
+    path: Option<&'p str>,
+    /// Pattern objects around it, itself included.
+    depth: usize,
+}
+
+pub(super) fn compile(text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
+    let limit = options.limits.text_bytes;
+    if text.len() > limit {
+        let message = format!("the pattern has {} bytes; {limit} are allowed", text.len());
+        return Err(vec![Fault::error("PATTERN_SIZE", "", message).cure("split it into several rules")]);
+    }
+    // However deep it is nested, the object that is too deep gets its own pointer.
+    let json = Json::check_within(text.as_bytes(), limit)
+        .map_err(|e| vec![Fault::error("PATTERN_JSON", "", format!("the pattern is not valid JSON: {e}"))])?;
+    if json.kind() != Kind::Object {
+        let message = format!("a pattern is an object, not {}", describe(json));
+        return Err(vec![Fault::error("PATTERN_JSON", "", message).cure("write {\"type\": [\"…\"]}")]);
+    }
+    let mut compiler = Compiler {
+        options,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+        paths: Vec::new(),
+        path_numbers: HashMap::new(),
+        fields: 0,
+        or_is_special: options.dialect == Dialect::Tidegate || every_or_qualifies(json, options.limits.depth),
+    };
+    let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
+    compiler.finish(group)
+}
+
+impl Compiler<'_> {
+    pub(super) fn is_aws(&self) -> bool {
+        self.options.dialect == Dialect::Aws
+    }
+
+    fn finish(mut self, mut group: Group) -> Result<Compiled, Vec<Fault>> {
+        self.find_repeats(&group, &mut HashSet::new());
+        let alternatives = match self.options.dialect {
+            Dialect::Tidegate => {
+                cheap_goals_first(&mut group, &self.paths);
+                vec![group]
+            }
+            Dialect::Aws => {
+                let count = alternatives(&group);
+                if count > AWS_ALTERNATIVES {
+                    let message = format!("`$or` gives {count} alternatives; `dialect: aws` allows {AWS_ALTERNATIVES}");
+                    self.fault("PATTERN_ALTERNATIVES", "", message, "split the pattern, or leave out `dialect: aws`");
+                    Vec::new()
+                } else {
+                    self.expand(&group)
+                }
+            }
+        };
+        if !self.faults.is_empty() {
+            return Err(self.faults);
+        }
+        let pattern = Pattern {
+            dialect: self.options.dialect,
+            paths: self.paths,
+            alternatives,
+            fields: self.fields,
+            attempts: self.options.limits.attempts,
+        };
+        Ok(Compiled { pattern, warnings: self.warnings })
+    }
+
+    pub(super) fn fault(
+        &mut self,
+        code: &'static str,
+        pointer: &str,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        self.faults.push(Fault::error(code, pointer, message).cure(cure));
+    }
+
+    /// The members of an object, decoded. A duplicate key is a fault, and only its last value remains; `aws` keeps all.
+    pub(super) fn members<'a>(&mut self, object: Json<'a>, pointer: &str) -> Vec<(String, Json<'a>)> {
+        let mut members: Vec<(String, Json<'a>)> = Vec::new();
+        let mut seen: HashMap<String, (usize, bool)> = HashMap::new();
+        for (key, value) in object.members().into_iter().flatten() {
+            let key = key.decode().into_owned();
+            if self.is_aws() {
+                members.push((key, value));
+                continue;
+            }
+            match seen.entry(key) {
+                Entry::Vacant(entry) => {
+                    members.push((entry.key().clone(), value));
+                    entry.insert((members.len() - 1, false));
+                }
+                Entry::Occupied(mut entry) => {
+                    let (at, reported) = *entry.get();
+                    if let Some(member) = members.get_mut(at) {
+                        member.1 = value;
+                    }
+                    if !reported {
+                        let message = format!("the key `{}` stands here more than once", entry.key());
+                        self.fault("PATTERN_DUPLICATE", &child(pointer, entry.key()), message, "keep one of them");
+                        entry.insert((at, true));
+                    }
+                }
+            }
+        }
+        members
+    }
+
+    fn object(&mut self, object: Json<'_>, at: At<'_>) -> Group {
+        let limit = self.options.limits.depth;
+        if at.depth > limit {
+            let message = format!("more than {limit} objects in each other");
+            self.fault("PATTERN_DEPTH", at.pointer, message, "join keys with dots: \"a.b\" is \"a\": {\"b\": …}");
+            return Group::default();
+        }
+        let members = self.members(object, at.pointer);
+        if members.is_empty() && (at.path.is_some() || at.depth > 1 || self.is_aws()) {
+            let (message, cure) = if at.depth > 1 {
+                ("an empty object says nothing", "name a field in it, or leave the key out")
+            } else {
+                (
+                    "`dialect: aws` refuses the empty pattern",
+                    "leave out `dialect: aws`, or match {\"id\": [{\"exists\": true}]}",
+                )
+            };
+            self.fault("PATTERN_EMPTY", at.pointer, message, cure);
+        }
+        let goals = members.iter().filter_map(|(key, value)| self.field(key, *value, at)).collect::<Vec<_>>();
+        Group { goals: goals.into_iter().flatten().collect() }
+    }
+
+    /// The conditions that a key stands for; `None` if it is wrong.
+    fn field(&mut self, key: &str, value: Json<'_>, at: At<'_>) -> Option<Vec<Goal>> {
+        let pointer = child(at.pointer, key);
+        if key == "$or" {
+            if self.or_is_special && self.qualifies(value, at.depth) {
+                return Some(vec![self.or(value, &pointer, at)]);
+            }
+            let message = "`$or` is read as an ordinary field of that name";
+            let cure = "for alternatives, give it two or more patterns without operator names as keys: [{…}, {…}]";
+            self.warnings.push(Fault::warning("PATTERN_OR", pointer.as_str(), message).cure(cure));
+        } else if at.path.is_some() && Self::operators(Dialect::Tidegate).contains(&key) {
+            let message = format!("`{key}` is read as a field of that name, because it stands in no array");
+            let cure = format!("for the operator, write [{{\"{key}\": …}}]");
+            self.warnings.push(Fault::warning("PATTERN_FIELD_NAME", pointer.as_str(), message).cure(cure));
+        }
+        let path = match at.path {
+            Some(path) => format!("{path}.{key}"),
+            None if self.options.alias_aws => unaliased(key),
+            None => key.to_owned(),
+        };
+        let matchers = match value.kind() {
+            Kind::Object => {
+                let at = At { pointer: &pointer, path: Some(&path), depth: at.depth + 1 };
+                return Some(self.object(value, at).goals);
+            }
+            Kind::Array => self.matchers(value, &pointer)?,
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String if self.is_aws() => {
+                let message = format!("`dialect: aws` wants a list, not {}", describe(value));
+                self.fault("PATTERN_DIALECT", &pointer, message, format!("write [{}]", value.text()));
+                return None;
+            }
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => vec![self.literal(value)],
+        };
+        let absent = matchers.iter().any(|matcher| matches!(matcher.kind, MatcherKind::Absent));
+        let leaf = Arc::new(Leaf { matchers, absent, pointer: pointer.into() });
+        let number = self.fields;
+        self.fields += 1;
+        Some(vec![Goal::Field(Field { number, path: self.path(path), leaf })])
+    }
+
+    /// Whether `$or` in an object at this depth, with this value, means alternatives (rule 11).
+    fn qualifies(&self, value: Json<'_>, depth: usize) -> bool {
+        match self.options.dialect {
+            Dialect::Tidegate => qualifies(value, |branch| {
+                has_members(branch) && keys(branch).all(|(key, _)| !RESERVED.contains(&key.as_str()))
+            }),
+            Dialect::Aws => {
+                let depth = self.options.limits.depth.saturating_sub(depth);
+                qualifies(value, |branch| reserves_nothing(branch, depth))
+            }
+        }
+    }
+
+    fn or(&mut self, branches: Json<'_>, pointer: &str, at: At<'_>) -> Goal {
+        let branches = branches.elements().into_iter().flatten().enumerate().map(|(i, branch)| {
+            let at = At { pointer: &format!("{pointer}/{i}"), depth: at.depth + 1, ..at };
+            self.object(branch, at)
+        });
+        Goal::Or(branches.collect())
+    }
+
+    fn matchers(&mut self, list: Json<'_>, pointer: &str) -> Option<Vec<Matcher>> {
+        let limit = self.options.limits.matchers;
+        let count = list.elements().into_iter().flatten().count();
+        if count == 0 {
+            self.fault("PATTERN_EMPTY", pointer, "an empty list accepts nothing", "name a value, or leave the key out");
+            return None;
+        }
+        if count > limit {
+            let message = format!("{count} matchers; {limit} are allowed");
+            self.fault("PATTERN_MATCHERS", pointer, message, "split the list over several rules");
+            return None;
+        }
+        let matchers: Vec<Matcher> = list
+            .elements()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter_map(|(i, value)| self.matcher(value, &format!("{pointer}/{i}")))
+            .collect();
+        (matchers.len() == count).then_some(matchers)
+    }
+
+    fn matcher(&mut self, value: Json<'_>, pointer: &str) -> Option<Matcher> {
+        match value.kind() {
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => Some(self.literal(value)),
+            Kind::Object => {
+                let kind = self.operator_object(value, pointer)?;
+                Some(Matcher { kind, text: value.text().into() })
+            }
+            Kind::Array => {
+                let message = "a list is no matcher";
+                self.fault("PATTERN_MATCHER", pointer, message, "write its items directly: they are alternatives");
+                None
+            }
+        }
+    }
+
+    fn literal(&self, value: Json<'_>) -> Matcher {
+        let dialect = self.options.dialect;
+        let test = match leaves::scalar(value) {
+            Scalar::Null => Test::Null,
+            Scalar::Bool(value) => Test::Bool(value),
+            Scalar::Number(text) => Test::number(text, dialect),
+            Scalar::Text(text) => Test::literal(&text, dialect),
+        };
+        Matcher { kind: MatcherKind::Value(vec![test]), text: value.text().into() }
+    }
+
+    fn path(&mut self, name: String) -> usize {
+        let next = self.paths.len();
+        let name: Box<str> = name.into();
+        match self.path_numbers.entry(name) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                self.paths.push(Path { name: entry.key().clone(), repeated: false });
+                *entry.insert(next)
+            }
+        }
+    }
+
+    /// Marks the paths that an alternative constrains more than once, with a warning (rule 30). Gives what this group
+    /// added to `seen`.
+    fn find_repeats(&mut self, group: &Group, seen: &mut HashSet<usize>) -> Vec<usize> {
+        let mut added = Vec::new();
+        for goal in &group.goals {
+            let of_goal = match goal {
+                Goal::Field(field) if seen.contains(&field.path) => {
+                    self.repeated(field);
+                    continue;
+                }
+                Goal::Field(field) => vec![field.path],
+                Goal::Or(branches) => {
+                    let mut of_branches = Vec::new();
+                    for branch in branches {
+                        let of_branch = self.find_repeats(branch, seen);
+                        for path in &of_branch {
+                            seen.remove(path);
+                        }
+                        of_branches.extend(of_branch);
+                    }
+                    of_branches
+                }
+            };
+            added.extend(of_goal.into_iter().filter(|path| seen.insert(*path)));
+        }
+        added
+    }
+
+    fn repeated(&mut self, field: &Field) {
+        let aws = self.is_aws();
+        let Some(path) = self.paths.get_mut(field.path) else { return };
+        path.repeated = !aws;
+        let meaning = if aws { "this condition replaces the earlier one" } else { "one value must satisfy both" };
+        let message = format!("`{}` is constrained more than once; {meaning}", path.name);
+        self.warnings.push(Fault::warning("PATTERN_REPEATED", &*field.leaf.pointer, message));
+    }
+
+    /// The alternatives of the `aws` dialect, each ordered by path as that engine visits them. The later condition on a
+    /// path replaces the earlier.
+    fn expand(&self, group: &Group) -> Vec<Group> {
+        let mut order: Vec<usize> = (0..self.paths.len()).collect();
+        let units = |path: &usize| self.paths.get(*path).map(|path| path.name.encode_utf16().collect::<Vec<_>>());
+        order.sort_by_cached_key(units);
+        let mut alternatives = vec![HashMap::new()];
+        extend(&mut alternatives, group);
+        let flat = |mut fields: HashMap<usize, Field>| Group {
+            goals: order.iter().filter_map(|path| fields.remove(path)).map(Goal::Field).collect(),
+        };
+        alternatives.into_iter().map(flat).collect()
+    }
+}
+
+/// Adds the conditions of `group` to each of `alternatives`, in the order of the text.
+fn extend(alternatives: &mut Vec<HashMap<usize, Field>>, group: &Group) {
+    for goal in &group.goals {
+        match goal {
+            Goal::Field(field) => {
+                for alternative in alternatives.iter_mut() {
+                    alternative.insert(field.path, field.clone());
+                }
+            }
+            Goal::Or(branches) => {
+                let before = std::mem::take(alternatives);
+                for branch in branches {
+                    let mut of_branch = before.clone();
+                    extend(&mut of_branch, branch);
+                    alternatives.append(&mut of_branch);
+                }
+            }
+        }
+    }
+}
+
+/// The number of alternatives of a group.
+fn alternatives(group: &Group) -> usize {
+    group.goals.iter().fold(1, |product, goal| match goal {
+        Goal::Field(_) => product,
+        Goal::Or(branches) => product.saturating_mul(branches.iter().map(alternatives).fold(0, usize::saturating_add)),
+    })
+}
+
+/// Attributes before payload, single fields before alternatives: most events fail at an attribute, and attributes cost
+/// least to read.
+fn cheap_goals_first(group: &mut Group, paths: &[Path]) {
+    group.goals.sort_by_key(|goal| match goal {
+        Goal::Field(field) => {
+            u8::from(paths.get(field.path).is_some_and(|path| &*path.name == "data" || path.name.starts_with("data.")))
+        }
+        Goal::Or(_) => 2,
+    });
+    for goal in &mut group.goals {
+        if let Goal::Or(branches) = goal {
+            branches.iter_mut().for_each(|branch| cheap_goals_first(branch, paths));
+        }
+    }
+}
+
+fn qualifies(value: Json<'_>, branch_qualifies: impl Fn(Json<'_>) -> bool) -> bool {
+    let branches = || value.elements().into_iter().flatten();
+    branches().count() >= 2 && branches().all(branch_qualifies)
+}
+
+/// Whether no key in a branch is reserved by the `aws` dialect, `depth` objects deep; deeper ones are refused anyway.
+fn reserves_nothing(branch: Json<'_>, depth: usize) -> bool {
+    has_members(branch)
+        && keys(branch).all(|(key, value)| {
+            !RESERVED.contains(&key.as_str())
+                && !RESERVED_AWS.contains(&key.as_str())
+                && (value.kind() != Kind::Object || depth == 0 || reserves_nothing(value, depth - 1))
+        })
+}
+
+/// Whether every `$or` in an object, `depth` objects deep, has alternatives as its value.
+fn every_or_qualifies(object: Json<'_>, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return true };
+    keys(object).all(|(key, value)| {
+        if key == "$or" {
+            qualifies(value, |branch| reserves_nothing(branch, depth) && every_or_qualifies(branch, depth))
+        } else {
+            every_or_qualifies(value, depth)
+        }
+    })
+}
+
+fn has_members(value: Json<'_>) -> bool {
+    keys(value).next().is_some()
+}
+
+/// The members of an object, keys decoded; of anything else, none.
+fn keys(value: Json<'_>) -> impl Iterator<Item = (String, Json<'_>)> {
+    value.members().into_iter().flatten().map(|(key, value)| (key.decode().into_owned(), value))
+}
+
+/// A top-level key with the names of AWS replaced by ours (rule 4).
+fn unaliased(key: &str) -> String {
+    let (first, rest) = match key.find('.') {
+        Some(dot) => key.split_at(dot),
+        None => (key, ""),
+    };
+    match first {
+        "detail-type" => format!("type{rest}"),
+        "detail" => format!("data{rest}"),
+        _ => key.to_owned(),
+    }
+}
+
+/// The pointer to a member.
+pub(super) fn child(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A value in the words of a message.
+pub(super) fn describe(value: Json<'_>) -> String {
+    match value.kind() {
+        Kind::Null | Kind::Bool | Kind::Number => value.text().to_owned(),
+        Kind::String => match value.as_str() {
+            Some(text) if text.is_empty() => "an empty string".to_owned(),
+            Some(text) if text.chars().count() <= 40 => format!("the string {}", value.text()),
+            Some(_) | None => "a long string".to_owned(),
+        },
+        Kind::Array => "a list".to_owned(),
+        Kind::Object => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! Event patterns (event-patterns.md), compiled once and evaluated many times. Pure.
+//!
+//! Enters: the text of a pattern; later a [`Document`]. Leaves: a verdict. `compile` and `operator` read the text and
+//! report every fault; `leaves` finds the scalars of a document at the paths that a pattern names; `verdict` decides
+//! without a search where no array of objects is involved, `search` where one is; `explain` says why not.
+//! `fold`, `wildcard`, `network` and `matcher` compare one scalar.
+
+mod compile;
+mod explain;
+pub mod filters;
+mod fold;
+mod leaves;
+mod matcher;
+mod network;
+mod operator;
+mod search;
+mod verdict;
+mod wildcard;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Explanation, FailedField};
+
+use crate::json::document::Document;
+use crate::model::fault::Fault;
+use crate::model::resources::Dialect;
+use matcher::Leaf;
+use std::sync::Arc;
+
+/// How a pattern is read.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whose verdicts and refusals hold.
+    pub dialect: Dialect,
+    /// `alias: aws`: the top-level keys `detail-type` and `detail` mean `type` and `data` (rule 4).
+    pub alias_aws: bool,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// The limits of rules 32 and 33.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the text of a pattern.
+    pub text_bytes: usize,
+    /// Pattern objects in each other; the top one and `$or` branches count.
+    pub depth: usize,
+    /// Matchers of a field.
+    pub matchers: usize,
+    /// Values of an `anything-but` list.
+    pub values: usize,
+    /// Attempts to give a leaf to a path, for one event.
+    pub attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { text_bytes: 65_536, depth: 32, matchers: 1_000, values: 1_000, attempts: 100_000 }
+    }
+}
+
+/// A pattern and what is doubtful about it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// Warnings; they refuse nothing.
+    pub warnings: Vec<Fault>,
+}
+
+/// The search was given up: the event is neither a match nor none (rule 33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event needs more than {attempts} attempts to be matched; name fewer fields of long arrays in one pattern")]
+pub struct EvaluationLimit {
+    /// The attempts that were allowed.
+    pub attempts: u32,
+}
+
+impl EvaluationLimit {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "EVALUATION_LIMIT"
+    }
+}
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Pattern {
+    dialect: Dialect,
+    /// The paths that are named, each once; fields refer to them by index.
+    paths: Vec<Path>,
+    /// One of these must hold. `tidegate`: one tree. `aws`: one flat group per alternative, ordered by path.
+    alternatives: Vec<Group>,
+    /// Fields in all; each has a number below this.
+    fields: usize,
+    attempts: u32,
+}
+
+/// A path that a pattern names.
+#[derive(Debug)]
+struct Path {
+    /// The keys joined with dots (rule 6).
+    name: Box<str>,
+    /// An alternative may constrain it more than once (rule 30).
+    repeated: bool,
+}
+
+/// Conditions that must all hold.
+#[derive(Debug, Default)]
+struct Group {
+    goals: Vec<Goal>,
+}
+
+/// One condition.
+#[derive(Debug)]
+enum Goal {
+    /// A field and its matchers.
+    Field(Field),
+    /// One of these groups must hold (`$or`).
+    Or(Vec<Group>),
+}
+
+/// A path and what it is compared with.
+#[derive(Debug, Clone)]
+struct Field {
+    number: usize,
+    path: usize,
+    leaf: Arc<Leaf>,
+}
+
+/// Compiles the text of a pattern.
+///
+/// # Errors
+/// All faults, each with its pointer (rule 31) and a code `PATTERN_…`.
+pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
+    compile::compile(json_text, options)
+}
+
+impl Pattern {
+    /// Whether an event matches.
+    ///
+    /// # Errors
+    /// The search took more attempts than allowed.
+    pub fn matches(&self, document: &Document<'_>) -> Result<bool, EvaluationLimit> {
+        verdict::Evaluation::new(self, document).matches()
+    }
+
+    /// Why an event matches or not, for people.
+    #[must_use]
+    pub fn explain(&self, document: &Document<'_>) -> Explanation {
+        explain::explain(self, document)
+    }
+}

@@ -1,0 +1,429 @@
+//! Operator objects and their operands (event-patterns.md rules 12–22, 31).
+
+use super::compile::{Compiler, child, describe};
+use super::fold::Folded;
+use super::leaves;
+use super::matcher::{Comparison, Kind as MatcherKind, Scalar, Test};
+use super::network::Range;
+use super::wildcard::Wildcard;
+use crate::json::number::{Number, is_float};
+use crate::json::value::{Json, Kind};
+use crate::model::resources::Dialect;
+use memchr::memmem::Finder;
+use smallvec::SmallVec;
+use std::cmp::Ordering;
+
+/// All operators of the `tidegate` dialect.
+const OPERATORS: [&str; 10] = [
+    "exactly",
+    "prefix",
+    "suffix",
+    "equals-ignore-case",
+    "wildcard",
+    "anything-but",
+    "numeric",
+    "cidr",
+    "exists",
+    "contains",
+];
+
+/// Those inside `anything-but`.
+const EXCLUDING: [&str; 7] = ["prefix", "suffix", "equals-ignore-case", "wildcard", "contains", "cidr", "numeric"];
+
+/// What people write for an operator of ours, in lower case and without punctuation.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("startswith", "prefix"),
+    ("beginswith", "prefix"),
+    ("endswith", "suffix"),
+    ("equals", "exactly"),
+    ("exact", "exactly"),
+    ("eq", "exactly"),
+    ("not", "anything-but"),
+    ("notequals", "anything-but"),
+    ("notin", "anything-but"),
+    ("ignorecase", "equals-ignore-case"),
+    ("regex", "wildcard"),
+    ("like", "wildcard"),
+    ("range", "numeric"),
+    ("includes", "contains"),
+];
+
+impl Compiler<'_> {
+    /// The operators of a dialect.
+    pub(super) fn operators(dialect: Dialect) -> &'static [&'static str] {
+        match dialect {
+            Dialect::Tidegate => &OPERATORS,
+            Dialect::Aws => OPERATORS.strip_suffix(&["contains"]).unwrap_or(&OPERATORS),
+        }
+    }
+
+    /// Reads `{"prefix": "a", …}`; `None` if something in it is wrong.
+    pub(super) fn operator_object(&mut self, object: Json<'_>, pointer: &str) -> Option<MatcherKind> {
+        let faults = self.faults.len();
+        let members = self.members(object, pointer);
+        let allowed = Self::operators(self.options.dialect);
+        if members.is_empty() {
+            let message = format!("an empty object is no matcher; allowed are {}", list(allowed));
+            self.fault("PATTERN_MATCHER", pointer, message, "name an operator: {\"prefix\": \"a\"}");
+        }
+        if members.len() > 1 && self.is_aws() {
+            let message = format!("{} operators in one object; `dialect: aws` allows one", members.len());
+            self.fault("PATTERN_DIALECT", pointer, message, "leave out `dialect: aws`, or keep one operator");
+        }
+        let mut absent = false;
+        let mut tests = Vec::new();
+        for (name, operand) in &members {
+            let at = child(pointer, name);
+            if name == "exists" {
+                match leaves::scalar(*operand) {
+                    Scalar::Bool(true) => tests.push(Test::Any),
+                    Scalar::Bool(false) if members.len() == 1 => absent = true,
+                    Scalar::Bool(_) => {
+                        let message = "`exists: false` cannot be combined: an absent field has no value";
+                        self.fault(
+                            "PATTERN_OPERAND",
+                            &at,
+                            message,
+                            "give it an object of its own: {\"exists\": false}",
+                        );
+                    }
+                    Scalar::Null | Scalar::Number(_) | Scalar::Text(_) => {
+                        let message = format!("`exists` takes true or false, not {}", describe(*operand));
+                        self.fault("PATTERN_OPERAND", &at, message, "write {\"exists\": true} or {\"exists\": false}");
+                    }
+                }
+            } else if allowed.contains(&name.as_str()) {
+                tests.extend(self.operator(name, *operand, &at));
+            } else {
+                self.unknown(name, &at, allowed, "no operator");
+            }
+        }
+        if self.faults.len() > faults {
+            return None;
+        }
+        Some(if absent { MatcherKind::Absent } else { MatcherKind::Value(tests) })
+    }
+
+    fn operator(&mut self, name: &str, operand: Json<'_>, pointer: &str) -> Option<Test> {
+        match name {
+            "anything-but" => self.anything_but(operand, pointer),
+            "numeric" => self.numeric(operand, pointer),
+            "prefix" | "suffix" if operand.kind() == Kind::Object => {
+                let folded = self.ignoring_case(name, operand, pointer)?;
+                Some(if name == "prefix" { Test::PrefixFolded(folded) } else { Test::SuffixFolded(folded) })
+            }
+            _ => self.string_test(name, operand, pointer),
+        }
+    }
+
+    /// The object of `{"prefix": {"equals-ignore-case": "a"}}`.
+    fn ignoring_case(&mut self, outer: &str, object: Json<'_>, pointer: &str) -> Option<Folded> {
+        let allowed = ["equals-ignore-case"];
+        let members = self.members(object, pointer);
+        let mut folded = None;
+        for (name, operand) in &members {
+            let at = child(pointer, name);
+            if name == "equals-ignore-case" {
+                folded = self.string(name, *operand, &at).map(|text| self.folded(&text));
+            } else {
+                self.unknown(name, &at, &allowed, &format!("not allowed in `{outer}`"));
+                folded = None;
+            }
+        }
+        if members.is_empty() || (members.len() > 1 && self.is_aws()) {
+            let message = format!("`{outer}` takes a string or exactly one `equals-ignore-case`");
+            self.fault("PATTERN_OPERAND", pointer, message, format!("write {{\"{outer}\": \"a\"}}"));
+            return None;
+        }
+        folded
+    }
+
+    /// Every operator whose operand is one string.
+    fn string_test(&mut self, name: &str, operand: Json<'_>, pointer: &str) -> Option<Test> {
+        let text = self.string(name, operand, pointer)?;
+        match name {
+            "prefix" => Some(Test::Prefix(text.into())),
+            "suffix" => Some(Test::Suffix(text.into())),
+            "contains" => Some(Test::Contains(Finder::new(&text).into_owned())),
+            "equals-ignore-case" => Some(Test::EqualsFolded(self.folded(&text))),
+            "wildcard" => match Wildcard::parse(&text) {
+                Ok(wildcard) => Some(Test::Wildcard(wildcard)),
+                Err(why) => {
+                    let message = format!("the wildcard {} {why}", operand.text());
+                    let cure =
+                        "`*` is any run of characters; write `\\\\*` for a star and `\\\\\\\\` for a backslash in JSON";
+                    self.fault("PATTERN_OPERAND", pointer, message, cure);
+                    None
+                }
+            },
+            "cidr" => {
+                let range = Range::parse(&text, self.options.dialect);
+                if range.is_none() {
+                    let message = format!("{} is no network", describe(operand));
+                    let cure = if self.is_aws() {
+                        "write address/bits: 10.0.0.0/8 (bits 0–31) or 2001:db8::/32 (bits 0–127)"
+                    } else {
+                        "write an address or address/bits without leading zeros: 10.0.0.0/8, 2001:db8::/32"
+                    };
+                    self.fault("PATTERN_OPERAND", pointer, message, cure);
+                }
+                range.map(Test::Cidr)
+            }
+            _ => Some(Test::Text(text.into())),
+        }
+    }
+
+    fn string(&mut self, name: &str, operand: Json<'_>, pointer: &str) -> Option<String> {
+        let text = operand.as_str();
+        if text.is_none() {
+            let message = format!("`{name}` takes a string, not {}", describe(operand));
+            let cure = match operand.kind() {
+                Kind::Array => format!("give each its own object: [{{\"{name}\": \"a\"}}, {{\"{name}\": \"b\"}}]"),
+                Kind::Number if name == "exactly" => format!("write the number itself: [{}]", operand.text()),
+                Kind::Null | Kind::Bool | Kind::Number | Kind::String | Kind::Object => {
+                    let example = if name == "cidr" { "10.0.0.0/8" } else { "a" };
+                    format!("write {{\"{name}\": \"{example}\"}}")
+                }
+            };
+            self.fault("PATTERN_OPERAND", pointer, message, cure);
+        }
+        text.map(std::borrow::Cow::into_owned)
+    }
+
+    fn folded(&self, operand: &str) -> Folded {
+        match self.options.dialect {
+            Dialect::Tidegate => Folded::tidegate(operand),
+            Dialect::Aws => Folded::aws(operand),
+        }
+    }
+
+    fn anything_but(&mut self, operand: Json<'_>, pointer: &str) -> Option<Test> {
+        let faults = self.faults.len();
+        let excluded = match operand.kind() {
+            Kind::Object => self.excluding_operator(operand, pointer),
+            Kind::Array => {
+                let items = self.items("anything-but", operand, pointer)?;
+                if self.is_aws() && !one_type(&items) {
+                    let message = "`dialect: aws` wants all strings or all numbers in an `anything-but` list";
+                    self.fault("PATTERN_DIALECT", pointer, message, "leave out `dialect: aws`");
+                }
+                let items = items.into_iter().enumerate();
+                items.filter_map(|(i, item)| self.excluded_value(item, &format!("{pointer}/{i}"))).collect()
+            }
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => {
+                self.excluded_value(operand, pointer).into_iter().collect()
+            }
+        };
+        (self.faults.len() == faults).then_some(Test::Not(excluded))
+    }
+
+    fn excluded_value(&mut self, value: Json<'_>, pointer: &str) -> Option<Test> {
+        let aws = self.is_aws();
+        match value.kind() {
+            Kind::String => value.as_str().map(|text| Test::Text(text.into_owned().into())),
+            Kind::Number if !aws || is_float(value.text()) => Some(Test::number(value.text(), self.options.dialect)),
+            Kind::Null if !aws => Some(Test::Null),
+            Kind::Bool if !aws => Some(Test::Bool(value.text() == "true")),
+            Kind::Null | Kind::Bool | Kind::Number => {
+                let message = format!("`dialect: aws` does not take {} in `anything-but`", value.text());
+                self.fault("PATTERN_DIALECT", pointer, message, "leave out `dialect: aws`");
+                None
+            }
+            Kind::Array | Kind::Object => {
+                let message = format!(
+                    "`anything-but` takes strings, numbers, true, false and null here, not {}",
+                    describe(value)
+                );
+                let cure = "for an operator, write {\"anything-but\": {\"prefix\": [\"a\", \"b\"]}}";
+                self.fault("PATTERN_OPERAND", pointer, message, cure);
+                None
+            }
+        }
+    }
+
+    fn excluding_operator(&mut self, object: Json<'_>, pointer: &str) -> Vec<Test> {
+        let allowed = match self.options.dialect {
+            Dialect::Tidegate => &EXCLUDING[..],
+            Dialect::Aws => EXCLUDING.get(..4).unwrap_or_default(),
+        };
+        let members = self.members(object, pointer);
+        let [(name, operand)] = members.as_slice() else {
+            let message = format!(
+                "`anything-but` takes exactly one operator, not {}; allowed are {}",
+                members.len(),
+                list(allowed)
+            );
+            self.fault("PATTERN_OPERAND", pointer, message, "give each operator an `anything-but` of its own");
+            return Vec::new();
+        };
+        let at = child(pointer, name);
+        if !allowed.contains(&name.as_str()) {
+            self.unknown(name, &at, allowed, "not allowed in `anything-but`");
+            return Vec::new();
+        }
+        if name == "numeric" {
+            return self.numeric(*operand, &at).into_iter().collect();
+        }
+        if operand.kind() != Kind::Array {
+            return self.excluded_string(name, *operand, &at).into_iter().collect();
+        }
+        let items = self.items(name, *operand, &at).unwrap_or_default().into_iter().enumerate();
+        items.filter_map(|(i, item)| self.excluded_string(name, item, &format!("{at}/{i}"))).collect()
+    }
+
+    fn excluded_string(&mut self, name: &str, operand: Json<'_>, pointer: &str) -> Option<Test> {
+        if matches!(name, "prefix" | "suffix" | "contains") && operand.as_str().is_some_and(|text| text.is_empty()) {
+            let message = format!("`{name}` may not be empty in `anything-but`: it would exclude every string");
+            self.fault("PATTERN_OPERAND", pointer, message, "name what is excluded");
+            return None;
+        }
+        self.string_test(name, operand, pointer)
+    }
+
+    /// The items of a list in `anything-but`.
+    fn items<'a>(&mut self, name: &str, operand: Json<'a>, pointer: &str) -> Option<Vec<Json<'a>>> {
+        let limit = self.options.limits.values;
+        let items: Vec<Json<'a>> = operand.elements().into_iter().flatten().collect();
+        if items.is_empty() {
+            let message = format!("`{name}` has an empty list");
+            self.fault("PATTERN_OPERAND", pointer, message, "name what is excluded");
+            return None;
+        }
+        if items.len() > limit {
+            let message = format!("`{name}` has {} values; {limit} are allowed", items.len());
+            self.fault("PATTERN_MATCHERS", pointer, message, "exclude by `prefix`, `suffix` or `wildcard` instead");
+            return None;
+        }
+        Some(items)
+    }
+
+    fn numeric(&mut self, operand: Json<'_>, pointer: &str) -> Option<Test> {
+        let aws = self.is_aws();
+        let example = "write {\"numeric\": [\">\", 0]} or {\"numeric\": [\">\", 0, \"<=\", 5]}";
+        let items: Vec<Json<'_>> = operand.elements().into_iter().flatten().collect();
+        if !matches!(items.len(), 2 | 4) {
+            let message = "`numeric` takes a list of a comparison and a number, or of two of each";
+            self.fault("PATTERN_OPERAND", pointer, message, example);
+            return None;
+        }
+        let mut bounds: SmallVec<[(Comparison, Number<Box<str>>); 2]> = SmallVec::new();
+        for (i, pair) in items.chunks_exact(2).enumerate() {
+            let [written, number] = pair else { continue };
+            let text = written.as_str().unwrap_or_default();
+            let known = Comparison::ALL.iter().filter(|(_, comparison)| !aws || *comparison != Comparison::NotEqual);
+            let comparison = known.clone().find(|(name, _)| *name == text).map(|(_, comparison)| *comparison);
+            if comparison.is_none() {
+                let names: Vec<&str> = known.map(|(name, _)| *name).collect();
+                let message = format!("{} is no comparison; allowed are {}", describe(*written), list(&names));
+                self.fault("PATTERN_OPERAND", &format!("{pointer}/{}", 2 * i), message, example);
+            }
+            let at = format!("{pointer}/{}", 2 * i + 1);
+            if number.kind() != Kind::Number {
+                let message = format!("`numeric` compares with a number, not {}", describe(*number));
+                self.fault("PATTERN_OPERAND", &at, message, example);
+            } else if aws && !is_float(number.text()) {
+                let message = format!("`dialect: aws` cannot compare {}: no 64-bit float holds it", number.text());
+                self.fault("PATTERN_DIALECT", &at, message, "leave out `dialect: aws`");
+            } else if let Some(comparison) = comparison {
+                bounds.push((comparison, Number::of(number.text()).into_owned()));
+            }
+        }
+        if 2 * bounds.len() != items.len() {
+            return None;
+        }
+        if let [first, second] = bounds.as_slice() {
+            self.range(first, second, pointer)?;
+        }
+        Some(Test::Numeric { bounds, floats_only: aws })
+    }
+
+    /// Whether two comparisons are a lower and an upper bound with something between them.
+    fn range(
+        &mut self,
+        first: &(Comparison, Number<Box<str>>),
+        second: &(Comparison, Number<Box<str>>),
+        pointer: &str,
+    ) -> Option<()> {
+        let aws = self.is_aws();
+        let (lower, upper) = if second.0.is_lower() && !aws { (second, first) } else { (first, second) };
+        if !(lower.0.is_lower() && upper.0.is_upper()) {
+            let message = if aws {
+                "`dialect: aws` wants a lower bound (`>`, `>=`), then an upper one (`<`, `<=`)"
+            } else {
+                "two comparisons are one lower bound (`>`, `>=`) and one upper bound (`<`, `<=`)"
+            };
+            self.fault("PATTERN_OPERAND", pointer, message, "write {\"numeric\": [\">\", 0, \"<=\", 5]}");
+            return None;
+        }
+        let some = match lower.1.compare(&upper.1) {
+            Ordering::Less => true,
+            Ordering::Equal => !aws && lower.0.is_inclusive() && upper.0.is_inclusive(),
+            Ordering::Greater => false,
+        };
+        if !some {
+            let message = "no number satisfies both comparisons";
+            self.fault("PATTERN_OPERAND", pointer, message, "make the lower bound smaller than the upper one");
+            return None;
+        }
+        Some(())
+    }
+
+    /// Reports an operator that does not belong here.
+    fn unknown(&mut self, name: &str, pointer: &str, allowed: &[&'static str], why: &str) {
+        let verb = if allowed.len() == 1 { "is" } else { "are" };
+        let message = format!("`{name}` is {why}; allowed {verb} {}", list(allowed));
+        let cure = match meant(name, allowed) {
+            Some("exactly") => "write the value itself: [\"a\"]".to_owned(),
+            Some(operator) => format!("write `{operator}`"),
+            None if name == "contains" && self.is_aws() => "write {\"wildcard\": \"*a*\"}".to_owned(),
+            None if allowed.len() < OPERATORS.len() - 1 => "keep one that is allowed".to_owned(),
+            None => "an object in a list holds operators; for fields, write the object without the list".to_owned(),
+        };
+        self.fault("PATTERN_OPERATOR", pointer, message, cure);
+    }
+}
+
+/// Whether a list is all strings or all numbers, as far as it is scalars.
+fn one_type(items: &[Json<'_>]) -> bool {
+    let has = |kind| items.iter().any(|item| item.kind() == kind);
+    !(has(Kind::String) && has(Kind::Number))
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The operator that was probably meant.
+fn meant(name: &str, allowed: &[&'static str]) -> Option<&'static str> {
+    let plain = |text: &str| {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect::<String>()
+    };
+    let wanted = plain(name);
+    let known = OTHER_NAMES.iter().find(|(other, _)| *other == wanted).map(|(_, operator)| *operator);
+    let same = allowed.iter().copied().find(|operator| plain(operator) == wanted);
+    let near = || {
+        let distances = allowed.iter().map(|operator| (distance(&wanted, &plain(operator)), *operator));
+        distances.filter(|(distance, operator)| *distance <= 2 && *distance < operator.len() / 2).min()
+    };
+    known.filter(|operator| allowed.contains(operator)).or(same).or_else(|| near().map(|(_, operator)| operator))
+}
+
+/// Insertions, deletions and replacements that turn `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, &above) in b.bytes().zip(row.iter().skip(1)) {
+            left = (above + 1).min(left + 1).min(diagonal + usize::from(x != y));
+            diagonal = above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

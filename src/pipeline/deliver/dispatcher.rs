@@ -1,0 +1,142 @@
+//! Dispatcher: the line of jobs for one destination on one worker, and the handle others hold of it.
+//!
+//! One local task per (worker, destination) does the work, see `run`; submitting a job costs no task, no channel and
+//! no lock.
+
+use super::Job;
+use super::run::Run;
+use crate::destinations::Destination;
+use crate::destinations::waiters::Seat;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+/// Deliveries to one destination, on one worker. [`Dispatcher::run`] must be running for anything to happen.
+pub struct Dispatcher<J> {
+    pub(super) destination: Arc<Destination>,
+    pub(super) seat: Seat,
+    pub(super) waiting: RefCell<VecDeque<Waiting<J>>>,
+    turns: Cell<u64>,
+    pub(super) in_flight: Cell<usize>,
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// Its task was woken since it last looked.
+    pub(super) woken: Cell<bool>,
+    pub(super) cancel: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+}
+
+/// A job in the line.
+pub(super) struct Waiting<J> {
+    pub(super) job: J,
+    /// Its turn, counted from 0.
+    pub(super) turn: u64,
+    /// Already spent on dialling; counts towards the deadline.
+    pub(super) spent: Duration,
+    /// Its connection turned out to be stale: take a new one.
+    pub(super) fresh: bool,
+    /// Connections dialled for it.
+    pub(super) dials: u8,
+}
+
+impl<J: Job> Dispatcher<J> {
+    /// A dispatcher with nothing to do.
+    #[must_use]
+    pub fn new(destination: Arc<Destination>) -> Self {
+        let seat = destination.sit();
+        Self {
+            destination,
+            seat,
+            waiting: RefCell::new(VecDeque::new()),
+            turns: Cell::new(0),
+            in_flight: Cell::new(0),
+            waker: RefCell::new(None),
+            woken: Cell::new(false),
+            cancel: Cell::new(false),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// Its destination.
+    #[must_use]
+    pub fn destination(&self) -> &Arc<Destination> {
+        &self.destination
+    }
+
+    /// Puts a job at the end of the line.
+    pub fn submit(&self, job: J) {
+        let turn = self.turns.get();
+        self.turns.set(turn + 1);
+        self.waiting.borrow_mut().push_back(Waiting { job, turn, spent: Duration::ZERO, fresh: false, dials: 0 });
+        self.wake();
+    }
+
+    /// Jobs that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Jobs being dialled for or sent.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// Drops the abandoned jobs that wait. They are not told.
+    pub fn purge_abandoned(&self) {
+        let all = mem::take(&mut *self.waiting.borrow_mut());
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|waiting| waiting.job.abandoned());
+        *self.waiting.borrow_mut() = kept;
+        // Dropped only now that nothing is borrowed: a job may call back.
+        drop(gone);
+    }
+
+    /// Drops the abandoned jobs in flight, with their connections, at the next turn of the worker. They are not told.
+    pub fn cancel_abandoned(&self) {
+        self.purge_abandoned();
+        self.cancel.set(true);
+        self.wake();
+    }
+
+    /// Lets [`Dispatcher::run`] end once nothing waits or is in flight.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.wake();
+    }
+
+    /// Does the work until it is closed. Dropping it gives up what is in flight.
+    pub async fn run(&self) {
+        let mut run = Run::new(self);
+        poll_fn(|cx| run.poll(cx)).await;
+    }
+
+    fn wake(&self) {
+        if !self.woken.replace(true)
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl<J> fmt::Debug for Dispatcher<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("destination", &self.destination.resource().name)
+            .field("waiting", &self.waiting.borrow().len())
+            .field("in_flight", &self.in_flight.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J> Drop for Dispatcher<J> {
+    fn drop(&mut self) {
+        self.seat.vacate();
+        self.destination.concurrency().leave(&self.seat, 0);
+    }
+}

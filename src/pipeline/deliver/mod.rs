@@ -1,0 +1,46 @@
+//! Step 5 of 7: deliver. Did they take it?
+//!
+//! Enters: a [`Job`], one attempt of a delivery that waits for its destination. Leaves: a
+//! [`Report`], handed to the job: what the destination answered and what that means.
+//! Can fail: everything between here and there; each way has a code `DELIVER_*` and a class. Never happens here: a
+//! second attempt (the step `settle` decides about it), a redirect, an answer of more than 64 KiB in memory, a request
+//! while gate, breaker, rate limit or fence forbid it.
+
+mod attempt;
+mod classify;
+mod dispatcher;
+mod error;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use dispatcher::Dispatcher;
+pub use error::Error;
+
+use crate::model::clock::Monotonic;
+use crate::model::outcome::Report;
+use crate::model::request::Request;
+use crate::model::text::ShowText;
+
+/// One attempt of a delivery, as its lane hands it over. It holds no rendered request while it waits.
+pub trait Job: 'static {
+    /// The request, rendered now that it is its turn. `show` reveals the connection's fixed secrets.
+    ///
+    /// # Errors
+    /// The report of an attempt that cannot be sent: class `Reject`, code `TRANSFORM_*`, `sent: None`.
+    // A report is large, but only failures have one.
+    #[allow(clippy::result_large_err, reason = "rare, and handed on at once")]
+    fn render(&self, show: &dyn ShowText) -> Result<Request, Report>;
+
+    /// Its lane gave it up: it is dropped without being sent.
+    fn abandoned(&self) -> bool;
+
+    /// Whether its lane is still a proven member of its group, so that a new request may begin.
+    fn may_send(&self, now: Monotonic) -> bool;
+
+    /// Value of the header `Idempotency-Key`.
+    fn idempotency_key(&self) -> &str;
+
+    /// The attempt ended. Called exactly once, unless the job was abandoned before it ended.
+    fn finished(self, report: Report);
+}

@@ -1,0 +1,473 @@
+//! Run: the one task of a dispatcher. It owns the requests in flight, the connections and one timer, and drives them
+//! all itself, so that an event costs no task of its own.
+//!
+//! A job waits first in, first out, and holds nothing but itself until, in this order: its lane has not given it up and
+//! may send → the destination is not held and its gate is open → a connection is there, or is dialled (which takes
+//! slot and breaker too, but no permit) → a concurrency slot → the breaker → a permit of the rate limit. Then it is
+//! rendered, signed and sent.
+//!
+//! Dialling comes before the permit: permits spent on slow handshakes would let the requests bunch later (I6).
+
+use super::Job;
+use super::attempt::{self, Exchange, Span};
+use super::classify::Verdict;
+use super::dispatcher::{Dispatcher, Waiting};
+use super::error::Error;
+use crate::destinations::pool::{Connection, Pool};
+use crate::destinations::rate::Decision;
+use crate::destinations::stream::Wire;
+use crate::destinations::{Attempt, Passage, dial};
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::outcome::Report;
+use futures_util::stream::{FuturesUnordered, Stream};
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Connections are dialled for the permits of this time ahead.
+const DIAL_AHEAD: Duration = Duration::from_secs(1);
+/// How often jobs of a lane that may not send now are looked at again.
+const FENCE_RETRY: Duration = Duration::from_millis(100);
+/// How often one asks again that nobody can wake.
+const UNSEATED_RETRY: Duration = Duration::from_millis(5);
+/// A job whose connections are closed that often before they can be used has failed.
+const DIALS: u8 = 3;
+/// Rounds of one poll, so that the other tasks of the worker get their turn.
+const ROUNDS: usize = 16;
+
+type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
+
+enum Ended {
+    Dialled(Result<Box<Connection>, dial::Error>),
+    Answered(Exchange),
+}
+
+/// A job with a slot: its connection is being dialled, or its request is on its way.
+struct Flight<'a, J> {
+    /// Taken when it lands.
+    job: Option<J>,
+    work: Work<'a>,
+    wire: Rc<Wire>,
+    log: Log,
+}
+
+/// What is to be remembered of a flight.
+#[derive(Debug, Clone, Copy)]
+struct Log {
+    began: Monotonic,
+    sent: WallMs,
+    deadline: Monotonic,
+    /// Its turn when it waited.
+    turn: u64,
+    /// Connections dialled for it, this one included.
+    dials: u8,
+    /// Spent on dialling before it began.
+    spent: Duration,
+    /// It is the breaker's probe.
+    probe: bool,
+    /// It dials; else it sends.
+    dialling: bool,
+}
+
+/// The job is never pinned, only the work, which is in a box.
+impl<J> Unpin for Flight<'_, J> {}
+
+impl<J> Future for Flight<'_, J> {
+    type Output = Option<(J, Ended, Log)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Poll::Ready(ended) = this.work.as_mut().poll(cx) else { return Poll::Pending };
+        Poll::Ready(this.job.take().map(|job| (job, ended, this.log)))
+    }
+}
+
+/// The state of the running task.
+pub(super) struct Run<'a, J: Job> {
+    owner: &'a Dispatcher<J>,
+    flights: FuturesUnordered<Flight<'a, J>>,
+    dialling: u32,
+    pool: Pool,
+    /// No deadline in flight is before this.
+    alarm: Option<Monotonic>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Monotonic>,
+}
+
+/// What a round at the head of the line came to.
+enum Next {
+    /// Something happened: look again.
+    Again,
+    /// Nothing can be done before this moment, or before being woken.
+    Wait(Option<Monotonic>),
+}
+
+impl<'a, J: Job> Run<'a, J> {
+    pub(super) fn new(owner: &'a Dispatcher<J>) -> Self {
+        Self {
+            owner,
+            flights: FuturesUnordered::new(),
+            dialling: 0,
+            pool: Pool::default(),
+            alarm: None,
+            timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
+            timer_at: None,
+        }
+    }
+
+    /// Does what can be done now; ready when the dispatcher is closed and nothing is left.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.listen(cx);
+        let mut wait = None;
+        for round in 0.. {
+            self.owner.woken.set(false);
+            if self.owner.cancel.replace(false) {
+                self.cancel_abandoned();
+            }
+            self.expire(Monotonic::now());
+            while let Poll::Ready(Some(landed)) = Pin::new(&mut self.flights).poll_next(cx) {
+                if let Some((job, ended, log)) = landed {
+                    self.land(job, ended, log);
+                }
+            }
+            let flying = self.flights.len();
+            wait = self.launch(cx);
+            if self.flights.len() == flying && !self.owner.woken.get() {
+                break;
+            }
+            if round == ROUNDS {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
+            return Poll::Ready(());
+        }
+        let now = Monotonic::now();
+        let idle = self.pool.tidy(now);
+        let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
+        let ask = blind.then(|| now.plus(UNSEATED_RETRY));
+        let next = [wait, self.alarm, idle, ask].into_iter().flatten().min();
+        self.sleep(cx, next);
+        Poll::Pending
+    }
+
+    /// Says where this task is to be woken.
+    fn listen(&self, cx: &Context<'_>) {
+        self.owner.seat.register(cx.waker());
+        let mut waker = self.owner.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn sleep(&mut self, cx: &mut Context<'_>, until: Option<Monotonic>) {
+        let Some(until) = until else {
+            self.timer_at = None;
+            return;
+        };
+        let soon = until.since(Monotonic::now()) < Duration::from_millis(1);
+        if soon && self.owner.destination.is_faster_than_timers() {
+            cx.waker().wake_by_ref();
+            return;
+        }
+        if self.timer_at != Some(until) {
+            self.timer.as_mut().reset(Instant::from_std(until.instant()));
+            self.timer_at = Some(until);
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.timer_at = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Starts what may start; returns when to look again, if only time can help.
+    fn launch(&mut self, cx: &mut Context<'_>) -> Option<Monotonic> {
+        let mut fenced = 0;
+        loop {
+            match self.launch_one(cx, &mut fenced) {
+                Next::Again => {}
+                Next::Wait(until) => return until,
+            }
+        }
+    }
+
+    fn launch_one(&mut self, cx: &mut Context<'_>, fenced: &mut usize) -> Next {
+        let destination = &*self.owner.destination;
+        let Some(waiting) = self.next_waiting() else {
+            self.leave();
+            return Next::Wait(None);
+        };
+        let now = Monotonic::now();
+        if !waiting.job.may_send(now) {
+            let mut line = self.owner.waiting.borrow_mut();
+            line.push_back(waiting);
+            *fenced += 1;
+            if *fenced < line.len() {
+                return Next::Again;
+            }
+            return Next::Wait(Some(now.plus(FENCE_RETRY)));
+        }
+        if let Passage::Wait(until) = destination.is_open(now) {
+            return self.step_back(waiting, None, until);
+        }
+        let connection = if waiting.fresh { None } else { self.pool.take(cx) };
+        // Without a connection, those being dialled come first; with one, only the permit counts.
+        let (ahead, horizon) = if connection.is_some() { (0, Duration::ZERO) } else { (self.dialling, DIAL_AHEAD) };
+        match destination.permit_ahead(now, ahead, horizon) {
+            Decision::Granted => {}
+            Decision::WaitUntil(at) => {
+                // The dial begins so much earlier than the permit comes.
+                let at = Monotonic(at.0.saturating_sub(u64::try_from(horizon.as_nanos()).unwrap_or(0)));
+                return self.step_back(waiting, connection, Some(at));
+            }
+            Decision::NoShare => return self.step_back(waiting, connection, None),
+        }
+        if !destination.concurrency().acquire(&self.owner.seat) {
+            return self.step_aside(waiting, connection, None);
+        }
+        let probe = match destination.pass(now) {
+            Passage::Free { probe } => probe,
+            Passage::Wait(until) => {
+                self.give_back_slot();
+                return self.step_back(waiting, connection, until);
+            }
+        };
+        match connection {
+            None if waiting.dials >= DIALS => self.unreachable(waiting, probe, now),
+            None => self.dial(waiting, probe, now),
+            Some(connection) => match destination.permit(now) {
+                Decision::Granted => self.send(waiting, connection, probe, now),
+                Decision::WaitUntil(at) => {
+                    self.give_back(probe, now);
+                    return self.step_back(waiting, Some(connection), Some(at));
+                }
+                Decision::NoShare => {
+                    self.give_back(probe, now);
+                    return self.step_back(waiting, Some(connection), None);
+                }
+            },
+        }
+        Next::Again
+    }
+
+    /// The first that is not abandoned; the abandoned before it are dropped.
+    fn next_waiting(&self) -> Option<Waiting<J>> {
+        loop {
+            let waiting = self.owner.waiting.borrow_mut().pop_front()?;
+            if !waiting.job.abandoned() {
+                return Some(waiting);
+            }
+        }
+    }
+
+    /// The job goes back to the head of the line, and this worker takes no part in the contest for slots.
+    fn step_back(
+        &mut self,
+        waiting: Waiting<J>,
+        connection: Option<Box<Connection>>,
+        until: Option<Monotonic>,
+    ) -> Next {
+        self.leave();
+        self.step_aside(waiting, connection, until)
+    }
+
+    fn step_aside(
+        &mut self,
+        waiting: Waiting<J>,
+        connection: Option<Box<Connection>>,
+        until: Option<Monotonic>,
+    ) -> Next {
+        if let Some(connection) = connection {
+            self.pool.put(connection, Monotonic::now());
+        }
+        self.owner.waiting.borrow_mut().push_front(waiting);
+        Next::Wait(until)
+    }
+
+    fn dial(&mut self, waiting: Waiting<J>, probe: bool, now: Monotonic) {
+        let destination = &*self.owner.destination;
+        let wire = Rc::new(Wire::default());
+        let dialled = destination.dialer().dial(Rc::clone(&wire));
+        self.dialling += 1;
+        let work: Work<'a> = Box::pin(async move { Ended::Dialled(dialled.await) });
+        let log = self.log(now, &waiting, probe, true);
+        self.take_off(Flight { job: Some(waiting.job), work, wire, log });
+    }
+
+    /// They take connections but close each before it can be used.
+    fn unreachable(&self, waiting: Waiting<J>, probe: bool, now: Monotonic) {
+        let destination = &*self.owner.destination;
+        let log = self.log(now, &waiting, probe, false);
+        let error = Error::Closed { host: destination.authority().to_str().unwrap_or_default().to_owned() };
+        let span = Span { sent: Some(log.sent), took: waiting.spent };
+        let (verdict, report) = attempt::fail(destination, &error, span);
+        self.settle(waiting.job, verdict, report, log);
+    }
+
+    fn send(&mut self, waiting: Waiting<J>, connection: Box<Connection>, probe: bool, now: Monotonic) {
+        let destination = &*self.owner.destination;
+        let job = &waiting.job;
+        let rendered = job.render(&destination.reveal()).and_then(|request| {
+            attempt::build(destination, request, job.idempotency_key())
+                .map_err(|error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1)
+        });
+        match rendered {
+            Ok(request) => {
+                let wire = Rc::clone(connection.wire());
+                let limit = destination.resource().timeout;
+                let answered = attempt::exchange(connection, request, destination, limit);
+                let work: Work<'a> = Box::pin(async move { Ended::Answered(answered.await) });
+                let log = self.log(now, &waiting, probe, false);
+                self.take_off(Flight { job: Some(waiting.job), work, wire, log });
+            }
+            Err(report) => {
+                destination.refund();
+                self.give_back(probe, now);
+                self.pool.put(connection, now);
+                waiting.job.finished(report);
+            }
+        }
+    }
+
+    fn log(&self, began: Monotonic, waiting: &Waiting<J>, probe: bool, dialling: bool) -> Log {
+        let Waiting { turn, spent, dials, .. } = *waiting;
+        let dials = dials.saturating_add(u8::from(dialling));
+        let left = self.owner.destination.resource().timeout.saturating_sub(spent);
+        Log { began, sent: WallMs::now(), deadline: began.plus(left), turn, dials, spent, probe, dialling }
+    }
+
+    fn take_off(&mut self, flight: Flight<'a, J>) {
+        let deadline = flight.log.deadline;
+        self.alarm = Some(self.alarm.map_or(deadline, |alarm| alarm.min(deadline)));
+        self.flights.push(flight);
+        self.owner.in_flight.set(self.flights.len());
+    }
+
+    fn land(&mut self, job: J, ended: Ended, log: Log) {
+        let destination = &*self.owner.destination;
+        self.owner.in_flight.set(self.flights.len());
+        let now = Monotonic::now();
+        let spent = log.spent + now.since(log.began);
+        let span = Span { sent: Some(log.sent), took: spent };
+        let (verdict, report) = match ended {
+            Ended::Dialled(dialled) => {
+                self.dialling = self.dialling.saturating_sub(1);
+                match dialled {
+                    Ok(connection) => {
+                        self.pool.put(connection, now);
+                        self.give_back(log.probe, now);
+                        self.requeue(Waiting { job, turn: log.turn, spent, fresh: false, dials: log.dials });
+                        return;
+                    }
+                    Err(error) => attempt::fail(destination, &Error::Dial(error), span),
+                }
+            }
+            Ended::Answered(exchange) => {
+                let Exchange { answer, connection, reused } = exchange;
+                if let Some(connection) = connection {
+                    self.pool.put(connection, now);
+                }
+                match answer {
+                    Err(Error::Closed { .. }) if reused => {
+                        // It was closed while idle: not the event's fault, and nothing was sent.
+                        destination.refund();
+                        self.give_back(log.probe, now);
+                        self.requeue(Waiting { job, turn: log.turn, spent, fresh: true, dials: log.dials });
+                        return;
+                    }
+                    Err(error) => attempt::fail(destination, &error, span),
+                    Ok(answer) => attempt::judge(destination, answer, span),
+                }
+            }
+        };
+        self.settle(job, verdict, report, log);
+    }
+
+    fn settle(&self, job: J, verdict: Verdict, report: Report, log: Log) {
+        let (code, message) = (report.code, report.message.as_str());
+        let attempt = Attempt { now: Monotonic::now(), began: log.began, probe: log.probe, code, message };
+        self.owner.destination.observe(verdict.health, &attempt, fastrand::f64());
+        self.give_back_slot();
+        job.finished(report);
+    }
+
+    /// The job goes back to where its turn is, which is near the head of the line.
+    fn requeue(&self, waiting: Waiting<J>) {
+        let mut line = self.owner.waiting.borrow_mut();
+        let before = line.iter().take_while(|other| other.turn < waiting.turn).count();
+        line.insert(before, waiting);
+    }
+
+    fn give_back(&self, probe: bool, now: Monotonic) {
+        if probe {
+            self.owner.destination.probe_lost(now);
+        }
+        self.give_back_slot();
+    }
+
+    fn give_back_slot(&self) {
+        let mine = u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        self.owner.destination.concurrency().release(&self.owner.seat, mine);
+    }
+
+    fn leave(&self) {
+        let mine = u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        self.owner.destination.concurrency().leave(&self.owner.seat, mine);
+    }
+
+    /// Ends what is past its deadline.
+    fn expire(&mut self, now: Monotonic) {
+        if self.alarm.is_none_or(|alarm| now < alarm) {
+            return;
+        }
+        self.alarm = None;
+        let mut late = false;
+        for flight in &mut self.flights {
+            if flight.log.deadline <= now {
+                flight.wire.expire();
+                late = true;
+            } else {
+                self.alarm = Some(self.alarm.map_or(flight.log.deadline, |alarm| alarm.min(flight.log.deadline)));
+            }
+        }
+        if late {
+            // A new set polls all of them, so that the late ones notice.
+            self.flights = mem::take(&mut self.flights).into_iter().collect();
+        }
+    }
+
+    fn cancel_abandoned(&mut self) {
+        let all = mem::take(&mut self.flights);
+        for flight in all {
+            if flight.job.as_ref().is_some_and(|job| !job.abandoned()) {
+                self.flights.push(flight);
+            } else {
+                self.give_up(flight);
+            }
+        }
+        self.owner.in_flight.set(self.flights.len());
+    }
+
+    fn give_up(&mut self, flight: Flight<'a, J>) {
+        if flight.log.dialling {
+            self.dialling = self.dialling.saturating_sub(1);
+        }
+        let probe = flight.log.probe;
+        drop(flight);
+        self.give_back(probe, Monotonic::now());
+    }
+}
+
+impl<J: Job> Drop for Run<'_, J> {
+    fn drop(&mut self) {
+        for flight in mem::take(&mut self.flights) {
+            self.give_up(flight);
+        }
+        self.leave();
+        self.owner.in_flight.set(0);
+    }
+}

@@ -1,0 +1,240 @@
+//! `Delivery`: an event on its way to one target. It goes to the dispatcher of its destination and comes back to its
+//! lane with the report of the attempt.
+
+use crate::json::document::Document;
+use crate::kafka::Membership;
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::event::CloudEvent;
+use crate::model::outcome::{Class, Report, Settlement};
+use crate::model::request::Request;
+use crate::model::stored::{Address, StoredHeaders, delivery_id};
+use crate::model::text::ShowText;
+use crate::pipeline::deliver::Job;
+use crate::pipeline::settle::{self, EventTrace};
+use crate::pipeline::snapshot::CompiledTarget;
+use crate::pipeline::ticket::{Held, Ticket, Window};
+use crate::pipeline::transform::Meta;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// An event on its way to one target.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The event, shared by all its deliveries.
+    pub held: Rc<Held>,
+    /// Where it goes and what is sent.
+    pub target: Arc<CompiledTarget>,
+    /// The claim on the offset.
+    pub ticket: Ticket,
+    /// What already happened to it.
+    pub history: History,
+    /// Where finished attempts are put.
+    pub inbox: Rc<Inbox>,
+}
+
+/// What already happened to a delivery.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// Identifies event, rule and target together; also the `Idempotency-Key`.
+    pub delivery_id: String,
+    /// How many deliveries its event has in all; unknown for one that was read back from a tier.
+    pub deliveries: Option<u32>,
+    /// Attempts that were sent, in all processes since the last redrive.
+    pub attempts: u32,
+    /// When the first of them was sent.
+    pub first_attempt: Option<WallMs>,
+    /// When the last of them was sent.
+    pub last_attempt: Option<WallMs>,
+    /// Attempts that were sent since it came to this process.
+    pub attempts_here: u32,
+    /// When the first of these was sent.
+    pub first_attempt_here: Option<WallMs>,
+    /// When the record was first read here.
+    pub received: WallMs,
+    /// How often it was redriven.
+    pub redrives: u32,
+}
+
+impl History {
+    /// Of a delivery that begins with its event.
+    #[must_use]
+    pub fn begin(event: &CloudEvent, target: &CompiledTarget, deliveries: usize, now: WallMs) -> Self {
+        Self {
+            delivery_id: delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str()),
+            deliveries: u32::try_from(deliveries).ok(),
+            attempts: 0,
+            first_attempt: None,
+            last_attempt: None,
+            attempts_here: 0,
+            first_attempt_here: None,
+            received: now,
+            redrives: 0,
+        }
+    }
+
+    /// Of a delivery that was read back from a retry tier.
+    #[must_use]
+    pub fn resumed(headers: &StoredHeaders, address: &Address, now: WallMs) -> Self {
+        Self {
+            delivery_id: address.delivery_id.clone(),
+            deliveries: None,
+            attempts: headers.attempts,
+            first_attempt: headers.first_attempt_ms.map(WallMs),
+            last_attempt: headers.last_attempt_ms.map(WallMs),
+            attempts_here: 0,
+            first_attempt_here: None,
+            received: now,
+            redrives: headers.redrives,
+        }
+    }
+}
+
+/// Attempts that ended and wait for their lane.
+#[derive(Debug)]
+pub struct Inbox {
+    membership: Membership,
+    ended: RefCell<Vec<(Delivery, Report)>>,
+    wake: Arc<Notify>,
+}
+
+impl Inbox {
+    /// An empty inbox that notifies `wake`; `membership` is that of the lane.
+    #[must_use]
+    pub fn new(membership: Membership, wake: Arc<Notify>) -> Rc<Self> {
+        Rc::new(Self { membership, ended: RefCell::new(Vec::new()), wake })
+    }
+
+    /// Swaps what has ended into `into`, which must be empty; the capacity of both is kept.
+    pub fn take(&self, into: &mut Vec<(Delivery, Report)>) {
+        std::mem::swap(&mut *self.ended.borrow_mut(), into);
+    }
+}
+
+impl Delivery {
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &CloudEvent {
+        &self.held.event
+    }
+
+    /// Notes an attempt that was sent.
+    pub fn note(&mut self, report: &Report) {
+        let Some(sent) = report.sent else { return };
+        let history = &mut self.history;
+        history.attempts += 1;
+        history.attempts_here += 1;
+        history.first_attempt.get_or_insert(sent);
+        history.first_attempt_here.get_or_insert(sent);
+        history.last_attempt = Some(sent);
+    }
+
+    /// What `settle` decides by.
+    #[must_use]
+    pub fn for_settle(&self, now: WallMs) -> settle::History {
+        settle::History {
+            attempts: self.history.attempts,
+            first_attempt: self.history.first_attempt.unwrap_or(now),
+            attempts_here: self.history.attempts_here,
+            first_attempt_here: self.history.first_attempt_here.unwrap_or(now),
+        }
+    }
+
+    /// The headers of its stored record after a failed attempt.
+    #[must_use]
+    pub fn stored(&self, report: &Report) -> StoredHeaders {
+        let address = Address {
+            rule: self.target.rule.to_string(),
+            target: self.target.name.to_string(),
+            destination: self.target.destination.resource().name.to_string(),
+            delivery_id: self.history.delivery_id.clone(),
+        };
+        let mut headers = StoredHeaders {
+            attempts: self.history.attempts,
+            first_attempt_ms: self.history.first_attempt.map(|at| at.0),
+            last_attempt_ms: self.history.last_attempt.map(|at| at.0),
+            redrives: self.history.redrives,
+            ..StoredHeaders::new(&self.event().record, Some(address))
+        };
+        headers.failed(report);
+        headers
+    }
+
+    /// Its trace.
+    #[must_use]
+    pub fn trace(&self, settlement: Settlement, report: &Report, now: WallMs) -> EventTrace<'_> {
+        let event = self.event();
+        let failed = settlement != Settlement::Delivered;
+        EventTrace {
+            event: Some(event.id().into()),
+            source: Some(event.source().into()),
+            kind: Some(event.kind().into()),
+            rule: Some(self.target.rule.as_str().into()),
+            target: Some(self.target.name.as_str().into()),
+            destination: Some(self.target.destination.resource().name.as_str().into()),
+            outcome: settlement.as_str().into(),
+            code: failed.then(|| report.code.into()),
+            status: report.status,
+            attempts: self.history.attempts,
+            message: failed.then(|| report.message.clone().into()),
+            at: now.rfc3339().into(),
+            origin: event.record.position.to_string().into(),
+            deliveries: self.history.deliveries,
+            redrives: self.history.redrives,
+            delivery_id: Some(self.history.delivery_id.as_str().into()),
+            dead_letter: None,
+        }
+    }
+
+    /// The window whose room it takes.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        self.ticket.window()
+    }
+
+    fn meta(&self) -> Meta<'_> {
+        Meta {
+            rule: self.target.rule.as_str(),
+            target: self.target.name.as_str(),
+            attempt: self.history.attempts + 1,
+            delivery_id: &self.history.delivery_id,
+            received_at: self.history.received,
+        }
+    }
+}
+
+impl Job for Delivery {
+    fn render(&self, show: &dyn ShowText) -> Result<Request, Report> {
+        let event = self.event();
+        self.target.template.render(event, &Document::of(event), &self.meta(), show).map_err(|error| Report {
+            class: Class::Reject,
+            code: error.code(),
+            status: None,
+            message: error.to_string(),
+            excerpt: String::new(),
+            retry_after: None,
+            sent: None,
+            took: Duration::ZERO,
+        })
+    }
+
+    fn abandoned(&self) -> bool {
+        self.window().is_closing()
+    }
+
+    fn may_send(&self, now: Monotonic) -> bool {
+        self.inbox.membership.may_send(now)
+    }
+
+    fn idempotency_key(&self) -> &str {
+        &self.history.delivery_id
+    }
+
+    fn finished(self, report: Report) {
+        let inbox = Rc::clone(&self.inbox);
+        inbox.ended.borrow_mut().push((self, report));
+        inbox.wake.notify_one();
+    }
+}

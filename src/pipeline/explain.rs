@@ -1,0 +1,146 @@
+//! What would happen to an event, and why: the answer of `explain`, from the very snapshot that the lanes use.
+//!
+//! Nothing is sent and no secret is shown.
+
+use crate::json::document::Document;
+use crate::model::clock::WallMs;
+use crate::model::event::CloudEvent;
+use crate::model::fault::Fault;
+use crate::model::name::Name;
+use crate::model::request::Request;
+use crate::model::stored::delivery_id;
+use crate::model::text::Masked;
+use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot};
+use crate::pipeline::transform::{self, Meta};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What one rule, and one target of it, make of an event.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Explained {
+    /// The rule.
+    pub rule: Name,
+    /// The target; absent if the rule does not match.
+    pub target: Option<Name>,
+    /// Whether the rule matches.
+    #[serde(rename = "match")]
+    pub matched: bool,
+    /// Why, in one sentence; or why the request cannot be built.
+    pub reason: String,
+    /// Code of the error that would dead-letter the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What would be sent, secrets masked.
+    pub request: Option<ExplainedRequest>,
+}
+
+/// A request as people see it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ExplainedRequest {
+    /// Method.
+    pub method: String,
+    /// Whole url.
+    pub url: String,
+    /// Headers by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// Body as text; bytes that are not UTF-8 are replaced.
+    pub body: String,
+}
+
+/// Explains an event to every rule that listens to `source`, or to all rules if no source is named; `only` narrows it to
+/// one rule.
+#[must_use]
+pub fn explain(snapshot: &Snapshot, event: &CloudEvent, source: Option<&Name>, only: Option<&str>) -> Vec<Explained> {
+    let document = Document::of(event);
+    let mut out = Vec::new();
+    for rule in snapshot.rules() {
+        let listens = source.is_none_or(|s| rule.rule.from.as_ref().is_none_or(|from| from == s));
+        if listens && only.is_none_or(|only| only == rule.rule.name.as_str()) {
+            explain_rule(rule, event, &document, &mut out);
+        }
+    }
+    out
+}
+
+fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Document<'_>, out: &mut Vec<Explained>) {
+    let name = rule.rule.name.clone();
+    let verdict = rule.explain(document);
+    let unmatched = |reason: String, code| Explained {
+        rule: name.clone(),
+        target: None,
+        matched: false,
+        reason,
+        code,
+        request: None,
+    };
+    if !rule.rule.enabled {
+        out.push(unmatched("the rule is disabled (`enabled: false`)".to_owned(), None));
+        return;
+    }
+    match verdict.matched {
+        Ok(true) => {}
+        Ok(false) => return out.push(unmatched(verdict.sentence, None)),
+        Err(limit) => return out.push(unmatched(limit.to_string(), Some(limit.code()))),
+    }
+    for target in &rule.targets {
+        let (request, reason, code) = match request(target, event) {
+            Ok(request) => (Some(request), verdict.sentence.clone(), None),
+            Err((code, message)) => (None, message, Some(code)),
+        };
+        out.push(Explained {
+            rule: name.clone(),
+            target: Some(target.name.clone()),
+            matched: true,
+            reason,
+            code,
+            request,
+        });
+    }
+}
+
+/// What keeps a request from being built, with the place in the rule and the cure; `None` if it can be built.
+#[must_use]
+pub fn fault(target: &CompiledTarget, event: &CloudEvent) -> Option<Fault> {
+    let error = render(target, event).err()?;
+    let message = format!("{}/{}: {error}", target.rule, target.name);
+    let fault = Fault::error(error.code(), "", message);
+    let fault = match error.place() {
+        Some(place) => fault.at(place.clone()),
+        None => fault,
+    };
+    let transform::Error::Missing { path, .. } = &error else { return Some(fault) };
+    Some(fault.cure(format!("default: ${{{path} ?? \"…\"}}")))
+}
+
+/// The request that a target would send for an event now, as people see it.
+///
+/// # Errors
+/// Code and message of what keeps it from being built.
+pub fn request(target: &CompiledTarget, event: &CloudEvent) -> Result<ExplainedRequest, (&'static str, String)> {
+    let request = render(target, event).map_err(|error| (error.code(), error.to_string()))?;
+    let destination = &target.destination;
+    let resource = destination.resource();
+    let (mut headers, path_and_query) = destination.auth().shown(&request);
+    headers.insert("idempotency-key".to_owned(), id_of(target, event));
+    Ok(ExplainedRequest {
+        method: resource.method.clone(),
+        url: format!("{}{path_and_query}", resource.base.origin()),
+        headers,
+        body: String::from_utf8_lossy(&request.body).into_owned(),
+    })
+}
+
+fn render(target: &CompiledTarget, event: &CloudEvent) -> Result<Request, transform::Error> {
+    let meta = Meta {
+        rule: target.rule.as_str(),
+        target: target.name.as_str(),
+        attempt: 1,
+        delivery_id: &id_of(target, event),
+        received_at: WallMs::now(),
+    };
+    target.template.render(event, &Document::of(event), &meta, &Masked)
+}
+
+fn id_of(target: &CompiledTarget, event: &CloudEvent) -> String {
+    delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str())
+}

@@ -1,0 +1,452 @@
+//! `Flow`: the deliveries of one partition between "begun" and "settled"; both kinds of lane run on it.
+//!
+//! It hands deliveries to dispatchers, takes the reports, and does what `settle` decides: settled, again from memory,
+//! or written to a retry tier or the dead-letter topic. A ticket is settled only when the write is acknowledged.
+//! [`run`] is the loop of a lane: one task, one `select!`, in the order settlements → hand-offs → timers → new records.
+
+use crate::kafka::{Commit, Committer, Intake, Membership, QueueError, TopicPartition};
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::outcome::{Class, Report, Settlement};
+use crate::model::record::Record;
+use crate::model::stored::StoredHeaders;
+use crate::pipeline::commit::{CommitState, Scope};
+use crate::pipeline::delivery::{Delivery, Inbox};
+use crate::pipeline::settle::{self, EventTrace, HandOff, Next, Written};
+use crate::pipeline::ticket::{Held, Ticket, Window};
+use crate::pipeline::worker::Context;
+use crate::telemetry::counters::count;
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The log target of dead letters, for who shows them otherwise.
+pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
+
+/// How long completions are gathered before the new watermark is given to the poll thread, which commits every 500 ms.
+const COMMIT_GATHER: Duration = Duration::from_millis(100);
+
+/// What brings records into a flow.
+pub trait Feed {
+    /// Takes up to [`super::consume::BATCH`] records and begins their deliveries.
+    fn take(&mut self, flow: &mut Flow) -> Took;
+}
+
+/// What a feed did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Took {
+    /// A whole batch; there may be more.
+    More,
+    /// Nothing is left, or the window is full: the flow is woken when that changes.
+    Idle,
+    /// The next record is not due before this moment.
+    Until(Monotonic),
+    /// Where to read on is gone: when all that was taken is settled, the partition is started anew.
+    Gone,
+    /// Reading on would skip records: the partition stays as it is until it is taken away.
+    Held,
+}
+
+/// The deliveries of one partition.
+#[derive(Debug)]
+pub struct Flow {
+    /// What the worker lends.
+    pub context: Rc<Context>,
+    /// Room and offsets.
+    pub window: Rc<Window>,
+    /// Where ended attempts arrive.
+    pub inbox: Rc<Inbox>,
+    /// Which partition, in which epoch.
+    pub claim: Claim,
+    wake: Arc<Notify>,
+    ended: Vec<(Delivery, Report)>,
+    retries: BinaryHeap<Reverse<Retry>>,
+    hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
+    commit_due: Option<Monotonic>,
+}
+
+/// A partition that was assigned to us, for one epoch.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The partition.
+    pub at: TopicPartition,
+    /// The epoch; what was learned in another one is not applied in this (I3).
+    pub epoch: u64,
+    /// Consumer group.
+    pub group: Arc<str>,
+    /// The way back to the intake.
+    pub link: Link,
+}
+
+/// What a lane needs of its intake.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Takes positions to commit.
+    pub committer: Committer,
+    /// Whether the group still counts us in.
+    pub membership: Membership,
+    /// The intake, to have a partition started anew.
+    pub intake: Weak<Intake>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    due: Monotonic,
+    delivery: Delivery,
+}
+
+impl PartialEq for Retry {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+impl Eq for Retry {}
+impl PartialOrd for Retry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Retry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.due.cmp(&other.due)
+    }
+}
+
+/// A hand-off that Kafka has acknowledged.
+struct Acknowledged {
+    ticket: Ticket,
+    written: Written,
+    trace: EventTrace<'static>,
+    // Let go only now, so that the bytes count until they are no longer needed.
+    _held: Option<Rc<Held>>,
+}
+
+impl Flow {
+    /// A flow without deliveries.
+    #[must_use]
+    pub fn new(context: Rc<Context>, claim: Claim, window: Rc<Window>, wake: Arc<Notify>) -> Self {
+        let inbox = Inbox::new(claim.link.membership.clone(), Arc::clone(&wake));
+        Self {
+            context,
+            window,
+            inbox,
+            claim,
+            wake,
+            ended: Vec::new(),
+            retries: BinaryHeap::new(),
+            hand_offs: FuturesUnordered::new(),
+            commit_due: None,
+        }
+    }
+
+    /// Gives a delivery to the dispatcher of its destination.
+    pub fn begin(&self, delivery: Delivery) {
+        self.context.dispatchers.submit(delivery);
+    }
+
+    /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
+    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, held: Option<Rc<Held>>) {
+        let writing = settle::write(self.context.producer.clone(), hand_off, Arc::clone(&self.context.counters));
+        self.hand_offs.push(Box::pin(async move {
+            let written = writing.await;
+            Acknowledged { ticket, written, trace, _held: held }
+        }));
+    }
+
+    /// Puts a stored record at the end of its tier again: it is not due, or its target is not known here yet.
+    pub fn reappend(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, due: WallMs) {
+        let trace = EventTrace {
+            rule: headers.delivery.as_ref().map(|a| a.rule.clone().into()),
+            target: headers.delivery.as_ref().map(|a| a.target.clone().into()),
+            delivery_id: headers.delivery.as_ref().map(|a| a.delivery_id.clone().into()),
+            origin: headers.origin.to_string().into(),
+            ..EventTrace::default()
+        };
+        let topics = &self.context.topics;
+        let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
+        self.hand_off(ticket, hand_off, trace, None);
+    }
+
+    /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
+    pub fn dead_letter(
+        &self,
+        ticket: Ticket,
+        record: &Record,
+        headers: Option<StoredHeaders>,
+        code: &'static str,
+        message: String,
+        now: WallMs,
+    ) {
+        let mut headers = headers.unwrap_or_else(|| StoredHeaders::new(record, None));
+        headers.code = Some(code.to_owned());
+        headers.class = Some(Class::Reject.as_str().to_owned());
+        headers.message = Some(message.clone());
+        let address = headers.delivery.as_ref();
+        let trace = EventTrace {
+            rule: address.map(|a| a.rule.clone().into()),
+            target: address.map(|a| a.target.clone().into()),
+            destination: address.map(|a| a.destination.clone().into()),
+            delivery_id: address.map(|a| a.delivery_id.clone().into()),
+            code: Some(code.into()),
+            message: Some(message.into()),
+            attempts: headers.attempts,
+            at: now.rfc3339().into(),
+            origin: headers.origin.to_string().into(),
+            deliveries: Some(1),
+            redrives: headers.redrives,
+            ..EventTrace::default()
+        };
+        let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
+        self.hand_off(ticket, hand_off, trace, None);
+    }
+
+    /// What to do when reading from Kafka failed.
+    #[must_use]
+    pub fn reading_failed(&self, error: &QueueError) -> Took {
+        let at = &self.claim.at;
+        match error {
+            QueueError::OffsetOutOfRange => {
+                tracing::warn!(topic = %at.topic, partition = at.partition, %error, "looking up where to read on");
+                Took::Gone
+            }
+            QueueError::Transient(_) => {
+                tracing::warn!(topic = %at.topic, partition = at.partition, %error, "reading failed");
+                Took::Idle
+            }
+            QueueError::Fatal(_) => {
+                tracing::error!(
+                    topic = %at.topic,
+                    partition = at.partition,
+                    %error,
+                    "partition held: reading on would skip records; mend the topic, then restart this replica"
+                );
+                Took::Held
+            }
+        }
+    }
+
+    /// Commits where we are and asks for a new start of the partition. Its queue must be gone.
+    fn restart(&self) {
+        if let Some(commit) = self.position() {
+            self.claim.link.committer.store(commit);
+        }
+        if let Some(intake) = self.claim.link.intake.upgrade() {
+            intake.restart(self.claim.at.clone());
+        }
+    }
+
+    fn settle_ended(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.inbox.take(&mut ended);
+        if !ended.is_empty() {
+            let (now, wall) = (Monotonic::now(), WallMs::now());
+            for (delivery, report) in ended.drain(..) {
+                self.settle(delivery, &report, now, wall);
+            }
+        }
+        self.ended = ended;
+    }
+
+    fn settle(&mut self, mut delivery: Delivery, report: &Report, now: Monotonic, wall: WallMs) {
+        let counters = &self.context.counters;
+        delivery.note(report);
+        if report.sent.is_some() {
+            count(&counters.attempts);
+        }
+        let room = self.window.is_relaxed() && !self.window.is_closing();
+        let history = delivery.for_settle(wall);
+        let next = settle::decide(report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
+        let dead_letter_topic = &delivery.target.dead_letter_topic;
+        let record = &delivery.event().record;
+        let hand_off = match next {
+            Next::Delivered => {
+                count(&counters.delivered);
+                self.context.trace(Settlement::Delivered, delivery.history.redrives, || {
+                    delivery.trace(Settlement::Delivered, report, wall)
+                });
+                delivery.ticket.settle();
+                return;
+            }
+            Next::RetryInMemory { after } => {
+                self.retries.push(Reverse(Retry { due: now.plus(after), delivery }));
+                return;
+            }
+            Next::Tier { due } => {
+                HandOff::to_tier(record, delivery.stored(report), &self.context.topics, due, dead_letter_topic)
+            }
+            Next::DeadLetter { exhausted } => {
+                HandOff::to_dead_letter(record, delivery.stored(report), dead_letter_topic, exhausted)
+            }
+        };
+        let trace = delivery.trace(Settlement::HandedOff, report, wall).into_owned();
+        self.hand_off(delivery.ticket, hand_off, trace, Some(delivery.held));
+    }
+
+    fn acknowledged(&self, done: Acknowledged) {
+        let Acknowledged { ticket, written, mut trace, _held } = done;
+        let counters = &self.context.counters;
+        trace.outcome = written.settlement.as_str().into();
+        match written.settlement {
+            Settlement::HandedOff => count(&counters.handed_off),
+            Settlement::DeadLettered => {
+                count(&counters.dead_lettered);
+                trace.dead_letter = Some(written.position.to_string().into());
+                log_dead_letter(&trace);
+            }
+            Settlement::Delivered | Settlement::Filtered => {}
+        }
+        self.context.trace(written.settlement, trace.redrives, || trace);
+        ticket.settle();
+    }
+
+    /// Settles the hand-offs that Kafka has acknowledged, without waiting for others.
+    fn settle_acknowledged(&mut self) {
+        while !self.hand_offs.is_empty() {
+            match self.hand_offs.next().now_or_never().flatten() {
+                Some(done) => self.acknowledged(done),
+                None => return,
+            }
+        }
+    }
+
+    fn resubmit_due(&mut self) {
+        let Some(Reverse(first)) = self.retries.peek() else { return };
+        let now = Monotonic::now();
+        if first.due > now {
+            return;
+        }
+        while self.retries.peek().is_some_and(|Reverse(retry)| retry.due <= now) {
+            if let Some(Reverse(retry)) = self.retries.pop() {
+                self.begin(retry.delivery);
+            }
+        }
+    }
+
+    /// Gives the watermark to the poll thread when something changed, at most every [`COMMIT_GATHER`].
+    fn commit_when_due(&mut self) {
+        if !self.window.is_changed() {
+            return;
+        }
+        let now = Monotonic::now();
+        match self.commit_due {
+            None => self.commit_due = Some(now.plus(COMMIT_GATHER)),
+            Some(due) if due > now => {}
+            Some(_) => {
+                self.commit_due = None;
+                self.window.take_changed();
+                if let Some(commit) = self.position() {
+                    self.claim.link.committer.store(commit);
+                }
+            }
+        }
+    }
+
+    fn position(&self) -> Option<Commit> {
+        let at = &self.claim.at;
+        let scope = Scope { group: &self.claim.group, topic: &at.topic, partition: at.partition };
+        let CommitState { next_offset, metadata } = self.window.commit_state(&scope)?;
+        let metadata = if self.context.commit_map { metadata } else { String::new() };
+        Some(Commit { at: at.clone(), epoch: self.claim.epoch, next_offset, metadata })
+    }
+
+    /// The next moment at which something is to be done without being woken.
+    fn next_timer(&self, feed: Option<Monotonic>) -> Option<Monotonic> {
+        let retry = self.retries.peek().map(|Reverse(retry)| retry.due);
+        [retry, self.commit_due, feed].into_iter().flatten().min()
+    }
+
+    /// Waits for what is in flight until `deadline`, then cuts it off; gives the last position.
+    async fn drain(&mut self, deadline: Monotonic) -> Option<Commit> {
+        self.retries.clear();
+        self.context.dispatchers.purge_abandoned();
+        let timeout = tokio::time::sleep_until(deadline.instant().into());
+        tokio::pin!(timeout);
+        loop {
+            self.settle_ended();
+            self.retries.clear();
+            if self.window.open() == 0 {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some(done) = self.hand_offs.next() => self.acknowledged(done),
+                () = self.wake.notified() => {}
+                () = &mut timeout => {
+                    let cut_off = self.window.open();
+                    self.context.counters.cut_off.fetch_add(u64::try_from(cut_off).unwrap_or(0), Relaxed);
+                    self.context.dispatchers.cancel_abandoned();
+                    break;
+                }
+            }
+        }
+        self.position()
+    }
+}
+
+/// Runs a lane until its window is closed, then drains it. Gives the position to commit last.
+pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monotonic) -> Option<Commit> {
+    let mut feed = Some(feed);
+    let mut took = Took::More;
+    while !flow.window.is_closing() {
+        flow.settle_ended();
+        flow.settle_acknowledged();
+        flow.resubmit_due();
+        took = match (&mut feed, took) {
+            (Some(feed), Took::More | Took::Idle | Took::Until(_)) => feed.take(&mut flow),
+            (_, stopped) => stopped,
+        };
+        if took == Took::Gone && feed.is_some() && flow.window.open() == 0 {
+            feed = None;
+            flow.restart();
+        }
+        flow.commit_when_due();
+        let until = match took {
+            Took::More => {
+                // Others on this worker have a turn, and what ended meanwhile is settled before more is read.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Took::Until(due) => flow.next_timer(Some(due)),
+            Took::Idle | Took::Gone | Took::Held => flow.next_timer(None),
+        };
+        let wake = Arc::clone(&flow.wake);
+        tokio::select! {
+            biased;
+            () = wake.notified() => {}
+            Some(done) = flow.hand_offs.next() => flow.acknowledged(done),
+            () = sleep_until(until) => {}
+        }
+    }
+    // The queue goes before the answer to a revoke: dropped later, it would silence its successor's callback.
+    drop(feed);
+    flow.drain(deadline()).await
+}
+
+async fn sleep_until(moment: Option<Monotonic>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.instant().into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_dead_letter(trace: &EventTrace<'_>) {
+    tracing::warn!(
+        target: DEAD_LETTERS,
+        event = trace.event.as_deref(),
+        rule = trace.rule.as_deref(),
+        target = trace.target.as_deref(),
+        destination = trace.destination.as_deref(),
+        code = trace.code.as_deref(),
+        status = trace.status,
+        attempts = trace.attempts,
+        origin = %trace.origin,
+        dead_letter = trace.dead_letter.as_deref(),
+        "dead letter: {}",
+        trace.message.as_deref().unwrap_or_default()
+    );
+}

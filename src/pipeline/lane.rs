@@ -1,0 +1,127 @@
+//! A lane: the pipeline of one partition of a source topic. It reads like the way of an event:
+//! consume → decode → match → (transform and deliver, when their turn has come) → settle → commit.
+//!
+//! A lane lives on one worker thread and is the only one that touches its window. What can fail is turned into a
+//! settlement: a record that cannot be decoded, or an event whose pattern cannot be decided, goes to the dead-letter
+//! topic, and the partition moves on.
+
+use crate::json::document::Document;
+use crate::kafka::Queue;
+use crate::model::clock::WallMs;
+use crate::model::event::CloudEvent;
+use crate::model::name::Name;
+use crate::model::outcome::Settlement;
+use crate::model::record::Record;
+use crate::pattern::EvaluationLimit;
+use crate::pipeline::consume::{self, BATCH, Nothing};
+use crate::pipeline::decode;
+use crate::pipeline::delivery::{Delivery, History};
+use crate::pipeline::flow::{Feed, Flow, Took};
+use crate::pipeline::settle::EventTrace;
+use crate::pipeline::snapshot::{CompiledRule, SourceRules};
+use crate::telemetry::counters::count;
+use smallvec::SmallVec;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Reads one partition of a source.
+#[derive(Debug)]
+pub struct SourceFeed {
+    source: Name,
+    queue: Queue,
+}
+
+type Wanted<'s> = SmallVec<[(&'s Arc<CompiledRule>, Result<(), EvaluationLimit>); 4]>;
+
+impl SourceFeed {
+    /// A feed for a partition of `source`.
+    #[must_use]
+    pub fn new(source: Name, queue: Queue) -> Self {
+        Self { source, queue }
+    }
+
+    fn process(&self, record: Record, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+        if flow.window.already_done(&record) {
+            count(&flow.context.counters.skipped_by_map);
+            flow.window.admit(&record, 0).for_each(drop);
+            return;
+        }
+        count(&flow.context.counters.received);
+        match decode::decode(record, &rules.decode_options()) {
+            Ok(event) => self.route(event, rules, flow, now),
+            Err((record, error)) => {
+                count(&flow.context.counters.undecodable);
+                for ticket in flow.window.admit(&record, 1) {
+                    flow.dead_letter(ticket, &record, None, error.code(), error.to_string(), now);
+                }
+            }
+        }
+    }
+
+    fn route(&self, event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+        let mut wanted: Wanted<'_> = SmallVec::new();
+        rules.wanted(&Document::of(&event), |rule, verdict| wanted.push((rule, verdict)));
+        let claims: usize = wanted.iter().map(|(rule, verdict)| verdict.map_or(1, |()| rule.targets.len())).sum();
+        let counters = &flow.context.counters;
+        if claims == 0 {
+            count(&counters.filtered);
+            flow.window.admit(&event.record, 0).for_each(drop);
+            flow.context.trace(Settlement::Filtered, 0, || filtered(&event, now));
+            return;
+        }
+        count(&counters.matched);
+        let held = flow.window.hold(event);
+        let mut tickets = flow.window.admit(&held.event.record, claims);
+        for (rule, verdict) in wanted {
+            match verdict {
+                Ok(()) => {
+                    for (target, ticket) in rule.targets.iter().zip(&mut tickets) {
+                        count(&counters.deliveries);
+                        let history = History::begin(&held.event, target, claims, now);
+                        let inbox = Rc::clone(&flow.inbox);
+                        let (held, target) = (Rc::clone(&held), Arc::clone(target));
+                        flow.begin(Delivery { held, target, ticket, history, inbox });
+                    }
+                }
+                Err(limit) => {
+                    for ticket in tickets.by_ref().take(1) {
+                        count(&counters.deliveries);
+                        let message = format!("rule {}: {limit}", rule.rule.name);
+                        flow.dead_letter(ticket, &held.event.record, None, limit.code(), message, now);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Feed for SourceFeed {
+    fn take(&mut self, flow: &mut Flow) -> Took {
+        let snapshot = flow.context.snapshot.load();
+        // A source that a reload removed keeps its partitions until its intake is closed, but reads nothing more.
+        let Some(rules) = snapshot.source(&self.source) else { return Took::Idle };
+        let now = WallMs::now();
+        for _ in 0..BATCH {
+            match consume::next(&mut self.queue, flow.window.has_room()) {
+                Ok(record) => self.process(record, rules, flow, now),
+                Err(Nothing::Empty | Nothing::Full) => return Took::Idle,
+                Err(Nothing::Failed(error)) => return flow.reading_failed(&error),
+            }
+        }
+        Took::More
+    }
+}
+
+/// The trace of an event that nobody wants.
+fn filtered(event: &CloudEvent, now: WallMs) -> EventTrace<'_> {
+    EventTrace {
+        event: Some(event.id().into()),
+        source: Some(event.source().into()),
+        kind: Some(event.kind().into()),
+        outcome: Settlement::Filtered.as_str().into(),
+        at: now.rfc3339().into(),
+        origin: event.record.position.to_string().into(),
+        deliveries: Some(0),
+        ..EventTrace::default()
+    }
+}

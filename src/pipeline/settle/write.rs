@@ -1,0 +1,127 @@
+//! Writing the record that ends a claim, for as long as it takes.
+//!
+//! A claim is settled only by Kafka's acknowledgement, so a write that fails is tried again until it succeeds or the
+//! partition is taken away (then the caller drops this future and the event comes again). A record that Kafka refuses
+//! as too large loses its optional headers, then becomes a dead letter by reference.
+
+use super::policy::Exhausted;
+use super::records::{dead_letter, dead_letter_by_reference, tier_record, without_optional_headers};
+use crate::kafka::{Producer, SendError};
+use crate::model::clock::WallMs;
+use crate::model::outcome::Settlement;
+use crate::model::record::{OutRecord, Position, Record};
+use crate::model::stored::{StoredHeaders, Topics};
+use crate::telemetry::counters::{Counters, count};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wait after the first failed write; doubles up to [`MAX_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Longest wait between two writes.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// A record that ends a claim, and what it turns into if Kafka finds it too large.
+#[derive(Debug)]
+pub struct HandOff {
+    record: Record,
+    headers: StoredHeaders,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tier { topics: Topics, due: WallMs, dead_letter_topic: Arc<str> },
+    DeadLetter { topic: Arc<str>, exhausted: Option<Exhausted> },
+}
+
+/// A hand-off that Kafka has acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Where it stands.
+    pub position: Position,
+    /// What it became: a tier record that is too large for Kafka ends as a dead letter.
+    pub settlement: Settlement,
+}
+
+impl HandOff {
+    /// To a retry tier until `due`; too large, to the dead-letter topic.
+    #[must_use]
+    pub fn to_tier(record: &Record, headers: StoredHeaders, topics: &Topics, due: WallMs, dead: &Arc<str>) -> Self {
+        let kind = Kind::Tier { topics: topics.clone(), due, dead_letter_topic: Arc::clone(dead) };
+        Self { record: record.clone(), headers, kind }
+    }
+
+    /// To a dead-letter topic.
+    #[must_use]
+    pub fn to_dead_letter(
+        record: &Record,
+        headers: StoredHeaders,
+        topic: &Arc<str>,
+        exhausted: Option<Exhausted>,
+    ) -> Self {
+        Self { record: record.clone(), headers, kind: Kind::DeadLetter { topic: Arc::clone(topic), exhausted } }
+    }
+
+    fn whole(&self, now: WallMs) -> OutRecord {
+        match &self.kind {
+            Kind::Tier { topics, due, .. } => tier_record(topics, &self.record, &self.headers, *due, now),
+            Kind::DeadLetter { topic, exhausted } => {
+                dead_letter(Arc::clone(topic), &self.record, &self.headers, *exhausted, now)
+            }
+        }
+    }
+
+    fn by_reference(&self, now: WallMs) -> OutRecord {
+        let (topic, exhausted) = match &self.kind {
+            Kind::Tier { dead_letter_topic, .. } => (dead_letter_topic, None),
+            Kind::DeadLetter { topic, exhausted } => (topic, *exhausted),
+        };
+        dead_letter_by_reference(Arc::clone(topic), &self.record, &self.headers, exhausted, now)
+    }
+
+    fn settlement(&self, by_reference: bool) -> Settlement {
+        match &self.kind {
+            Kind::Tier { .. } if !by_reference => Settlement::HandedOff,
+            Kind::Tier { .. } | Kind::DeadLetter { .. } => Settlement::DeadLettered,
+        }
+    }
+}
+
+/// Writes a hand-off until Kafka has acknowledged it.
+pub async fn write(producer: Producer, hand_off: HandOff, counters: Arc<Counters>) -> Written {
+    let mut record = hand_off.whole(WallMs::now());
+    let (mut trimmed, mut by_reference) = (false, false);
+    let mut wait = FIRST_WAIT;
+    loop {
+        let error = match producer.send(record.clone()).await {
+            Ok(position) => return Written { position, settlement: hand_off.settlement(by_reference) },
+            Err(error) => error,
+        };
+        match error {
+            SendError::TooLarge { .. } if !trimmed => {
+                trimmed = true;
+                record = without_optional_headers(record);
+                continue;
+            }
+            SendError::TooLarge { .. } if !by_reference => {
+                by_reference = true;
+                record = hand_off.by_reference(WallMs::now());
+                continue;
+            }
+            SendError::TooLarge { .. }
+            | SendError::Timeout { .. }
+            | SendError::Refused { .. }
+            | SendError::Fatal { .. } => {}
+        }
+        count(&counters.hand_off_failures);
+        tracing::warn!(
+            code = error.code(),
+            %error,
+            origin = %hand_off.headers.origin,
+            "the record is not written yet; its event stays incomplete and the write is tried again"
+        );
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(MAX_WAIT);
+    }
+}

@@ -1,0 +1,226 @@
+//! `Snapshot`: checked resources compiled into one immutable set that all lanes share.
+//!
+//! A reload compiles a new snapshot beside the old one and swaps it; events in flight keep the targets they were given.
+//! A destination keeps its run-time state (rate, breaker, gate) from one snapshot to the next.
+
+use crate::destinations;
+use crate::destinations::tls::Roots;
+use crate::json::document::Document;
+use crate::model::clock::Monotonic;
+use crate::model::fault::Fault;
+use crate::model::name::Name;
+use crate::model::resources::{self as written, Resources, RetryPolicy};
+use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
+use crate::pipeline::decode;
+use crate::pipeline::matching::RuleSet;
+use crate::pipeline::transform::{self, Template};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Compiled resources.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The resources it was made of.
+    pub resources: Resources,
+    rules: Vec<Arc<CompiledRule>>,
+    sources: HashMap<Name, Arc<SourceRules>>,
+    targets: HashMap<(Name, Name), Arc<CompiledTarget>>,
+    destinations: HashMap<Name, Arc<destinations::Destination>>,
+}
+
+/// The rules that listen to one source.
+#[derive(Debug)]
+pub struct SourceRules {
+    /// The source.
+    pub source: Arc<written::Source>,
+    rules: Vec<Arc<CompiledRule>>,
+    index: RuleSet,
+}
+
+/// A rule, compiled.
+#[derive(Debug)]
+pub struct CompiledRule {
+    /// The rule as written.
+    pub rule: Arc<written::Rule>,
+    /// Its pattern.
+    pub pattern: Arc<Pattern>,
+    /// Its targets.
+    pub targets: Vec<Arc<CompiledTarget>>,
+}
+
+/// A target, compiled.
+#[derive(Debug)]
+pub struct CompiledTarget {
+    /// The rule it belongs to.
+    pub rule: Name,
+    /// Its name.
+    pub name: Name,
+    /// What it sends.
+    pub template: Template,
+    /// Where it sends it.
+    pub destination: Arc<destinations::Destination>,
+    /// How long a failing delivery is tried.
+    pub retry: RetryPolicy,
+    /// Where its dead letters go.
+    pub dead_letter_topic: Arc<str>,
+    /// Whether its rule is enabled.
+    pub enabled: bool,
+}
+
+impl Snapshot {
+    /// Compiles resources. `previous` lends the run-time state of the destinations that stay, `roots` are the authorities
+    /// trusted where a connection names none. Gives the snapshot and the warnings, or every fault of every pattern and template at once.
+    ///
+    /// # Errors
+    /// All faults, each with its place.
+    pub fn compile(
+        resources: Resources,
+        roots: &Roots,
+        previous: Option<&Self>,
+        now: Monotonic,
+    ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut destinations = HashMap::new();
+        for written in &resources.destinations {
+            let before = previous.and_then(|p| p.destinations.get(&written.name)).map(Arc::as_ref);
+            match destinations::Destination::new(Arc::clone(written), roots, before, now) {
+                Ok(destination) => drop(destinations.insert(written.name.clone(), Arc::new(destination))),
+                Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
+            }
+        }
+        let mut rules = Vec::new();
+        for rule in &resources.rules {
+            rules.extend(compile_rule(rule, &destinations, &mut faults));
+        }
+        if faults.iter().any(|fault| !fault.warning) {
+            return Err(faults);
+        }
+        let targets = rules.iter().flat_map(|rule: &Arc<CompiledRule>| &rule.targets);
+        let targets = targets.map(|t| ((t.rule.clone(), t.name.clone()), Arc::clone(t))).collect();
+        let sources = resources.sources.iter().map(|source| {
+            let rules: Vec<_> = rules
+                .iter()
+                .filter(|r| r.rule.enabled && r.rule.from.as_ref().is_none_or(|from| *from == source.name))
+                .cloned()
+                .collect();
+            let index = rules.iter().map(|rule| Arc::clone(&rule.pattern)).collect();
+            (source.name.clone(), Arc::new(SourceRules { source: Arc::clone(source), rules, index }))
+        });
+        let sources = sources.collect();
+        Ok((Self { resources, rules, sources, targets, destinations }, faults))
+    }
+
+    /// All rules, in the order written.
+    #[must_use]
+    pub fn rules(&self) -> &[Arc<CompiledRule>] {
+        &self.rules
+    }
+
+    /// The rules that listen to a source.
+    #[must_use]
+    pub fn source(&self, name: &Name) -> Option<&Arc<SourceRules>> {
+        self.sources.get(name)
+    }
+
+    /// The target that a stored record names.
+    #[must_use]
+    pub fn target(&self, rule: &str, target: &str) -> Option<&Arc<CompiledTarget>> {
+        self.targets.get(&(Name::new(rule)?, Name::new(target)?))
+    }
+
+    /// All destinations.
+    pub fn destinations(&self) -> impl Iterator<Item = &Arc<destinations::Destination>> {
+        self.destinations.values()
+    }
+
+    /// The source whose reading options apply to a record of `topic` that `rule` wanted.
+    #[must_use]
+    pub fn source_of(&self, rule: &Name, topic: &str) -> Option<&Arc<SourceRules>> {
+        let from = self.resources.rules.iter().find(|r| r.name == *rule).and_then(|r| r.from.as_ref());
+        match from {
+            Some(name) => self.source(name),
+            None => self.sources.values().find(|s| s.source.topics.iter().any(|t| t == topic)),
+        }
+    }
+}
+
+impl SourceRules {
+    /// Calls `each` for every target that wants the document, in the order of the rules, or with the rule whose
+    /// pattern gave up (it is never counted as "no match").
+    pub fn wanted<'s>(
+        &'s self,
+        document: &Document<'_>,
+        mut each: impl FnMut(&'s Arc<CompiledRule>, Result<(), EvaluationLimit>),
+    ) {
+        self.index.wanted(document, |rule, verdict| {
+            if let Some(rule) = self.rules.get(rule) {
+                each(rule, verdict);
+            }
+        });
+    }
+}
+
+impl SourceRules {
+    /// How its records are read.
+    #[must_use]
+    pub fn decode_options(&self) -> decode::Options {
+        decode::Options { strict: self.source.strict, payload: self.source.decode }
+    }
+}
+
+impl CompiledRule {
+    /// Why it matches or not.
+    #[must_use]
+    pub fn explain(&self, document: &Document<'_>) -> Explanation {
+        self.pattern.explain(document)
+    }
+}
+
+fn compile_rule(
+    rule: &Arc<written::Rule>,
+    destinations: &HashMap<Name, Arc<destinations::Destination>>,
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<CompiledRule>> {
+    let options =
+        pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits: pattern::Limits::default() };
+    let in_pattern = |fault: Fault| {
+        let place = rule.pattern.place_of(&fault.pointer).clone();
+        Fault { pointer: format!("/pattern{}", fault.pointer), ..fault.at(place) }
+    };
+    let pattern = match pattern::compile(&rule.pattern.to_json(), &options) {
+        Ok(compiled) => {
+            faults.extend(compiled.warnings.into_iter().map(in_pattern));
+            Some(Arc::new(compiled.pattern))
+        }
+        Err(found) => {
+            faults.extend(found.into_iter().map(in_pattern));
+            None
+        }
+    };
+    let mut targets = Vec::new();
+    for target in &rule.targets {
+        let at_target = |fault: Fault| match fault.place {
+            Some(_) => fault,
+            None => fault.at(target.place.clone()),
+        };
+        match (transform::compile(&transform::Spec::of(rule, target)), destinations.get(&target.destination.name)) {
+            (Ok(compiled), Some(destination)) => {
+                faults.extend(compiled.warnings.into_iter().map(at_target));
+                let topic = target.dead_letter_topic.as_deref().unwrap_or(&target.destination.dead_letter_topic);
+                targets.push(Arc::new(CompiledTarget {
+                    rule: rule.name.clone(),
+                    name: target.name.clone(),
+                    template: compiled.template,
+                    destination: Arc::clone(destination),
+                    retry: target.retry.clone().unwrap_or_else(|| target.destination.retry.clone()),
+                    dead_letter_topic: Arc::from(topic),
+                    enabled: rule.enabled,
+                }));
+            }
+            (Err(found), _) => faults.extend(found.into_iter().map(at_target)),
+            // Its destination has a fault of its own, which is reported there.
+            (Ok(_), None) => {}
+        }
+    }
+    Some(Arc::new(CompiledRule { rule: Arc::clone(rule), pattern: pattern?, targets }))
+}

@@ -1,0 +1,144 @@
+//! A stored lane: the pipeline of one partition of a retry tier. A stored record names its rule and target, so nothing is
+//! matched again: consume → (due?) → decode → deliver → settle → commit.
+//!
+//! A tier has one delay, so its records are due in the order they lie in, and waiting for the first delays no other.
+
+use crate::kafka::Queue;
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::record::Record;
+use crate::model::stored::{Address, StoredHeaders, Tier};
+use crate::pipeline::consume::{self, BATCH, Nothing};
+use crate::pipeline::decode;
+use crate::pipeline::delivery::{Delivery, History};
+use crate::pipeline::flow::{Feed, Flow, Took};
+use crate::pipeline::settle::{self, Step};
+use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
+use crate::telemetry::counters::count;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Reads one partition of a retry tier.
+#[derive(Debug)]
+pub struct StoredFeed {
+    queue: Queue,
+    tier: Tier,
+    /// Taken from the queue, but not due yet.
+    head: Option<Record>,
+}
+
+impl StoredFeed {
+    /// A feed for a partition of a retry tier.
+    #[must_use]
+    pub fn new(queue: Queue, tier: Tier) -> Self {
+        Self { queue, tier, head: None }
+    }
+
+    /// Begins what a stored record asks for; gives the record back with the time to look again if it must wait.
+    fn process(&self, record: Record, flow: &Flow, now: WallMs) -> Option<(Record, WallMs)> {
+        if flow.window.already_done(&record) {
+            count(&flow.context.counters.skipped_by_map);
+            flow.window.admit(&record, 0).for_each(drop);
+            return None;
+        }
+        let headers = match StoredHeaders::read(&record) {
+            Ok(headers) => headers,
+            // Somebody else wrote into our topic: it is kept where people look, never dropped.
+            Err(error) => {
+                dead_letter(&record, None, error.code(), error.to_string(), flow, now);
+                return None;
+            }
+        };
+        let Some(address) = headers.delivery.clone() else {
+            let message = "the stored record names no rule and target".to_owned();
+            dead_letter(&record, Some(headers), "STORED_HEADER", message, flow, now);
+            return None;
+        };
+        let due = WallMs(headers.due_ms.unwrap_or(now.0));
+        // The clock of the replica that wrote it may be ahead of ours.
+        let appended = WallMs(record.timestamp_ms.unwrap_or(now.0).min(now.0));
+        let snapshot = flow.context.snapshot.load();
+        let target = snapshot.target(&address.rule, &address.target);
+        let step = match target {
+            Some(_) => settle::tier_step(self.tier, due, appended, now),
+            None => settle::unknown_target_step(self.tier, due, appended, now),
+        };
+        match (step, target) {
+            (Step::Wait(until), _) => return Some((record, until)),
+            (Step::Due, Some(target)) => begin(&record, headers, &address, target, &snapshot, flow, now),
+            (Step::Reappend, _) | (Step::Due, None) => {
+                for ticket in flow.window.admit(&record, 1) {
+                    flow.reappend(ticket, &record, headers.clone(), due);
+                }
+            }
+            (Step::Gone, _) => {
+                let message = format!("rule {} has no target {} any more", address.rule, address.target);
+                dead_letter(&record, Some(headers), "TARGET_GONE", message, flow, now);
+            }
+        }
+        None
+    }
+}
+
+/// Begins the delivery that a due record asks for.
+fn begin(
+    record: &Record,
+    headers: StoredHeaders,
+    address: &Address,
+    target: &Arc<CompiledTarget>,
+    snapshot: &Snapshot,
+    flow: &Flow,
+    now: WallMs,
+) {
+    let options = match snapshot.source_of(&target.rule, &headers.origin.topic) {
+        Some(rules) => rules.decode_options(),
+        None => decode::Options::default(),
+    };
+    // The id of a wrapped event is made of the place where it first stood.
+    let original = record.clone().moved(headers.origin.clone(), headers.origin_timestamp_ms);
+    match decode::decode(original, &options) {
+        Ok(event) => {
+            count(&flow.context.counters.resumed);
+            let history = History::resumed(&headers, address, now);
+            let held = flow.window.hold(event);
+            for ticket in flow.window.admit(record, 1) {
+                let (held, target, inbox) = (Rc::clone(&held), Arc::clone(target), Rc::clone(&flow.inbox));
+                flow.begin(Delivery { held, target, ticket, history: history.clone(), inbox });
+            }
+        }
+        Err((_, error)) => dead_letter(record, Some(headers), error.code(), error.to_string(), flow, now),
+    }
+}
+
+fn dead_letter(
+    record: &Record,
+    headers: Option<StoredHeaders>,
+    code: &'static str,
+    message: String,
+    flow: &Flow,
+    now: WallMs,
+) {
+    for ticket in flow.window.admit(record, 1) {
+        flow.dead_letter(ticket, record, headers.clone(), code, message.clone(), now);
+    }
+}
+
+impl Feed for StoredFeed {
+    fn take(&mut self, flow: &mut Flow) -> Took {
+        let now = WallMs::now();
+        for _ in 0..BATCH {
+            let record = match self.head.take() {
+                Some(head) => head,
+                None => match consume::next(&mut self.queue, flow.window.has_room()) {
+                    Ok(record) => record,
+                    Err(Nothing::Empty | Nothing::Full) => return Took::Idle,
+                    Err(Nothing::Failed(error)) => return flow.reading_failed(&error),
+                },
+            };
+            if let Some((record, until)) = self.process(record, flow, now) {
+                self.head = Some(record);
+                return Took::Until(Monotonic::now().plus(until.since(now)));
+            }
+        }
+        Took::More
+    }
+}

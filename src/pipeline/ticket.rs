@@ -1,0 +1,337 @@
+//! `Window`: what one partition has taken and not yet settled; `Ticket`: a claim on an offset; `Held`: an event in it.
+//!
+//! A ticket is settled once, by ownership: settling consumes it. One that is dropped instead (its partition was taken
+//! away, or we have a defect) leaves its offset incomplete, and an incomplete offset is never committed: forgetting can
+//! cost a duplicate, never a loss (I1). The window is the only writer of the tracker and lives on one thread: no locks.
+
+use crate::model::event::CloudEvent;
+use crate::model::record::Record;
+use crate::pipeline::commit::{CommitState, OffsetTracker, Scope};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::sync::Notify;
+
+/// Bytes that the windows of all lanes may hold together (I7).
+#[derive(Debug)]
+pub struct Budget {
+    used_bytes: AtomicUsize,
+    limit_bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(limit_bytes: usize) -> Self {
+        Self { used_bytes: AtomicUsize::new(0), limit_bytes }
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Relaxed)
+    }
+
+    fn has_room(&self) -> bool {
+        self.used_bytes() < self.limit_bytes
+    }
+}
+
+/// Caps of one partition's window.
+#[derive(Debug, Clone, Copy)]
+pub struct Caps {
+    /// Records between the watermark and the newest one taken.
+    pub records: usize,
+    /// Bytes of events that are held.
+    pub bytes: usize,
+}
+
+/// What one partition has taken and not yet settled.
+#[derive(Debug)]
+pub struct Window {
+    /// Which offsets are complete; `None` until the first record, if nobody told where the partition begins.
+    tracker: RefCell<Option<OffsetTracker>>,
+    caps: Caps,
+    bytes: Cell<usize>,
+    open: Cell<usize>,
+    changed: Cell<bool>,
+    closing: Cell<bool>,
+    budget: Arc<Budget>,
+    wake: Arc<Notify>,
+}
+
+impl Window {
+    /// An empty window over `tracker`. `wake` is notified whenever something was settled.
+    #[must_use]
+    pub fn new(tracker: Option<OffsetTracker>, caps: Caps, budget: Arc<Budget>, wake: Arc<Notify>) -> Rc<Self> {
+        Rc::new(Self {
+            tracker: RefCell::new(tracker),
+            caps,
+            bytes: Cell::new(0),
+            open: Cell::new(0),
+            changed: Cell::new(false),
+            closing: Cell::new(false),
+            budget,
+            wake,
+        })
+    }
+
+    /// Whether another record may be taken. A window that holds nothing always has room, so that a record larger than
+    /// the cap is admitted alone.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let held = self.bytes.get();
+        self.records() < self.caps.records && (held == 0 || (held < self.caps.bytes && self.budget.has_room()))
+    }
+
+    /// Whether less than half of it is in use; only then are retries kept in memory (delivery.md).
+    #[must_use]
+    pub fn is_relaxed(&self) -> bool {
+        self.records() < self.caps.records / 2 && self.bytes.get() < self.caps.bytes / 2
+    }
+
+    /// Records between the watermark and the newest one taken.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.tracker.borrow().as_ref().map_or(0, OffsetTracker::window_records)
+    }
+
+    /// Whether the map of the commit we began at says that this record is done. To be asked for every record in turn.
+    #[must_use]
+    pub fn already_done(&self, record: &Record) -> bool {
+        self.tracker.borrow_mut().as_mut().is_some_and(|tracker| tracker.already_done(record))
+    }
+
+    /// What the next commit shall say; `None` while nothing is known.
+    #[must_use]
+    pub fn commit_state(&self, scope: &Scope<'_>) -> Option<CommitState> {
+        self.tracker.borrow().as_ref().map(|tracker| tracker.commit_state(scope))
+    }
+
+    /// Takes a record into the window with that many claims on its offset, and gives the claims. None at all completes
+    /// it. A record that Kafka hands us twice gets no claims the second time: the first ones still stand.
+    pub fn admit(self: &Rc<Self>, record: &Record, claims: usize) -> impl Iterator<Item = Ticket> + use<> {
+        let offset = record.position.offset;
+        let owed = u32::try_from(claims).unwrap_or(u32::MAX);
+        let taken = {
+            let mut tracker = self.tracker.borrow_mut();
+            tracker.get_or_insert_with(|| OffsetTracker::new(offset)).admit(record, owed)
+        };
+        let claims = if taken { claims } else { 0 };
+        self.changed.set(true);
+        self.open.set(self.open.get() + claims);
+        let window = Rc::clone(self);
+        (0..claims).map(move |_| Ticket { window: Rc::clone(&window), offset, settled: false })
+    }
+
+    /// Puts an event into the window; it counts there until the last delivery lets go of it.
+    #[must_use]
+    pub fn hold(self: &Rc<Self>, event: CloudEvent) -> Rc<Held> {
+        let size_bytes = event.record.size_bytes();
+        self.bytes.set(self.bytes.get() + size_bytes);
+        self.budget.used_bytes.fetch_add(size_bytes, Relaxed);
+        Rc::new(Held { event, size_bytes, window: Rc::clone(self) })
+    }
+
+    /// Claims that are neither settled nor dropped.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Bytes of events held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Whether something completed or was taken since the last call.
+    pub fn take_changed(&self) -> bool {
+        self.changed.replace(false)
+    }
+
+    /// Whether something completed or was taken since [`Self::take_changed`].
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.changed.get()
+    }
+
+    /// The partition is being taken away: nothing new is sent.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.wake.notify_one();
+    }
+
+    /// Whether [`Self::close`] was called.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Wakes the lane.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// A record's claim on its offset for one target.
+#[derive(Debug)]
+pub struct Ticket {
+    window: Rc<Window>,
+    offset: i64,
+    settled: bool,
+}
+
+impl Ticket {
+    /// The delivery ended durably. The offset completes with its last claim.
+    pub fn settle(mut self) {
+        self.settled = true;
+        if let Some(tracker) = self.window.tracker.borrow_mut().as_mut() {
+            tracker.complete_one(self.offset);
+        }
+        self.window.changed.set(true);
+    }
+
+    /// The offset claimed.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// The window it belongs to.
+    #[must_use]
+    pub fn window(&self) -> &Rc<Window> {
+        &self.window
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.window.open.set(self.window.open.get().saturating_sub(1));
+        if !self.settled && !self.window.is_closing() {
+            tracing::error!(offset = self.offset, "a delivery was dropped unsettled; its offset stays uncommitted");
+        }
+        self.window.wake.notify_one();
+    }
+}
+
+/// An event in a window.
+#[derive(Debug)]
+pub struct Held {
+    /// The event.
+    pub event: CloudEvent,
+    size_bytes: usize,
+    window: Rc<Window>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.window.bytes.set(self.window.bytes.get().saturating_sub(self.size_bytes));
+        self.window.budget.used_bytes.fetch_sub(self.size_bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{Builder, Form};
+    use crate::model::record::Position;
+
+    const SCOPE: Scope<'_> = Scope { group: "g", topic: "t", partition: 0 };
+
+    fn record(offset: i64, size_bytes: usize) -> Record {
+        let position = Position { topic: Arc::from("t"), partition: 0, offset };
+        Record::new(position, None, None, Some(&vec![b'x'; size_bytes]), std::iter::empty())
+    }
+
+    fn event(record: Record) -> CloudEvent {
+        let parts = Builder::new(&record, Form::Wrapped, "id", "/s", "t").finish();
+        CloudEvent::new(record, parts)
+    }
+
+    fn window(caps: Caps, budget: usize) -> Rc<Window> {
+        let tracker = OffsetTracker::new(0);
+        Window::new(Some(tracker), caps, Arc::new(Budget::new(budget)), Arc::new(Notify::new()))
+    }
+
+    fn committed(window: &Window) -> i64 {
+        window.commit_state(&SCOPE).unwrap().next_offset
+    }
+
+    #[test]
+    fn an_offset_completes_with_its_last_claim() {
+        let window = window(Caps { records: 10, bytes: 1_000_000 }, 1_000_000);
+        let mut claims = window.admit(&record(0, 1), 2);
+        let (a, b) = (claims.next().unwrap(), claims.next().unwrap());
+        assert!(claims.next().is_none());
+        window.admit(&record(1, 1), 0).for_each(drop);
+        a.settle();
+        assert_eq!((committed(&window), window.open()), (0, 1));
+        b.settle();
+        assert_eq!((committed(&window), window.open()), (2, 0));
+    }
+
+    #[test]
+    fn a_dropped_claim_keeps_its_offset_incomplete() {
+        let window = window(Caps { records: 10, bytes: 1_000_000 }, 1_000_000);
+        window.admit(&record(0, 1), 1).for_each(Ticket::settle);
+        let lost = window.admit(&record(1, 1), 1).next();
+        window.admit(&record(2, 1), 1).for_each(Ticket::settle);
+        window.close();
+        drop(lost);
+        assert_eq!((committed(&window), window.open()), (1, 0));
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_makes_no_new_claims() {
+        let window = window(Caps { records: 10, bytes: 1_000_000 }, 1_000_000);
+        let first = window.admit(&record(0, 1), 1).next().unwrap();
+        assert!(window.admit(&record(0, 1), 1).next().is_none());
+        first.settle();
+        assert_eq!((committed(&window), window.open()), (1, 0));
+    }
+
+    #[test]
+    fn caps_stop_taking_and_settling_makes_room() {
+        let window = window(Caps { records: 2, bytes: 1_000_000 }, 1_000_000);
+        let first = window.admit(&record(0, 1), 1).next().unwrap();
+        assert!(window.has_room() && !window.is_relaxed());
+        let second = window.admit(&record(1, 1), 1).next().unwrap();
+        assert!(!window.has_room());
+        // Done above the head makes no room: what has been read beyond the watermark is what may come again.
+        second.settle();
+        assert!(!window.has_room());
+        first.settle();
+        assert!(window.has_room() && window.is_relaxed());
+    }
+
+    #[test]
+    fn an_event_larger_than_all_caps_is_admitted_alone() {
+        let window = window(Caps { records: 100, bytes: 100 }, 50);
+        assert!(window.has_room());
+        let large = window.hold(event(record(0, 10_000)));
+        assert!(!window.has_room());
+        assert!(window.bytes() >= 10_000);
+        drop(large);
+        assert!(window.has_room());
+        assert_eq!(window.bytes(), 0);
+    }
+
+    #[test]
+    fn the_budget_holds_over_all_windows() {
+        let budget = Arc::new(Budget::new(5_000));
+        let new = || {
+            let caps = Caps { records: 100, bytes: 1_000_000 };
+            Window::new(None, caps, Arc::clone(&budget), Arc::new(Notify::new()))
+        };
+        let (one, two) = (new(), new());
+        let small = two.hold(event(record(0, 1)));
+        let held = one.hold(event(record(0, 10_000)));
+        assert!(!two.has_room(), "the other window has used up what there is for all");
+        drop(held);
+        assert!(two.has_room());
+        drop(small);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+}

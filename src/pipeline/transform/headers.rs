@@ -1,0 +1,160 @@
+//! Headers: which win, what they may hold, how they are written (transforms.md rules 48 to 50).
+
+use super::content_type::{is_media_type, is_token};
+use super::encode;
+use super::error::Error;
+use super::faults::{Faults, Spot};
+use super::scalar::{Allow, Scalar};
+use super::scope::Scope;
+use super::value::{Roots, Value};
+use crate::model::node::{Key, Kind, Node};
+use crate::model::request::Request;
+use std::borrow::Cow;
+
+/// Headers that belong to HTTP and to who sends it (rule 50).
+const RESERVED: [&str; 10] =
+    ["host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade", "via", "date"];
+
+/// The headers of a target, merged; `content-type` is not among them.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    all: Vec<Header>,
+}
+
+#[derive(Debug)]
+struct Header {
+    /// In lower case.
+    name: String,
+    value: HeaderValue,
+}
+
+#[derive(Debug)]
+enum HeaderValue {
+    /// Checked and encoded.
+    Fixed(String),
+    Rendered(Scalar),
+}
+
+/// A content type that somebody wrote.
+#[derive(Debug)]
+pub(super) struct WrittenType {
+    pub(super) text: String,
+    pub(super) at: Spot,
+}
+
+impl Headers {
+    /// Adds a map of headers, which win over those that are there; gives its `Content-Type`.
+    pub(super) fn add(
+        &mut self,
+        entries: &[(Key, Node)],
+        roots: Roots,
+        at: &Spot,
+        faults: &mut Faults,
+    ) -> Option<WrittenType> {
+        let mut content_type = None;
+        let mut seen: Vec<String> = Vec::new();
+        for (key, node) in entries {
+            let at = at.value(key, node);
+            let name = key.name.to_ascii_lowercase();
+            if !is_token(&name) {
+                faults.value(&at, format!("`{}` is no name of a header", key.name.escape_debug()), "");
+            } else if RESERVED.contains(&&*name) || name.starts_with("proxy-") {
+                faults.value(
+                    &at,
+                    format!("header `{}` belongs to the connection and is set by Tidegate", key.name),
+                    "leave it out",
+                );
+            } else if seen.contains(&name) {
+                faults.value(&at, format!("header `{}` is written twice; case makes no difference", key.name), "");
+            } else if name == "content-type" {
+                content_type = literal_type(node, roots, &at, faults);
+            } else if let Some(value) = compile(&name, node, roots, &at, faults) {
+                self.all.retain(|header| header.name != name);
+                self.all.push(Header { name: name.clone(), value });
+            }
+            seen.push(name);
+        }
+        content_type
+    }
+
+    /// Whether a header of that name is written.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|header| header.name == name)
+    }
+
+    /// Writes the headers into a request.
+    pub(super) fn render(&self, scope: &Scope<'_>, request: &mut Request) -> Result<(), Error> {
+        for header in &self.all {
+            match &header.value {
+                HeaderValue::Fixed(text) => request.headers.push((Cow::Owned(header.name.clone()), text.clone())),
+                HeaderValue::Rendered(scalar) => {
+                    scalar.each(scope, false, &|| format!("header `{}`", header.name), |text| {
+                        let value = checked(&header.name, text)?;
+                        request.headers.push((Cow::Owned(header.name.clone()), value));
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text as the value of a header.
+pub(super) fn checked(name: &str, text: &str) -> Result<String, Error> {
+    if let Some(what) = forbidden(name, text) {
+        return Err(Error::Header { name: name.to_owned(), what });
+    }
+    Ok(encoded(name, text))
+}
+
+fn encoded(name: &str, text: &str) -> String {
+    if !name.starts_with("ce-") {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    encode::ce_header(text, &mut out);
+    out
+}
+
+fn forbidden(name: &str, text: &str) -> Option<&'static str> {
+    if text.bytes().any(|b| matches!(b, 0..=8 | 10..=31 | 127)) {
+        Some("a line end or another control character")
+    } else if !text.is_ascii() && !name.starts_with("ce-") {
+        Some("a character outside ASCII")
+    } else {
+        None
+    }
+}
+
+fn compile(name: &str, node: &Node, roots: Roots, at: &Spot, faults: &mut Faults) -> Option<HeaderValue> {
+    let allow = Allow { omit: true, list: false };
+    let scalar = Scalar::compile(node, roots, allow, |text| forbidden(name, text), at, faults)?;
+    Some(match scalar {
+        Scalar::Fixed(text) => HeaderValue::Fixed(encoded(name, &text)),
+        Scalar::Secret(_) | Scalar::Expr(_) | Scalar::Text(_) => HeaderValue::Rendered(scalar),
+    })
+}
+
+/// A content type must be fixed: what a body may be depends on it.
+pub(super) fn literal_type(node: &Node, roots: Roots, at: &Spot, faults: &mut Faults) -> Option<WrittenType> {
+    let value = match &node.kind {
+        Kind::String(_) => Value::parse(node, roots, at, faults)?,
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => Value::Null,
+    };
+    match value {
+        Value::String(text) if is_media_type(&text) => Some(WrittenType { text, at: at.clone() }),
+        Value::String(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Secret(_)
+        | Value::Expr(_)
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Map(_) => {
+            faults.value(at, "not a content type", "write it literally, e.g. application/json");
+            None
+        }
+    }
+}

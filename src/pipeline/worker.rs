@@ -1,0 +1,329 @@
+//! A worker: one thread that lanes and dispatchers live on, with a runtime of its own (measured: a multi-thread runtime
+//! costs up to twice as much per event). Commands come in over a channel, a handful per rebalance; events never do.
+
+use crate::kafka::Producer;
+use crate::kafka::{Commit, Queue, TopicPartition};
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::name::Name;
+use crate::model::outcome::Settlement;
+use crate::model::stored::{TIERS, Topics};
+use crate::pipeline::commit::{OffsetTracker, Scope};
+use crate::pipeline::deliver::Dispatcher;
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::flow::{self, Claim, Flow};
+use crate::pipeline::lane::SourceFeed;
+use crate::pipeline::settle::EventTrace;
+use crate::pipeline::snapshot::Snapshot;
+use crate::pipeline::stored_lane::StoredFeed;
+use crate::pipeline::ticket::{Budget, Caps, Window};
+use crate::telemetry::counters::Counters;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, LocalSet};
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The compiled resources.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Writes hand-offs, dead letters and traces.
+    pub producer: Producer,
+    /// Names of our own topics.
+    pub topics: Topics,
+    /// Where records go that belong to no target.
+    pub dead_letter_topic: Arc<str>,
+    /// Bytes for all windows together.
+    pub budget: Arc<Budget>,
+    /// Caps of each window.
+    pub caps: Caps,
+    /// Whether commits carry the map of what is complete above the watermark.
+    pub commit_map: bool,
+    /// Which outcomes are traced.
+    pub traced: Traced,
+    /// Sees every traced outcome of this process, as JSON; the live view of `dev`.
+    pub tap: Option<mpsc::UnboundedSender<Bytes>>,
+}
+
+/// Which outcomes get a record in the trace topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traced {
+    /// None.
+    Nothing,
+    /// Dead letters.
+    Failures,
+    /// All.
+    All,
+}
+
+/// What a worker lends to its lanes.
+#[derive(Debug)]
+pub struct Context {
+    shared: Shared,
+    /// This worker's figures.
+    pub counters: Arc<Counters>,
+    /// This worker's dispatchers.
+    pub dispatchers: Dispatchers,
+    rng: RefCell<fastrand::Rng>,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Context {
+    /// The worker's source of chance.
+    pub fn rng(&self) -> std::cell::RefMut<'_, fastrand::Rng> {
+        self.rng.borrow_mut()
+    }
+
+    /// Traces an outcome if it is of a kind that is traced; what was redriven always is, for somebody waits for it. It
+    /// is off the hot path and nothing waits for it: a trace may be lost, a delivery never.
+    pub fn trace<'t>(&self, settlement: Settlement, redrives: u32, trace: impl FnOnce() -> EventTrace<'t>) {
+        let wanted = match self.traced {
+            Traced::Nothing => false,
+            Traced::Failures => settlement == Settlement::DeadLettered || redrives > 0,
+            Traced::All => true,
+        };
+        if !wanted {
+            return;
+        }
+        let record = trace().record(&self.topics, WallMs::now());
+        if let (Some(tap), Some(value)) = (&self.tap, &record.value) {
+            // The live view ends before the workers do; then nobody looks any more.
+            drop(tap.send(value.clone()));
+        }
+        self.producer.post(record);
+    }
+}
+
+/// The dispatchers of one worker, by destination.
+#[derive(Debug, Default)]
+pub struct Dispatchers {
+    running: RefCell<HashMap<Name, Running>>,
+    retired: RefCell<Vec<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    dispatcher: Rc<Dispatcher<Delivery>>,
+    task: JoinHandle<()>,
+}
+
+impl Dispatchers {
+    /// Gives a delivery to the dispatcher of its destination, which is started when first needed. After a reload that
+    /// changed a destination the old dispatcher finishes what it has.
+    pub fn submit(&self, delivery: Delivery) {
+        let destination = &delivery.target.destination;
+        let mut running = self.running.borrow_mut();
+        let name = &destination.resource().name;
+        let current = running.get(name).filter(|found| Arc::ptr_eq(found.dispatcher.destination(), destination));
+        if let Some(found) = current {
+            found.dispatcher.submit(delivery);
+            return;
+        }
+        let dispatcher = Rc::new(Dispatcher::new(Arc::clone(destination)));
+        let task = tokio::task::spawn_local({
+            let dispatcher = Rc::clone(&dispatcher);
+            async move { dispatcher.run().await }
+        });
+        let name = name.clone();
+        dispatcher.submit(delivery);
+        if let Some(old) = running.insert(name, Running { dispatcher, task }) {
+            old.dispatcher.close();
+            let mut retired = self.retired.borrow_mut();
+            retired.retain(|r| !r.task.is_finished());
+            retired.push(old);
+        }
+    }
+
+    /// Drops what waits for a closing lane.
+    pub fn purge_abandoned(&self) {
+        self.each(Dispatcher::purge_abandoned);
+    }
+
+    /// Cuts off what is in flight for a closing lane.
+    pub fn cancel_abandoned(&self) {
+        self.each(Dispatcher::cancel_abandoned);
+    }
+
+    fn each(&self, act: impl Fn(&Dispatcher<Delivery>)) {
+        self.running.borrow().values().for_each(|r| act(&r.dispatcher));
+        self.retired.borrow().iter().for_each(|r| act(&r.dispatcher));
+    }
+
+    fn stop(&self) {
+        self.running.borrow().values().for_each(|r| r.task.abort());
+        self.retired.borrow().iter().for_each(|r| r.task.abort());
+    }
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Begin a lane.
+    Open(Box<Opening>),
+    /// Drain lanes until the deadline and give their last positions.
+    Close {
+        /// The partitions taken away.
+        partitions: Vec<TopicPartition>,
+        /// When to cut off what is in flight.
+        deadline: Monotonic,
+        /// Gets one answer per partition that had a lane.
+        answer: std_mpsc::Sender<Option<Commit>>,
+    },
+    /// End the thread; its lanes have been closed before.
+    Stop,
+}
+
+/// A lane to begin.
+#[derive(Debug)]
+pub struct Opening {
+    /// What kind of lane.
+    pub kind: LaneKind,
+    /// The partition and its epoch.
+    pub claim: Claim,
+    /// Where its records come from.
+    pub queue: Queue,
+    /// The offset to read first, if Kafka told.
+    pub start: Option<i64>,
+    /// The metadata of the commit there.
+    pub metadata: Option<String>,
+}
+
+/// The kinds of lanes.
+#[derive(Debug, Clone)]
+pub enum LaneKind {
+    /// A partition of this source.
+    Source(Name),
+    /// Partitions of retry tiers.
+    Stored,
+}
+
+/// A worker thread, as others see it.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+    /// Its figures.
+    pub counters: Arc<Counters>,
+}
+
+impl Worker {
+    /// Starts a worker thread, which ends when told to; the handle joins it.
+    ///
+    /// # Errors
+    /// The operating system gives no thread or no event queue.
+    pub fn start(index: usize, shared: Shared) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let counters = Arc::new(Counters::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let theirs = Arc::clone(&counters);
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            // Deep JSON is walked by recursion; see json::scan::MAX_DEPTH.
+            .stack_size(8 << 20)
+            .spawn(move || LocalSet::new().block_on(&runtime, serve(shared, theirs, inbox)))?;
+        Ok((Self { commands, counters }, thread))
+    }
+
+    /// Tells the worker something. A worker that has ended hears nothing, and nobody waits for its answer: the
+    /// command's own channel is closed by dropping it.
+    pub fn tell(&self, command: Command) {
+        drop(self.commands.send(command));
+    }
+}
+
+struct Lane {
+    window: Rc<Window>,
+    deadline: Rc<Cell<Monotonic>>,
+    task: JoinHandle<Option<Commit>>,
+}
+
+async fn serve(shared: Shared, counters: Arc<Counters>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let context = Rc::new(Context {
+        shared,
+        counters,
+        dispatchers: Dispatchers::default(),
+        rng: RefCell::new(fastrand::Rng::new()),
+    });
+    let mut lanes: HashMap<TopicPartition, Lane> = HashMap::new();
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Stop => break,
+            Command::Open(opening) => {
+                let at = opening.claim.at.clone();
+                let replaced = lanes.insert(at.clone(), open(&context, *opening));
+                if let Some(old) = replaced {
+                    // The epoch before ended without a revoke (the partition was restarted): nothing of it counts.
+                    old.window.close();
+                    old.task.abort();
+                }
+            }
+            Command::Close { partitions, deadline, answer } => {
+                let closing: Vec<_> = partitions.iter().filter_map(|at| lanes.remove(at)).collect();
+                for lane in &closing {
+                    lane.deadline.set(deadline);
+                    lane.window.close();
+                }
+                // Not awaited here: the other lanes' commands go on meanwhile, and the asker has its own deadline.
+                tokio::task::spawn_local(async move {
+                    for lane in closing {
+                        match lane.task.await {
+                            Ok(commit) => drop(answer.send(commit)),
+                            Err(error) => tracing::error!(%error, "a lane ended badly; its work comes again"),
+                        }
+                    }
+                });
+            }
+        }
+    }
+    for (_, lane) in lanes {
+        lane.window.close();
+        lane.task.abort();
+    }
+    context.dispatchers.stop();
+}
+
+fn open(context: &Rc<Context>, opening: Opening) -> Lane {
+    let Opening { kind, claim, mut queue, start, metadata } = opening;
+    let wake = Arc::new(Notify::new());
+    queue.on_ready({
+        let wake = Arc::clone(&wake);
+        move || wake.notify_one()
+    });
+    // The callback is edge-triggered and never fires for what already lies there.
+    wake.notify_one();
+    let metadata = metadata.filter(|_| context.commit_map);
+    let scope = Scope { group: &claim.group, topic: &claim.at.topic, partition: claim.at.partition };
+    let tracker = start.map(|base| match &metadata {
+        Some(metadata) => OffsetTracker::resume(&scope, base, metadata, None),
+        None => OffsetTracker::new(base),
+    });
+    let window = Window::new(tracker, context.caps, Arc::clone(&context.budget), Arc::clone(&wake));
+    let deadline = Rc::new(Cell::new(Monotonic::default()));
+    let flow = Flow::new(Rc::clone(context), claim, Rc::clone(&window), wake);
+    let until = {
+        let deadline = Rc::clone(&deadline);
+        move || deadline.get()
+    };
+    let task = match kind {
+        LaneKind::Source(source) => tokio::task::spawn_local(flow::run(SourceFeed::new(source, queue), flow, until)),
+        LaneKind::Stored => {
+            let [shortest, ..] = TIERS;
+            let tier = context.topics.tiers().find(|(_, topic)| *topic == flow.claim.at.topic);
+            let tier = tier.map_or(shortest, |(tier, _)| tier);
+            tokio::task::spawn_local(flow::run(StoredFeed::new(queue, tier), flow, until))
+        }
+    };
+    Lane { window, deadline, task }
+}
