@@ -3,6 +3,7 @@
 use super::Path;
 use super::regexp::Regexp;
 use crate::json::item::Item;
+use crate::json::number::Number;
 use crate::json::value::{Json, Kind};
 use std::cmp::Ordering;
 
@@ -202,62 +203,6 @@ fn equal(a: Item<'_>, b: Item<'_>) -> bool {
     }
 }
 
-/// The order of two JSON numbers by exact value; exponents are never written out.
 fn compare_numbers(a: &str, b: &str) -> Ordering {
-    let (a, b) = (Decimal::of(a), Decimal::of(b));
-    a.sign().cmp(&b.sign()).then_with(|| {
-        let size = a.point.cmp(&b.point).then_with(|| a.digits.cmp(&b.digits));
-        if a.negative { size.reverse() } else { size }
-    })
-}
-
-/// 0.digits · 10^point, digits without zeros at either end; zero has none.
-struct Decimal {
-    negative: bool,
-    digits: Vec<u8>,
-    point: i128,
-}
-
-impl Decimal {
-    fn of(text: &str) -> Self {
-        let negative = text.starts_with('-');
-        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let (whole, fraction) = mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa, ""));
-        let whole = whole.trim_start_matches('-');
-        let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-        let zeros = all.iter().take_while(|b| **b == b'0').count();
-        let kept = all.iter().rposition(|b| *b != b'0').map_or(zeros, |last| last + 1);
-        let saturated = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
-        let exponent = i128::from(exponent.parse::<i64>().unwrap_or(saturated));
-        let count = |n: usize| i128::try_from(n).unwrap_or(i128::MAX);
-        let digits: Vec<u8> = all.get(zeros..kept).unwrap_or_default().to_vec();
-        let point = if digits.is_empty() { 0 } else { exponent + count(whole.len()) - count(zeros) };
-        Self { negative, digits, point }
-    }
-
-    fn sign(&self) -> i8 {
-        match (self.digits.is_empty(), self.negative) {
-            (true, _) => 0,
-            (false, true) => -1,
-            (false, false) => 1,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_compare_by_value() {
-        let ascending = ["-1e400", "-20", "-2", "-0.5", "0", "5e-9", "0.5", "1", "9", "10", "1e3", "1e400", "1e9999"];
-        for (i, a) in ascending.iter().enumerate() {
-            for (j, b) in ascending.iter().enumerate() {
-                assert_eq!(compare_numbers(a, b), i.cmp(&j), "{a} {b}");
-            }
-        }
-        for (a, b) in [("6", "6.0"), ("300", "3e2"), ("0", "-0.0"), ("0.10", "1E-1"), ("100e-2", "1")] {
-            assert_eq!(compare_numbers(a, b), Ordering::Equal, "{a} {b}");
-        }
-    }
+    Number::of(a).compare(&Number::of(b))
 }
