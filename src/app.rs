@@ -84,6 +84,9 @@ pub struct Extras {
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
 
+/// The intake of the retry tiers, as the admin server names it; no source may have this name.
+const STORED: &str = "stored";
+
 /// Room for our headers on top of the largest event (delivery.md "Missing offsets").
 const HEADER_BYTES: u64 = 64 << 10;
 
@@ -103,7 +106,7 @@ impl App {
         extras: Extras,
     ) -> Result<Self, Error> {
         let roots = Roots::default();
-        let (snapshot, _) = Snapshot::compile(resources, &roots, None, Monotonic::now()).map_err(Error::Resources)?;
+        let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
         kafka.ensure(&topic_specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
         let producer = Producer::connect(&client)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -141,6 +144,7 @@ impl App {
         let counters: Vec<Arc<Counters>> = workers.iter().map(|w| Arc::clone(&w.counters)).collect();
         let view = Arc::new(View { counters, intakes: Mutex::new(BTreeMap::new()) });
         view.set("slots", Some(&slots_intake));
+        view.set(STORED, Some(&stored_intake));
         let admin = match settings.admin_listen {
             Some(address) => {
                 let shown: Arc<dyn admin::View> = Arc::<View>::clone(&view);
@@ -182,11 +186,14 @@ impl App {
         if !renamed.is_empty() {
             return Err(Error::Resources(renamed));
         }
-        let (next, _) =
-            Snapshot::compile(resources, &self.roots, Some(&previous), Monotonic::now()).map_err(Error::Resources)?;
+        let (next, _) = Snapshot::compile(resources, &self.roots, Some(&previous)).map_err(Error::Resources)?;
         self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
+        next.adopt(&previous, Monotonic::now());
         self.snapshot.store(Arc::new(next));
         self.slots.share();
+        for worker in self.workers.iter() {
+            worker.tell(Command::Reloaded);
+        }
         tokio::task::block_in_place(|| self.adjust_sources())
     }
 
@@ -318,8 +325,16 @@ impl admin::View for View {
         if intakes.is_empty() {
             return vec!["shutting down".to_owned()];
         }
-        let unready = intakes.iter().filter(|(_, intake)| !intake.state().has_joined());
-        unready.map(|(name, _)| format!("{name}: not assigned by its group yet")).collect()
+        let state = |(name, intake): (&String, &Arc<Intake>)| {
+            let state = intake.state();
+            match &state.failed {
+                Some(why) => Some(format!("{name}: {why}")),
+                // The tiers have no group: whether there is anything to read depends on the slots.
+                None if name == STORED || state.has_joined() => None,
+                None => Some(format!("{name}: not assigned by its group yet")),
+            }
+        };
+        intakes.iter().filter_map(state).collect()
     }
 
     fn totals(&self) -> Totals {
@@ -337,6 +352,9 @@ pub fn client_settings(settings: &Settings) -> ClientSettings {
     // What is read must also fit into a retry tier or a dead letter, with our headers.
     let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;
     properties.push(("message.max.bytes".to_owned(), max_bytes.to_string()));
+    // What waits to be written counts in the budget too.
+    let waiting_kbytes = (settings.delivery.memory_budget_bytes / 8 / 1024).max(1024);
+    properties.push(("queue.buffering.max.kbytes".to_owned(), waiting_kbytes.to_string()));
     if kafka.group_protocol == GroupProtocol::Classic {
         properties.push(("session.timeout.ms".to_owned(), ms(kafka.session_timeout)));
         properties.push(("heartbeat.interval.ms".to_owned(), ms(kafka.heartbeat_interval)));

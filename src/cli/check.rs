@@ -3,7 +3,6 @@
 use super::{Exit, Failure, Global, Output, faults, output, setup};
 use crate::config::{self, Env};
 use crate::destinations::tls::Roots;
-use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::pipeline::rule_tests;
 use crate::pipeline::snapshot::Snapshot;
@@ -44,7 +43,7 @@ pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         read.resources.rules.len()
     );
     let mut tests = rule_tests::Ran::default();
-    match Snapshot::compile(read.resources, &Roots::default(), None, Monotonic::now()) {
+    match Snapshot::compile(read.resources, &Roots::default(), None) {
         Ok((snapshot, warnings)) => {
             found.extend(warnings);
             tests = rule_tests::run(&snapshot);

@@ -228,7 +228,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
 
 /// The small runtime beside the workers: admin, reload, signals, tools.
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Who was told to stop at once must not wait for a drain that is still going on.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

@@ -42,7 +42,10 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
             biased;
             () = stop.requested() => break,
             () = reload.changed() => reload.apply(&mut app).await,
-            _ = tidy.tick() => app.tidy().await,
+            _ = tidy.tick() => tokio::select! {
+                () = app.tidy() => {}
+                () = stop.requested() => break,
+            },
             () = tokio::time::sleep(LOOK), if !ready => {
                 ready = app.unready().is_empty();
                 if ready {

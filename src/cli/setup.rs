@@ -6,7 +6,6 @@ use crate::config::settings::{self, LogFormat, Override, Settings};
 use crate::config::{self, Env};
 use crate::destinations::tls::Roots;
 use crate::kafka::ClientSettings;
-use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::resources::Resources;
 use crate::pipeline::flow::DEAD_LETTERS;
@@ -107,7 +106,7 @@ pub(super) fn context(settings: &Settings, env: &Env) -> config::Context {
 
 /// A snapshot for looking at, which sends nothing.
 pub(super) fn snapshot(resources: Resources) -> Result<Snapshot, Failure> {
-    let compiled = Snapshot::compile(resources, &Roots::default(), None, Monotonic::now());
+    let compiled = Snapshot::compile(resources, &Roots::default(), None);
     compiled.map(|(snapshot, _)| snapshot).map_err(|found| refused(&found))
 }
 

@@ -32,7 +32,7 @@ use hyper::header::HeaderValue;
 use rate::{Decision, Rate};
 use rustls_pki_types::ServerName;
 use status::Trouble;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use waiters::{Seat, Waiters};
@@ -47,6 +47,8 @@ pub struct Destination {
     auth: Auth,
     dialer: Dialer,
     shared: Arc<Shared>,
+    /// A reload has put another in its place: what it still hears says nothing of the new one.
+    retired: AtomicBool,
 }
 
 /// The hold word of a destination that said it is gone.
@@ -146,8 +148,8 @@ pub enum Passage {
 }
 
 impl Destination {
-    /// A destination without any share of its rate limits. `previous` is what it was before a reload: limits, gate
-    /// and share go on; an open breaker tries at once, for the change may be the cure.
+    /// A destination without any share of its rate limits. `previous` is what it was before a reload: both share limits,
+    /// gate, breaker and concurrency; [`Destination::adopt`] makes the change.
     ///
     /// # Errors
     /// The resource cannot be used; see [`Error`].
@@ -155,7 +157,6 @@ impl Destination {
         resource: Arc<resources::Destination>,
         roots: &tls::Roots,
         previous: Option<&Self>,
-        now: Monotonic,
     ) -> Result<Self, Error> {
         let base = &resource.base;
         let name = || resource.name.to_string();
@@ -183,10 +184,26 @@ impl Destination {
             Some(previous) => Arc::clone(&previous.shared),
             None => Arc::new(Shared::new(&resource)),
         };
-        if let Some(previous) = previous {
-            shared.follow(&previous.resource, &resource, now);
-        }
-        Ok(Self { resource, fixed_endpoint, method, authority, auth, dialer, shared })
+        let retired = AtomicBool::new(false);
+        Ok(Self { resource, fixed_endpoint, method, authority, auth, dialer, shared, retired })
+    }
+
+    /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, an open breaker and a
+    /// 410 get another chance, for the change may be the cure.
+    pub fn adopt(&self, previous: &Self, now: Monotonic) {
+        previous.retired.store(true, Ordering::Release);
+        self.shared.follow(&previous.resource, &self.resource, now);
+    }
+
+    /// No longer in use: its resource is gone.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Another one is in its place, or none.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// The resource it was built from.
@@ -324,6 +341,13 @@ impl Destination {
     pub fn observe(&self, health: Health, attempt: &Attempt<'_>, chance: f64) {
         let Attempt { now, began, probe, .. } = *attempt;
         let shared = &*self.shared;
+        if self.is_retired() && matches!(health, Health::Incident | Health::Gone) {
+            // The old address or credentials were wrong; the new ones have not been tried by this.
+            if probe {
+                self.probe_lost(now);
+            }
+            return;
+        }
         let change = match health {
             Health::Good => {
                 shared.gate.success();

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The longest time between two looks at commands and commits.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long the answer to the last commit is awaited at least.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// How long after a failed restart of a partition it is tried again, and the least time between two restarts.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -213,6 +216,8 @@ impl Poller {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(partition = %at, %error, "cannot read the partition again yet"),
             }
+            // One at a time: asking may take seconds, in which the group must hear of us.
+            return;
         }
     }
 
@@ -279,7 +284,8 @@ impl Poller {
             return;
         }
         self.consumer.context().revoke(&self.consumer, removed, false);
-        self.await_answers(deadline);
+        // Draining may have used up the time; the next owner must not read before our last commit is saved.
+        self.await_answers(deadline.max(Monotonic::now().plus(ANSWER)));
         let done = callbacks::list(removed.iter().map(|at| (at, Offset::Invalid)))
             .and_then(|list| self.consumer.incremental_unassign(&list));
         if let Err(error) = done {

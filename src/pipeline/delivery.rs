@@ -14,7 +14,8 @@ use crate::pipeline::settle::{self, EventTrace};
 use crate::pipeline::snapshot::CompiledTarget;
 use crate::pipeline::ticket::{Held, Ticket, Window};
 use crate::pipeline::transform::Meta;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,8 @@ impl History {
 pub struct Inbox {
     membership: Membership,
     ended: RefCell<Vec<(Delivery, Report)>>,
+    orphans: RefCell<Vec<Delivery>>,
+    closed: Cell<bool>,
     wake: Arc<Notify>,
 }
 
@@ -104,7 +107,26 @@ impl Inbox {
     /// An empty inbox that notifies `wake`; `membership` is that of the lane.
     #[must_use]
     pub fn new(membership: Membership, wake: Arc<Notify>) -> Rc<Self> {
-        Rc::new(Self { membership, ended: RefCell::new(Vec::new()), wake })
+        Rc::new(Self {
+            membership,
+            ended: RefCell::new(Vec::new()),
+            orphans: RefCell::new(Vec::new()),
+            closed: Cell::new(false),
+            wake,
+        })
+    }
+
+    /// Takes the deliveries whose target a reload has removed.
+    #[must_use]
+    pub fn take_orphans(&self) -> Vec<Delivery> {
+        self.orphans.take()
+    }
+
+    /// Its lane has ended: what still comes is dropped, for nobody would look.
+    pub fn close(&self) {
+        self.closed.set(true);
+        drop(self.ended.take());
+        drop(self.orphans.take());
     }
 
     /// Swaps what has ended into `into`, which must be empty; the capacity of both is kept.
@@ -118,6 +140,15 @@ impl Delivery {
     #[must_use]
     pub fn event(&self) -> &CloudEvent {
         &self.held.event
+    }
+
+    /// Its target is gone: back to its lane, which puts it aside.
+    pub fn orphaned(self) {
+        let inbox = Rc::clone(&self.inbox);
+        if !inbox.closed.get() {
+            inbox.orphans.borrow_mut().push(self);
+            inbox.wake.notify_one();
+        }
     }
 
     /// Notes an attempt that was sent.
@@ -142,22 +173,28 @@ impl Delivery {
         }
     }
 
-    /// The headers of its stored record after a failed attempt.
+    /// The headers of its stored record.
     #[must_use]
-    pub fn stored(&self, report: &Report) -> StoredHeaders {
+    pub fn stored_headers(&self) -> StoredHeaders {
         let address = Address {
             rule: self.target.rule.to_string(),
             target: self.target.name.to_string(),
             destination: self.target.destination.resource().name.to_string(),
             delivery_id: self.history.delivery_id.clone(),
         };
-        let mut headers = StoredHeaders {
+        StoredHeaders {
             attempts: self.history.attempts,
             first_attempt_ms: self.history.first_attempt.map(|at| at.0),
             last_attempt_ms: self.history.last_attempt.map(|at| at.0),
             redrives: self.history.redrives,
             ..StoredHeaders::new(&self.event().record, Some(address))
-        };
+        }
+    }
+
+    /// The same after a failed attempt.
+    #[must_use]
+    pub fn stored(&self, report: &Report) -> StoredHeaders {
+        let mut headers = self.stored_headers();
         headers.failed(report);
         headers
     }
@@ -208,16 +245,14 @@ impl Delivery {
 impl Job for Delivery {
     fn render(&self, show: &dyn ShowText) -> Result<Request, Report> {
         let event = self.event();
-        self.target.template.render(event, &Document::of(event), &self.meta(), show).map_err(|error| Report {
-            class: Class::Reject,
-            code: error.code(),
-            status: None,
-            message: error.to_string(),
-            excerpt: String::new(),
-            retry_after: None,
-            sent: None,
-            took: Duration::ZERO,
-        })
+        let render = || self.target.template.render(event, &Document::of(event), &self.meta(), show);
+        // A defect in rendering must cost this event's delivery only, not the dispatcher that serves all others.
+        match catch_unwind(AssertUnwindSafe(render)) {
+            Ok(rendered) => rendered.map_err(|error| unsent(error.code(), error.to_string())),
+            Err(_) => {
+                Err(unsent("TRANSFORM_PANIC", "the request could not be built; please report this rule".to_owned()))
+            }
+        }
     }
 
     fn abandoned(&self) -> bool {
@@ -234,7 +269,23 @@ impl Job for Delivery {
 
     fn finished(self, report: Report) {
         let inbox = Rc::clone(&self.inbox);
-        inbox.ended.borrow_mut().push((self, report));
-        inbox.wake.notify_one();
+        if !inbox.closed.get() {
+            inbox.ended.borrow_mut().push((self, report));
+            inbox.wake.notify_one();
+        }
+    }
+}
+
+/// The report of a request that could not be built.
+fn unsent(code: &'static str, message: String) -> Report {
+    Report {
+        class: Class::Reject,
+        code,
+        status: None,
+        message,
+        excerpt: String::new(),
+        retry_after: None,
+        sent: None,
+        took: Duration::ZERO,
     }
 }

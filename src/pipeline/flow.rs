@@ -8,11 +8,11 @@ use crate::kafka::{Commit, Committer, Intake, Membership, QueueError, TopicParti
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::{Class, Report, Settlement};
 use crate::model::record::Record;
-use crate::model::stored::StoredHeaders;
+use crate::model::stored::{StoredHeaders, TIERS};
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::settle::{self, EventTrace, HandOff, Next, Written};
-use crate::pipeline::ticket::{Held, Ticket, Window};
+use crate::pipeline::ticket::{Held, Room, Ticket, Window};
 use crate::pipeline::worker::Context;
 use crate::telemetry::counters::count;
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -24,6 +24,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long an idle lane waits before it looks by itself. Wake-ups tell of records on its own queue and of its own
+/// settlements; the budget that all lanes share tells nobody.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The log target of dead letters, for who shows them otherwise.
 pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
@@ -122,8 +126,23 @@ struct Acknowledged {
     ticket: Ticket,
     written: Written,
     trace: EventTrace<'static>,
-    // Let go only now, so that the bytes count until they are no longer needed.
-    _held: Option<Rc<Held>>,
+    /// Let go only now, so that the bytes count until they are no longer needed.
+    kept: Kept,
+}
+
+/// What keeps room in the window while a record is written.
+#[derive(Debug)]
+pub enum Kept {
+    /// The event of a delivery.
+    Event(Rc<Held>),
+    /// A record that never became an event here.
+    Room(Room),
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
 }
 
 impl Flow {
@@ -146,15 +165,15 @@ impl Flow {
 
     /// Gives a delivery to the dispatcher of its destination.
     pub fn begin(&self, delivery: Delivery) {
-        self.context.dispatchers.submit(delivery);
+        self.context.send(delivery);
     }
 
     /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
-    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, held: Option<Rc<Held>>) {
+    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, kept: Kept) {
         let writing = settle::write(self.context.producer.clone(), hand_off, Arc::clone(&self.context.counters));
         self.hand_offs.push(Box::pin(async move {
             let written = writing.await;
-            Acknowledged { ticket, written, trace, _held: held }
+            Acknowledged { ticket, written, trace, kept }
         }));
     }
 
@@ -169,7 +188,7 @@ impl Flow {
         };
         let topics = &self.context.topics;
         let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
-        self.hand_off(ticket, hand_off, trace, None);
+        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
     }
 
     /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
@@ -202,7 +221,7 @@ impl Flow {
             ..EventTrace::default()
         };
         let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
-        self.hand_off(ticket, hand_off, trace, None);
+        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
     }
 
     /// What to do when reading from Kafka failed.
@@ -216,7 +235,8 @@ impl Flow {
             }
             QueueError::Transient(_) => {
                 tracing::warn!(topic = %at.topic, partition = at.partition, %error, "reading failed");
-                Took::Idle
+                // There may be records behind the error, and nothing would tell of them.
+                Took::More
             }
             QueueError::Fatal(_) => {
                 tracing::error!(
@@ -241,6 +261,9 @@ impl Flow {
     }
 
     fn settle_ended(&mut self) {
+        for orphan in self.inbox.take_orphans() {
+            self.put_aside(orphan);
+        }
         let mut ended = std::mem::take(&mut self.ended);
         self.inbox.take(&mut ended);
         if !ended.is_empty() {
@@ -284,11 +307,26 @@ impl Flow {
             }
         };
         let trace = delivery.trace(Settlement::HandedOff, report, wall).into_owned();
-        self.hand_off(delivery.ticket, hand_off, trace, Some(delivery.held));
+        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
+    }
+
+    /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may
+    /// come back. After an hour it is a dead letter.
+    fn put_aside(&self, delivery: Delivery) {
+        let now = WallMs::now();
+        let mut headers = delivery.stored_headers();
+        headers.code = Some("TARGET_UNKNOWN".to_owned());
+        let [tier, ..] = TIERS;
+        let topic = &delivery.target.dead_letter_topic;
+        let hand_off =
+            HandOff::to_tier(&delivery.event().record, headers, &self.context.topics, now.plus(tier.delay), topic);
+        let trace = EventTrace::of(delivery.event(), &delivery.event().record.position, Settlement::HandedOff, now);
+        let trace = trace.into_owned();
+        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
     }
 
     fn acknowledged(&self, done: Acknowledged) {
-        let Acknowledged { ticket, written, mut trace, _held } = done;
+        let Acknowledged { ticket, written, mut trace, kept } = done;
         let counters = &self.context.counters;
         trace.outcome = written.settlement.as_str().into();
         match written.settlement {
@@ -302,6 +340,7 @@ impl Flow {
         }
         self.context.trace(written.settlement, trace.redrives, || trace);
         ticket.settle();
+        drop(kept);
     }
 
     /// Settles the hand-offs that Kafka has acknowledged, without waiting for others.
@@ -412,7 +451,9 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
                 continue;
             }
             Took::Until(due) => flow.next_timer(Some(due)),
-            Took::Idle | Took::Gone | Took::Held => flow.next_timer(None),
+            // Room that another lane gave back, or a wake-up that went to a queue's predecessor, is noticed here.
+            Took::Idle => flow.next_timer(Some(Monotonic::now().plus(LOOK_AGAIN))),
+            Took::Gone | Took::Held => flow.next_timer(None),
         };
         let wake = Arc::clone(&flow.wake);
         tokio::select! {

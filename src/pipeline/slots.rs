@@ -38,10 +38,12 @@ impl Slots {
 
     /// Gives every destination its share; also needed after a reload, for new destinations begin without one.
     pub fn share(&self) {
-        let owned = u8::try_from(self.owned()).unwrap_or(u8::MAX);
+        // Held over the loop, so that a reload and a rebalance cannot overtake each other.
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = u8::try_from(owned.len()).unwrap_or(u8::MAX);
         let now = Monotonic::now();
         for destination in self.snapshot.load().destinations() {
-            destination.set_share(owned, now);
+            destination.set_share(share, now);
         }
     }
 

@@ -77,13 +77,12 @@ impl Snapshot {
         resources: Resources,
         roots: &Roots,
         previous: Option<&Self>,
-        now: Monotonic,
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let mut faults = Vec::new();
         let mut destinations = HashMap::new();
         for written in &resources.destinations {
             let before = previous.and_then(|p| p.destinations.get(&written.name)).map(Arc::as_ref);
-            match destinations::Destination::new(Arc::clone(written), roots, before, now) {
+            match destinations::Destination::new(Arc::clone(written), roots, before) {
                 Ok(destination) => drop(destinations.insert(written.name.clone(), Arc::new(destination))),
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
             }
@@ -110,6 +109,22 @@ impl Snapshot {
         Ok((Self { resources, rules, sources, targets, destinations }, faults))
     }
 
+    /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
+    pub fn adopt(&self, previous: &Self, now: Monotonic) {
+        for (name, before) in &previous.destinations {
+            match self.destinations.get(name) {
+                Some(after) => after.adopt(before, now),
+                None => before.retire(),
+            }
+        }
+    }
+
+    /// A destination by name.
+    #[must_use]
+    pub fn destination(&self, name: &Name) -> Option<&Arc<destinations::Destination>> {
+        self.destinations.get(name)
+    }
+
     /// All rules, in the order written.
     #[must_use]
     pub fn rules(&self) -> &[Arc<CompiledRule>] {
@@ -126,6 +141,12 @@ impl Snapshot {
     #[must_use]
     pub fn target(&self, rule: &str, target: &str) -> Option<&Arc<CompiledTarget>> {
         self.targets.get(&(Name::new(rule)?, Name::new(target)?))
+    }
+
+    /// What a target is today; `None` if it is gone.
+    #[must_use]
+    pub fn today(&self, target: &CompiledTarget) -> Option<&Arc<CompiledTarget>> {
+        self.targets.get(&(target.rule.clone(), target.name.clone()))
     }
 
     /// All destinations.

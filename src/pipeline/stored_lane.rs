@@ -59,7 +59,12 @@ impl StoredFeed {
         let snapshot = flow.context.snapshot.load();
         let target = snapshot.target(&address.rule, &address.target);
         let step = match target {
-            Some(_) => settle::tier_step(self.tier, due, appended, now),
+            Some(target) if target.enabled => settle::tier_step(self.tier, due, appended, now),
+            // A disabled rule keeps what it has, for as long as it takes.
+            Some(_) => match settle::unknown_target_step(self.tier, due, appended, now) {
+                Step::Gone => Step::Reappend,
+                step @ (Step::Wait(_) | Step::Due | Step::Reappend) => step,
+            },
             None => settle::unknown_target_step(self.tier, due, appended, now),
         };
         match (step, target) {

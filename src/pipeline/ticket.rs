@@ -128,10 +128,17 @@ impl Window {
     /// Puts an event into the window; it counts there until the last delivery lets go of it.
     #[must_use]
     pub fn hold(self: &Rc<Self>, event: CloudEvent) -> Rc<Held> {
-        let size_bytes = event.record.size_bytes();
+        let room = self.reserve(&event.record);
+        Rc::new(Held { event, _room: room })
+    }
+
+    /// Takes room for a record until the result is dropped.
+    #[must_use]
+    pub fn reserve(self: &Rc<Self>, record: &Record) -> Room {
+        let size_bytes = record.size_bytes();
         self.bytes.set(self.bytes.get() + size_bytes);
         self.budget.used_bytes.fetch_add(size_bytes, Relaxed);
-        Rc::new(Held { event, size_bytes, window: Rc::clone(self) })
+        Room { size_bytes, window: Rc::clone(self) }
     }
 
     /// Claims that are neither settled nor dropped.
@@ -221,11 +228,17 @@ impl Drop for Ticket {
 pub struct Held {
     /// The event.
     pub event: CloudEvent,
+    _room: Room,
+}
+
+/// Bytes taken in a window and in the budget.
+#[derive(Debug)]
+pub struct Room {
     size_bytes: usize,
     window: Rc<Window>,
 }
 
-impl Drop for Held {
+impl Drop for Room {
     fn drop(&mut self) {
         self.window.bytes.set(self.window.bytes.get().saturating_sub(self.size_bytes));
         self.window.budget.used_bytes.fetch_sub(self.size_bytes, Relaxed);

@@ -87,6 +87,18 @@ impl Context {
         self.rng.borrow_mut()
     }
 
+    /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
+    /// to its lane.
+    pub fn send(&self, mut delivery: Delivery) {
+        if delivery.target.destination.is_retired() {
+            match self.snapshot.load().today(&delivery.target) {
+                Some(today) => delivery.target = Arc::clone(today),
+                None => return delivery.orphaned(),
+            }
+        }
+        self.dispatchers.submit(delivery);
+    }
+
     /// Traces an outcome if it is of a kind that is traced; what was redriven always is, for somebody waits for it. It
     /// is off the hot path and nothing waits for it: a trace may be lost, a delivery never.
     pub fn trace<'t>(&self, settlement: Settlement, redrives: u32, trace: impl FnOnce() -> EventTrace<'t>) {
@@ -112,6 +124,8 @@ impl Context {
 pub struct Dispatchers {
     running: RefCell<HashMap<Name, Running>>,
     retired: RefCell<Vec<Running>>,
+    /// Deliveries whose destination was replaced while they waited; the worker is about to be told.
+    strays: RefCell<Vec<Delivery>>,
 }
 
 #[derive(Debug)]
@@ -121,34 +135,67 @@ struct Running {
 }
 
 impl Dispatchers {
-    /// Gives a delivery to the dispatcher of its destination, which is started when first needed. After a reload that
-    /// changed a destination the old dispatcher finishes what it has.
-    pub fn submit(&self, delivery: Delivery) {
-        let destination = &delivery.target.destination;
-        let mut running = self.running.borrow_mut();
+    /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if a defect has
+    /// ended it.
+    fn submit(&self, delivery: Delivery) {
+        let destination = Arc::clone(&delivery.target.destination);
         let name = &destination.resource().name;
-        let current = running.get(name).filter(|found| Arc::ptr_eq(found.dispatcher.destination(), destination));
-        if let Some(found) = current {
-            found.dispatcher.submit(delivery);
-            return;
+        let mut running = self.running.borrow_mut();
+        let mut waiting = Vec::new();
+        if let Some(found) = running.get(name) {
+            let same = Arc::ptr_eq(found.dispatcher.destination(), &destination);
+            if same && !found.task.is_finished() {
+                found.dispatcher.submit(delivery);
+                return;
+            }
+            if !same && destination.is_retired() {
+                self.strays.borrow_mut().push(delivery);
+                return;
+            }
+            if same {
+                waiting = found.dispatcher.take_waiting();
+            }
         }
-        let dispatcher = Rc::new(Dispatcher::new(Arc::clone(destination)));
+        let dispatcher = Rc::new(Dispatcher::new(Arc::clone(&destination)));
         let task = tokio::task::spawn_local({
             let dispatcher = Rc::clone(&dispatcher);
             async move { dispatcher.run().await }
         });
-        let name = name.clone();
-        dispatcher.submit(delivery);
-        if let Some(old) = running.insert(name, Running { dispatcher, task }) {
-            old.dispatcher.close();
-            let mut retired = self.retired.borrow_mut();
-            retired.retain(|r| !r.task.is_finished());
-            retired.push(old);
+        waiting.into_iter().chain([delivery]).for_each(|delivery| dispatcher.submit(delivery));
+        if let Some(old) = running.insert(name.clone(), Running { dispatcher, task }) {
+            self.retire(old);
         }
+    }
+
+    /// What waits for a destination that `snapshot` has no more, or has made anew.
+    fn strays(&self, snapshot: &Snapshot) -> Vec<Delivery> {
+        let current = |running: &Running| {
+            let destination = running.dispatcher.destination();
+            let today = snapshot.destination(&destination.resource().name);
+            today.is_some_and(|today| Arc::ptr_eq(today, destination))
+        };
+        let stale: Vec<Running> = {
+            let mut running = self.running.borrow_mut();
+            let names: Vec<Name> = running.iter().filter(|(_, r)| !current(r)).map(|(name, _)| name.clone()).collect();
+            names.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        stale.into_iter().for_each(|old| self.retire(old));
+        self.strays.take()
+    }
+
+    /// Lets a dispatcher end with what it has in flight.
+    fn retire(&self, old: Running) {
+        self.strays.borrow_mut().extend(old.dispatcher.take_waiting());
+        old.dispatcher.close();
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|r| !r.task.is_finished());
+        retired.push(old);
     }
 
     /// Drops what waits for a closing lane.
     pub fn purge_abandoned(&self) {
+        let strays: Vec<Delivery> = self.strays.take();
+        *self.strays.borrow_mut() = strays.into_iter().filter(|delivery| !delivery.window().is_closing()).collect();
         self.each(Dispatcher::purge_abandoned);
     }
 
@@ -182,6 +229,8 @@ pub enum Command {
         /// Gets one answer per partition that had a lane.
         answer: std_mpsc::Sender<Option<Commit>>,
     },
+    /// The resources were replaced: what waits goes where it belongs now.
+    Reloaded,
     /// End the thread; its lanes have been closed before.
     Stop,
 }
@@ -260,6 +309,11 @@ async fn serve(shared: Shared, counters: Arc<Counters>, mut inbox: mpsc::Unbound
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Stop => break,
+            Command::Reloaded => {
+                for delivery in context.dispatchers.strays(&context.snapshot.load()) {
+                    context.send(delivery);
+                }
+            }
             Command::Open(opening) => {
                 let at = opening.claim.at.clone();
                 let replaced = lanes.insert(at.clone(), open(&context, *opening));

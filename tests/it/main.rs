@@ -22,5 +22,6 @@ mod kill;
 mod loss;
 mod missing;
 mod rate;
+mod reload;
 mod story;
 mod support;

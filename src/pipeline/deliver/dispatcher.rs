@@ -103,6 +103,12 @@ impl<J: Job> Dispatcher<J> {
         self.wake();
     }
 
+    /// Takes all jobs that wait out of the line, in order: another dispatcher is to run them.
+    #[must_use]
+    pub fn take_waiting(&self) -> Vec<J> {
+        mem::take(&mut *self.waiting.borrow_mut()).into_iter().map(|waiting| waiting.job).collect()
+    }
+
     /// Lets [`Dispatcher::run`] end once nothing waits or is in flight.
     pub fn close(&self) {
         self.closing.set(true);

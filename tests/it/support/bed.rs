@@ -154,6 +154,9 @@ allow_networks: [127.0.0.0/8]",
     /// Arguments that let a command of the program see the same Kafka and resources as the replicas.
     pub(crate) fn settings_file(&self, name: &str, kafka: &str) -> PathBuf {
         let mut toml = String::new();
+        // The mock cluster lets every rebalance wait for nearly a session.
+        let quick = "session_timeout = \"6s\"\nheartbeat_interval = \"1s\"\n\n[delivery]\ndrain_timeout = \"2s\"";
+        let quick = if super::real_kafka().is_some() { "" } else { quick };
         write!(
             toml,
             "[kafka]
@@ -161,6 +164,7 @@ brokers = {:?}
 group = {:?}
 prefix = {:?}
 {kafka}
+{quick}
 
 [resources]
 paths = [{:?}]

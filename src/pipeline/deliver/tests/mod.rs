@@ -69,7 +69,7 @@ impl Setup {
 
     fn build(self) -> Arc<Destination> {
         let now = Monotonic::now();
-        let destination = Destination::new(self.resource(), &Roots::default(), None, now).unwrap();
+        let destination = Destination::new(self.resource(), &Roots::default(), None).unwrap();
         destination.set_share(rate::SLOTS, now);
         Arc::new(destination)
     }
