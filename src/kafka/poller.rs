@@ -111,6 +111,8 @@ impl Poller {
             }
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        // No assignment can wait before we ask for one: a static member's comes with the very first poll.
+        self.shared.core().seen_empty = Monotonic::now();
         if let Err(error) = self.consumer.subscribe(&names) {
             self.fail(format!("cannot subscribe: {error}"));
         }
