@@ -151,7 +151,10 @@ fn a_replica_that_slept_too_long_fences_itself() {
     let first = bed.launch("first", quick);
     first.wait_ready(MINUTE);
     let second = bed.launch("second", quick);
-    second.wait_ready(MINUTE);
+    // While a group rebalances no commit is answered, so work begins when each has its half.
+    for replica in [&first, &second] {
+        replica.wait_line("half of the slots", MINUTE, |line| line.contains("owned=16 of=32"));
+    }
     bed.broker.produce(&bed.topic(), events::orders(EVENTS));
     bed.api.wait_until("some events", MINUTE, |log| log.delivered() >= 200);
     first.signal("STOP");
