@@ -170,8 +170,9 @@ fn a_replica_that_slept_too_long_fences_itself() {
     // The sleeper's requests in flight end when it wakes, and nothing that waited in it is sent.
     let after = bed.api.log(|log| log.requests.len()) - before;
     assert!(after <= 200 + IN_FLIGHT, "{after} requests for 200 events after waking");
-    // In flight when it fell asleep, and completed since its last answered commit: half a second of its work.
+    // In flight when it fell asleep, and completed since its last answered commit: one goes out every half second, when
+    // the poll thread comes round to it, so that is less than a second of its work.
     let duplicates = bed.api.log(|log| log.duplicates());
-    assert!(duplicates <= IN_FLIGHT + IN_FLIGHT * 10 + IN_FLIGHT, "{duplicates} duplicates");
+    assert!(duplicates <= IN_FLIGHT + IN_FLIGHT * 20, "{duplicates} duplicates");
     eprintln!("{duplicates} duplicates");
 }
