@@ -142,6 +142,11 @@ impl Log {
         self.delivered
     }
 
+    /// How many different events came at all.
+    pub(crate) fn seen(&self) -> usize {
+        self.events.len()
+    }
+
     /// True if this event was answered 2xx at least once.
     pub(crate) fn has(&self, event: &str) -> bool {
         self.events.get(event).is_some_and(|tally| tally.accepted > 0)
