@@ -377,7 +377,10 @@ impl<'a> Parser<'a> {
                     && let Some(written) = Json::trusted(literal).as_str()
                     && Regexp::parse(&written).is_none()
                 {
-                    return Err(Error::new(start, "not a regular expression of RFC 9485"));
+                    return Err(Error::new(
+                        start,
+                        "not a regular expression of RFC 9485 (which has no `\\d`, `\\w` or lazy quantifiers), or too large",
+                    ));
                 }
                 Term::Logical(Logical::matching(name == "match", text, pattern))
             }

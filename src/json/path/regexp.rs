@@ -1,243 +1,140 @@
-//! Regular expressions of RFC 9485 for `match` and `search`: time linear in the text, whatever the pattern.
+//! Regular expressions of RFC 9485 (I-Regexp) for `match` and `search`: a pattern is checked against the RFC's
+//! grammar and rewritten into the syntax of the crate `regex`, whose time is linear in the text.
 //!
-//! Categories (`\p{…}`) are not supported: they would bring Unicode's tables along for one function.
+//! What only the crate knows never gets through: `\d`, lazy quantifiers, flags, set operators in classes. What means
+//! something else there is rewritten: `^` and `$` are ordinary characters here, and `.` takes no carriage return.
 
-/// Instructions at most, so that `(a{1000}){1000}` does not fill the memory.
-const MAX_SIZE: usize = 10_000;
+use regex::{Regex, RegexBuilder};
+
+/// Bytes of a pattern at most: the crate bounds what it compiles, not what it reads.
+const MAX_LENGTH: usize = 4_000;
+/// Places a text may be at, with every repetition written out: the time for each character of a text.
+const MAX_PLACES: usize = 4_000;
+/// Bytes of a compiled pattern at most: a category may take 60 kB at each of its places.
+const MAX_SIZE: usize = 4 << 20;
 const MAX_NESTED: usize = 32;
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
 pub(super) struct Regexp {
-    code: Vec<Step>,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    /// Takes one character.
-    Take(Class),
-    /// Goes on at both places.
-    Fork(usize, usize),
-    Jump(usize),
-    Done,
-}
-
-#[derive(Debug, Clone)]
-struct Class {
-    negated: bool,
-    ranges: Vec<(char, char)>,
-}
-
-enum Tree {
-    Class(Class),
-    Sequence(Vec<Tree>),
-    Choice(Vec<Tree>),
-    Repeat(Box<Tree>, usize, Option<usize>),
-}
-
-impl Class {
-    fn has(&self, c: char) -> bool {
-        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != self.negated
-    }
+    whole: Regex,
+    part: Regex,
 }
 
 impl Regexp {
-    /// Compiles a pattern; `None` if it is not well formed, uses `\p`, or is too large.
+    /// Compiles a pattern; `None` if it is not well formed or is too large.
     pub(super) fn parse(pattern: &str) -> Option<Self> {
-        let mut parser = Parser { rest: pattern.chars().peekable(), nested: 0 };
-        let tree = parser.choice()?;
-        if parser.rest.next().is_some() {
-            return None;
-        }
-        let mut this = Self { code: Vec::new() };
-        this.emit(&tree)?;
-        this.push(Step::Done)?;
-        Some(this)
-    }
-
-    fn push(&mut self, step: Step) -> Option<usize> {
-        self.code.push(step);
-        (self.code.len() <= MAX_SIZE).then(|| self.code.len() - 1)
-    }
-
-    fn set(&mut self, at: usize, step: Step) {
-        if let Some(place) = self.code.get_mut(at) {
-            *place = step;
-        }
-    }
-
-    fn emit(&mut self, tree: &Tree) -> Option<()> {
-        match tree {
-            Tree::Class(class) => self.push(Step::Take(class.clone())).map(|_| ()),
-            Tree::Sequence(parts) => parts.iter().try_for_each(|part| self.emit(part)),
-            Tree::Choice(parts) => {
-                let (last, others) = parts.split_last()?;
-                let mut ends = Vec::new();
-                for part in others {
-                    let fork = self.push(Step::Done)?;
-                    self.emit(part)?;
-                    ends.push(self.push(Step::Done)?);
-                    self.set(fork, Step::Fork(fork + 1, self.code.len()));
-                }
-                self.emit(last)?;
-                let end = self.code.len();
-                ends.into_iter().for_each(|at| self.set(at, Step::Jump(end)));
-                Some(())
-            }
-            Tree::Repeat(inner, least, most) => {
-                for _ in 0..*least {
-                    self.emit(inner)?;
-                }
-                let optional = match most {
-                    Some(most) => most.checked_sub(*least)?,
-                    None => 1,
-                };
-                let mut forks = Vec::new();
-                for _ in 0..optional {
-                    let fork = self.push(Step::Done)?;
-                    forks.push(fork);
-                    self.emit(inner)?;
-                    if most.is_none() {
-                        self.push(Step::Jump(fork))?;
-                    }
-                }
-                let end = self.code.len();
-                forks.into_iter().for_each(|fork| self.set(fork, Step::Fork(fork + 1, end)));
-                Some(())
-            }
-        }
+        let part = translate(pattern)?;
+        Some(Self { whole: compile(&format!(r"\A(?:{part})\z"))?, part: compile(&part)? })
     }
 
     /// Whether it describes the whole text, or else a part of it.
     pub(super) fn matches(&self, text: &str, whole: bool) -> bool {
-        let mut threads = Threads::new(self.code.len());
-        let mut next = Threads::new(self.code.len());
-        threads.add(&self.code, 0);
-        for c in text.chars() {
-            if !whole && threads.done {
-                return true;
-            }
-            next.clear();
-            for at in &threads.waiting {
-                if let Some(Step::Take(class)) = self.code.get(*at)
-                    && class.has(c)
-                {
-                    next.add(&self.code, at + 1);
-                }
-            }
-            if !whole {
-                next.add(&self.code, 0);
-            }
-            std::mem::swap(&mut threads, &mut next);
-            if threads.waiting.is_empty() && !threads.done {
-                return false;
-            }
-        }
-        threads.done
+        if whole { self.whole.is_match(text) } else { self.part.is_match(text) }
     }
 }
 
-/// The places where the expression may go on; each is visited once per character.
-struct Threads {
-    seen: Vec<bool>,
-    waiting: Vec<usize>,
-    done: bool,
+/// The same pattern in the syntax of `regex`; `None` if the grammar does not have it or it is too long.
+fn translate(pattern: &str) -> Option<String> {
+    if pattern.len() > MAX_LENGTH {
+        return None;
+    }
+    let mut translator = Translator { rest: pattern.chars().peekable(), nested: 0, written: String::new() };
+    translator.choice()?;
+    translator.rest.next().is_none().then_some(translator.written)
 }
 
-impl Threads {
-    fn new(size: usize) -> Self {
-        Self { seen: vec![false; size], waiting: Vec::new(), done: false }
-    }
-
-    fn clear(&mut self) {
-        self.seen.fill(false);
-        self.waiting.clear();
-        self.done = false;
-    }
-
-    fn add(&mut self, code: &[Step], from: usize) {
-        let mut open = vec![from];
-        while let Some(at) = open.pop() {
-            match self.seen.get_mut(at) {
-                Some(seen) if !*seen => *seen = true,
-                _ => continue,
-            }
-            match code.get(at) {
-                Some(Step::Take(_)) => self.waiting.push(at),
-                Some(Step::Fork(a, b)) => open.extend([*b, *a]),
-                Some(Step::Jump(to)) => open.push(*to),
-                Some(Step::Done) => self.done = true,
-                None => {}
-            }
-        }
-    }
+fn compile(translated: &str) -> Option<Regex> {
+    RegexBuilder::new(translated).size_limit(MAX_SIZE).build().ok()
 }
 
-struct Parser<'a> {
+/// Reads the grammar of RFC 9485 section 4, rule by rule, and writes the same in the syntax of `regex`.
+struct Translator<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     nested: usize,
+    written: String,
 }
 
-impl Parser<'_> {
+impl Translator<'_> {
     fn eat(&mut self, c: char) -> bool {
         self.rest.next_if_eq(&c).is_some()
     }
 
-    fn choice(&mut self) -> Option<Tree> {
+    /// Writes a character that stands for itself, in a class or outside.
+    fn literal(&mut self, c: char) {
+        // `regex` lets all ASCII punctuation be escaped but `<` and `>`, which mean nothing by themselves.
+        if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
+            self.written.push('\\');
+        }
+        self.written.push(c);
+    }
+
+    /// Alternatives; how many places they have.
+    fn choice(&mut self) -> Option<usize> {
         self.nested += 1;
         if self.nested > MAX_NESTED {
             return None;
         }
-        let mut parts = vec![self.sequence()?];
+        let mut places = self.branch()?;
         while self.eat('|') {
-            parts.push(self.sequence()?);
+            self.written.push('|');
+            places += self.branch()?;
         }
         self.nested -= 1;
-        Some(Tree::Choice(parts))
+        (places <= MAX_PLACES).then_some(places)
     }
 
-    fn sequence(&mut self) -> Option<Tree> {
-        let mut parts = Vec::new();
+    fn branch(&mut self) -> Option<usize> {
+        let mut places = 0;
         while let Some(c) = self.rest.next_if(|c| !matches!(c, '|' | ')')) {
-            let atom = match c {
+            let mut inner = 1;
+            match c {
                 '(' => {
-                    let inner = self.choice()?;
+                    self.written.push_str("(?:");
+                    // An empty group counts too, else `((){4000}){4000}` were free.
+                    inner = self.choice()?.max(1);
                     if !self.eat(')') {
                         return None;
                     }
-                    inner
+                    self.written.push(')');
                 }
-                '[' => Tree::Class(self.class()?),
-                '.' => Tree::Class(Class { negated: true, ranges: vec![('\n', '\n'), ('\r', '\r')] }),
-                '\\' => Tree::Class(one(self.escape()?)),
+                '[' => self.class()?,
+                '.' => self.written.push_str(r"[^\n\r]"),
+                '\\' if self.category()? => {}
+                '\\' => {
+                    let c = self.escaped()?;
+                    self.literal(c);
+                }
                 '*' | '+' | '?' | '{' | '}' | ']' => return None,
-                c => Tree::Class(one(c)),
-            };
-            parts.push(self.quantified(atom)?);
+                c => self.literal(c),
+            }
+            places += inner * self.quantifier()?;
+            if places > MAX_PLACES {
+                return None;
+            }
         }
-        Some(Tree::Sequence(parts))
+        Some(places)
     }
 
-    fn quantified(&mut self, atom: Tree) -> Option<Tree> {
-        let (least, most) = match self.rest.next_if(|c| matches!(c, '*' | '+' | '?' | '{')) {
-            None => return Some(atom),
-            Some('*') => (0, None),
-            Some('+') => (1, None),
-            Some('?') => (0, Some(1)),
-            Some(_) => {
-                let least = self.number()?;
-                let most = if self.eat(',') {
-                    if self.rest.peek() == Some(&'}') { None } else { Some(self.number()?) }
-                } else {
-                    Some(least)
-                };
-                if !self.eat('}') {
-                    return None;
+    /// The quantifier, if one follows; how often what it repeats is compiled.
+    fn quantifier(&mut self) -> Option<usize> {
+        let Some(c) = self.rest.next_if(|c| matches!(c, '*' | '+' | '?' | '{')) else { return Some(1) };
+        self.written.push(c);
+        let mut times = 1;
+        if c == '{' {
+            times = self.number()?.max(1);
+            if self.eat(',') {
+                self.written.push(',');
+                if self.rest.peek() != Some(&'}') {
+                    times = self.number()?.max(times);
                 }
-                (least, most)
             }
-        };
-        Some(Tree::Repeat(Box::new(atom), least, most))
+            if !self.eat('}') {
+                return None;
+            }
+            self.written.push('}');
+        }
+        Some(times)
     }
 
     fn number(&mut self) -> Option<usize> {
@@ -245,53 +142,88 @@ impl Parser<'_> {
         while let Some(digit) = self.rest.next_if(char::is_ascii_digit) {
             text.push(digit);
         }
-        text.parse().ok().filter(|n| *n <= MAX_SIZE)
+        let number = text.parse::<usize>().ok().filter(|n| *n <= MAX_PLACES)?;
+        self.written.push_str(&number.to_string());
+        Some(number)
     }
 
-    fn escape(&mut self) -> Option<char> {
+    /// The character after a backslash.
+    fn escaped(&mut self) -> Option<char> {
         match self.rest.next()? {
             'n' => Some('\n'),
             'r' => Some('\r'),
             't' => Some('\t'),
-            c @ ('(' | ')' | '*' | '+' | '-' | '.' | '?' | '[' | '\\' | ']' | '^' | '{' | '|' | '}' | '$') => Some(c),
+            c @ ('(' | ')' | '*' | '+' | '-' | '.' | '?' | '[' | '\\' | ']' | '^' | '{' | '|' | '}') => Some(c),
             _ => None,
         }
     }
 
-    fn class(&mut self) -> Option<Class> {
-        let negated = self.eat('^');
-        let mut ranges = Vec::new();
+    /// What follows a backslash if it is a category, `p{Lu}` or `P{Lu}`; `false` if it is something else.
+    fn category(&mut self) -> Option<bool> {
+        let Some(p) = self.rest.next_if(|c| matches!(c, 'p' | 'P')) else { return Some(false) };
+        if !self.eat('{') {
+            return None;
+        }
+        let group = self.rest.next()?;
+        let members = match group {
+            'L' => "lmotu",
+            'M' => "cen",
+            'N' => "dlo",
+            'P' => "cdefios",
+            'Z' => "lps",
+            'S' => "ckmo",
+            'C' => "cfno",
+            _ => return None,
+        };
+        self.written.extend(['\\', p, '{', group]);
+        if let Some(member) = self.rest.next_if(|c| members.contains(*c)) {
+            self.written.push(member);
+        }
+        self.written.push('}');
+        self.eat('}').then_some(true)
+    }
+
+    fn class(&mut self) -> Option<()> {
+        self.written.push('[');
+        if self.eat('^') {
+            self.written.push('^');
+        }
+        let mut first = true;
         loop {
-            let first = match self.rest.next()? {
-                ']' if !ranges.is_empty() => return Some(Class { negated, ranges }),
-                '\\' => self.escape()?,
-                '[' | ']' => return None,
+            match self.rest.next()? {
+                ']' if !first => break,
+                // A hyphen stands for itself at the beginning and at the end only.
+                '-' if first || self.rest.peek() == Some(&']') => self.literal('-'),
+                '[' | ']' | '-' => return None,
+                '\\' if self.category()? => {}
+                '\\' => {
+                    let c = self.escaped()?;
+                    self.range(c)?;
+                }
+                c => self.range(c)?,
+            }
+            first = false;
+        }
+        self.written.push(']');
+        Some(())
+    }
+
+    /// A character of a class, and the end of its range if it begins one.
+    fn range(&mut self, first: char) -> Option<()> {
+        self.literal(first);
+        let mut ahead = self.rest.clone();
+        if ahead.next() == Some('-') && ahead.peek() != Some(&']') {
+            self.rest = ahead;
+            let last = match self.rest.next()? {
+                '\\' => self.escaped()?,
+                '[' | ']' | '-' => return None,
                 c => c,
             };
-            let last = if first != '-' && self.eat('-') {
-                match self.rest.next()? {
-                    // A hyphen at the end stands for itself.
-                    ']' => {
-                        ranges.extend([(first, first), ('-', '-')]);
-                        return Some(Class { negated, ranges });
-                    }
-                    '\\' => self.escape()?,
-                    '[' | '-' => return None,
-                    c => c,
-                }
-            } else {
-                first
-            };
-            if last < first {
-                return None;
-            }
-            ranges.push((first, last));
+            self.written.push('-');
+            self.literal(last);
         }
+        Some(())
     }
-}
-
-fn one(c: char) -> Class {
-    Class { negated: false, ranges: vec![(c, c)] }
 }
 
 #[cfg(test)]
@@ -300,33 +232,138 @@ mod tests {
 
     #[test]
     fn describes_whole_texts_and_parts() {
-        let cases: [(&str, &[&str], &[&str]); 10] = [
-            ("a.c", &["abc", "aéc"], &["ac", "abcc", "a\nc"]),
+        let cases: [(&str, &[&str], &[&str]); 23] = [
+            ("a.c", &["abc", "aéc", "a\u{2028}c"], &["ac", "abcc", "a\nc", "a\rc"]),
             ("(ab|cd)+e?", &["ab", "abcde"], &["", "e"]),
             ("a{2,3}", &["aa", "aaa"], &["a", "aaaa"]),
             ("a{2}", &["aa"], &["a", "aaa"]),
+            ("a{02}", &["aa"], &["a", "aaa"]),
             ("a{1,}", &["a", "aaaa"], &[""]),
-            ("[^0-9x-]*", &["", "abc"], &["a1", "x", "-"]),
+            ("[^0-9x-]*", &["", "abc", "\n"], &["a1", "x", "-"]),
             ("[a-c\\]]", &["b", "]"], &["d"]),
-            ("", &[""], &["a"]),
+            ("", &[""], &["a", "\n"]),
+            ("a|", &["", "a"], &["aa"]),
+            ("()*(|b)", &["", "b"], &["a"]),
             ("(a*)*b", &["b", "aab"], &["a"]),
             ("1\\.0|2", &["1.0", "2"], &["1x0", "1.02"]),
+            // Ordinary characters that `regex` would take for more.
+            ("^a$", &["^a$"], &["a"]),
+            ("a #<b>/&~'\"", &["a #<b>/&~'\""], &["a"]),
+            ("\\n\\r\\t\\(\\)\\*\\+\\-\\.\\?\\[\\\\\\]\\^\\{\\|\\}", &["\n\r\t()*+-.?[\\]^{|}"], &[""]),
+            ("[a-z&&b]", &["a", "&"], &["z&"]),
+            ("[a~~b.|(]", &["a", "~", "b", ".", "|", "("], &["c"]),
+            ("[\\[:alpha:\\]]", &["[", ":", "h", "]"], &["b"]),
+            ("[-a^]", &["-", "a", "^"], &["b"]),
+            ("[+-\\-<->#]", &["+", ",", "-", "=", "#"], &[".", "?"]),
+            ("[\\p{Lu}_-]\\P{L}", &["É1", "_-"], &["é1", "ÉA"]),
+            ("[^\\P{L}a-z]", &["A", "é"], &["a", "1"]),
         ];
         for (pattern, yes, no) in cases {
-            let regexp = Regexp::parse(pattern).unwrap();
+            let regexp = Regexp::parse(pattern).unwrap_or_else(|| panic!("{pattern}"));
             assert!(yes.iter().all(|text| regexp.matches(text, true)), "{pattern}");
             assert!(!no.iter().any(|text| regexp.matches(text, true)), "{pattern}");
         }
-        let regexp = Regexp::parse("b+c").unwrap();
-        assert!(regexp.matches("aabbcd", false) && !regexp.matches("abab", false));
-        for wrong in ["(", "a)", "*", "[", "[]", "[b-a]", "a{2", "a{3,1}", "\\p{L}", "\\d", "a{9999}{9999}"] {
+        for (pattern, yes, no) in [("b+c", "aabbcd", "abab"), ("a|b", "xb", "x"), ("$", "1$2", "12")] {
+            let regexp = Regexp::parse(pattern).unwrap();
+            assert!(regexp.matches(yes, false) && !regexp.matches(no, false), "{pattern}");
+        }
+        // A shorter branch that comes first does not hide the longer one.
+        assert!(Regexp::parse("a|ab").unwrap().matches("ab", true));
+    }
+
+    #[test]
+    fn knows_every_category() {
+        let samples = [
+            ("L", "lmotu", "aʰªǅA"),
+            ("M", "cen", "\u{903}\u{20dd}\u{301}"),
+            ("N", "dlo", "1Ⅳ½"),
+            ("P", "cdefios", "_-)»«!("),
+            ("Z", "lps", "\u{2028}\u{2029} "),
+            ("S", "ckmo", "€^+©"),
+            ("C", "cfno", "\u{7}\u{ad}\u{378}\u{e000}"),
+        ];
+        for (group, members, texts) in samples {
+            for (member, sample) in members.chars().zip(texts.chars()) {
+                let text = sample.to_string();
+                for name in [group.to_owned(), format!("{group}{member}")] {
+                    assert!(Regexp::parse(&format!("\\p{{{name}}}")).unwrap().matches(&text, true), "{name} {text:?}");
+                    assert!(!Regexp::parse(&format!("\\P{{{name}}}")).unwrap().matches(&text, true), "{name} {text:?}");
+                }
+                for (other, _, _) in samples.iter().filter(|(other, _, _)| *other != group) {
+                    assert!(
+                        !Regexp::parse(&format!("\\p{{{other}}}")).unwrap().matches(&text, true),
+                        "{other} {text:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_does_not_have() {
+        let wrong = [
+            r"( a) * |* a{2 a{} a{,2} a{3,1} a} a] \ [ [] [^] [a [b-a] [a-c-e] [--a] [a--] [a-\p{L}] [\p{L}-z]",
+            r"[[a]] [a&&[b]] [[:alpha:]] [a-[b]] a** a+? a?? a*+ a{2}? a{2}{2} (?:a) (?i)a (?=a) (?<n>a) \d \D",
+            r"\w \s \b \A \z \1 \x41 \u0041 \$ \/ \Q [\d] [\b] \p \pL \p{} \p{l} \p{Lx} \p{Luu} \p{Cs} \p{^L}",
+            r"\p{Greek} \p{Letter} \p{L",
+        ];
+        for wrong in wrong.iter().flat_map(|line| line.split(' ')).chain(["a{ 2}"]) {
             assert!(Regexp::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_too_large() {
+        let nested = |depth| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(Regexp::parse(&nested(31)).is_some() && Regexp::parse(&nested(32)).is_none());
+        assert!(Regexp::parse(&"a".repeat(4_000)).is_some() && Regexp::parse(&"a".repeat(4_001)).is_none());
+        let large = [
+            "a{4001}",
+            "a{99999999999999999999}",
+            "(a{1000}){1000}",
+            "(a{4000}|b)",
+            "a{4000}b",
+            "((a?){64}){64}",
+            "((){4000}){4000}",
+            "(((){0}){4000}){2,4000}",
+            "\\p{L}{1000}",
+        ];
+        for large in large {
+            assert!(Regexp::parse(large).is_none(), "{large}");
+        }
+        for usual in ["a{4000}", "(ab?){0,2000}", ".{1,1000}", "[\\p{L}\\p{N}_-]{1,64}"] {
+            assert!(Regexp::parse(usual).is_some(), "{usual}");
         }
     }
 
     #[test]
     fn time_is_linear() {
         let regexp = Regexp::parse("(a|aa)*(a|aa)*b").unwrap();
-        assert!(!regexp.matches(&"a".repeat(20_000), true));
+        let text = "a".repeat(20_000);
+        assert!(!regexp.matches(&text, true) && !regexp.matches(&text, false));
+    }
+
+    proptest::proptest! {
+        /// Escaped, any text describes itself and, as a class, its characters: none means more to the crate.
+        #[test]
+        fn every_text_can_be_written(text in "[ -~\n\ré€]{1,20}", other in "[ -~]") {
+            let escaped: String = text
+                .chars()
+                .map(|c| if "()*+-.?[\\]^{|}".contains(c) { format!("\\{c}") } else { c.to_string() })
+                .collect();
+            let longer = format!("<{text}>");
+            let regexp = Regexp::parse(&escaped).unwrap();
+            proptest::prop_assert!(regexp.matches(&text, true) && regexp.matches(&longer, false));
+            proptest::prop_assert!(!regexp.matches(&longer, true));
+            let class = Regexp::parse(&format!("[{escaped}]")).unwrap();
+            proptest::prop_assert!(text.chars().all(|c| class.matches(&c.to_string(), true)));
+            proptest::prop_assert_eq!(class.matches(&other, true), text.contains(&other));
+        }
+
+        /// What the grammar accepts, the crate compiles.
+        #[test]
+        fn accepted_is_compiled(pattern in r"(([a^$&~<#\-|.]|\(\)|\[[\-^]?[ -+._-~]{1,3}[&~]{2}-?\]|\\[pP]\{L\}|\\[\-.n])[*+?]?){1,6}") {
+            proptest::prop_assert!(super::translate(&pattern).is_none_or(|it| super::compile(&it).is_some()), "{}", pattern);
+        }
     }
 }

@@ -76,6 +76,7 @@ fn other_paths_find_lists() {
         ("$.data.items[?match(@.s,'[AB]')].q", "[6,1]"),
         ("$.data.items[?search(@.s,\"é\")].q", "[12.0]"),
         ("$.data.items[?match(@.s, $.id)].q", "[]"),
+        (r"$.data.items[?match(@.s,'\\p{Lu}')].q", "[6,1]"),
         ("$.data.l[?@ > 15 && @ < 35]", "[20,30]"),
         ("$.data.items[?'A' < @.s].s", "[\"B\",\"Cé\"]"),
     ];
