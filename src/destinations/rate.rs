@@ -5,6 +5,9 @@
 //!
 //! Seen as a bucket, a replica with share s may hold burst · s + 1 permits at most, the one extra only to make up
 //! for timers that fire late. So all replicas together stay within L·w + burst + replicas in every window w (I6).
+//!
+//! Not the crate governor: its quotas cannot change and a new limiter starts full, but a share changes with every
+//! rebalance and must start empty, or the moved share would be spent twice.
 
 use crate::model::clock::Monotonic;
 use crate::model::resources::RateLimit;
