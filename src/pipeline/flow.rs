@@ -29,6 +29,9 @@ use tokio::sync::Notify;
 /// settlements; the budget that all lanes share tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Code of a delivery that waits for its target to be known again.
+const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
+
 /// The log target of dead letters, for who shows them otherwise.
 pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
 
@@ -315,13 +318,16 @@ impl Flow {
     fn put_aside(&self, delivery: Delivery) {
         let now = WallMs::now();
         let mut headers = delivery.stored_headers();
-        headers.code = Some("TARGET_UNKNOWN".to_owned());
+        headers.code = Some(TARGET_UNKNOWN.to_owned());
         let [tier, ..] = TIERS;
         let topic = &delivery.target.dead_letter_topic;
         let hand_off =
             HandOff::to_tier(&delivery.event().record, headers, &self.context.topics, now.plus(tier.delay), topic);
         let trace = EventTrace::of(delivery.event(), &delivery.event().record.position, Settlement::HandedOff, now);
-        let trace = trace.into_owned();
+        let mut trace = trace.into_owned();
+        trace.rule = Some(delivery.target.rule.to_string().into());
+        trace.target = Some(delivery.target.name.to_string().into());
+        trace.code = Some(TARGET_UNKNOWN.into());
         self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
     }
 
