@@ -175,11 +175,6 @@ impl Window {
     pub fn is_closing(&self) -> bool {
         self.closing.get()
     }
-
-    /// Wakes the lane.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
 }
 
 /// A record's claim on its offset for one target.
@@ -198,12 +193,6 @@ impl Ticket {
             tracker.complete_one(self.offset);
         }
         self.window.changed.set(true);
-    }
-
-    /// The offset claimed.
-    #[must_use]
-    pub fn offset(&self) -> i64 {
-        self.offset
     }
 
     /// The window it belongs to.
