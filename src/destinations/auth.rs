@@ -76,7 +76,8 @@ impl Auth {
         };
         let mut secrets = fixed_secrets(connection);
         let proof = match &connection.auth {
-            resources::Auth::None => Proof::None,
+            // Tokens are fetched while it runs.
+            resources::Auth::None | resources::Auth::OAuth2(_) | resources::Auth::Token(_) => Proof::None,
             resources::Auth::Basic { username, password } => {
                 secrets.push(secret(reveal(password)));
                 let pair = STANDARD.encode(format!("{}:{}", reveal(username), reveal(password)));
@@ -223,19 +224,13 @@ mod tests {
     fn connection(auth: resources::Auth) -> Connection {
         let secret = Text::Secret(SecretString::from("hidden-value"));
         Connection {
-            name: Name::new("api").unwrap(),
-            url: None,
             auth,
             headers: vec![
                 ("x-fixed".to_owned(), secret.clone()),
                 ("x-plain".to_owned(), Text::Plain("open".to_owned())),
             ],
-            query: Vec::new(),
             body: vec![("k".to_owned(), Node::unplaced(Kind::List(vec![Node::unplaced(Kind::String(secret))])))],
-            allow_networks: Vec::new(),
-            ca_pem: None,
-            client_pem: None,
-            place: Place::default(),
+            ..Connection::bare(Name::new("api").unwrap(), Place::default())
         }
     }
 

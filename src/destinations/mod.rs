@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod breaker;
 pub mod concurrency;
+pub mod connection;
 pub mod dial;
 pub mod gate;
 pub mod guard;
@@ -24,6 +25,7 @@ use arc_swap::ArcSwap;
 use auth::{Auth, Revealed};
 use breaker::{Breaker, Change, Pass};
 use concurrency::Concurrency;
+use connection::Connection;
 use dial::Dialer;
 use gate::Gate;
 use guard::Guard;
@@ -44,7 +46,7 @@ pub struct Destination {
     fixed_endpoint: bool,
     method: Method,
     authority: HeaderValue,
-    auth: Auth,
+    connection: Arc<Connection>,
     dialer: Dialer,
     shared: Arc<Shared>,
     /// A reload has put another in its place: what it still hears says nothing of the new one.
@@ -87,12 +89,6 @@ pub enum Error {
         /// The host.
         host: String,
     },
-    /// Credentials.
-    #[error(transparent)]
-    Auth(#[from] auth::Error),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
 }
 
 impl Error {
@@ -101,8 +97,6 @@ impl Error {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Method { .. } | Self::Host { .. } => "CONFIG_VALUE",
-            Self::Auth(_) => "CONFIG_AUTH",
-            Self::Tls(_) => "CONFIG_TLS",
         }
     }
 }
@@ -148,14 +142,15 @@ pub enum Passage {
 }
 
 impl Destination {
-    /// A destination without any share of its rate limits. `previous` is what it was before a reload: both share limits,
+    /// A destination of a connection that was built for TLS if it speaks it. It has no share of its rate limits yet.
+    /// `previous` is what it was before a reload: both share limits,
     /// gate, breaker and concurrency; [`Destination::adopt`] makes the change.
     ///
     /// # Errors
     /// The resource cannot be used; see [`Error`].
     pub fn new(
         resource: Arc<resources::Destination>,
-        roots: &tls::Roots,
+        connection: Arc<Connection>,
         previous: Option<&Self>,
     ) -> Result<Self, Error> {
         let base = &resource.base;
@@ -164,11 +159,12 @@ impl Destination {
         let method = Method::from_bytes(resource.method.as_bytes())
             .map_err(|_| Error::Method { destination: name(), method: resource.method.clone() })?;
         let authority = HeaderValue::from_str(&base.authority()).map_err(|_| no_host())?;
-        let tls = if base.tls {
-            let server = ServerName::try_from(base.host.clone()).map_err(|_| no_host())?;
-            Some((tls::client(&resource.connection, roots)?, server))
-        } else {
-            None
+        let tls = match connection.tls() {
+            Some(config) if base.tls => {
+                let server = ServerName::try_from(base.host.clone()).map_err(|_| no_host())?;
+                Some((Arc::clone(config), server))
+            }
+            Some(_) | None => None,
         };
         let dialer = Dialer {
             connection: resource.connection.name.to_string(),
@@ -177,7 +173,6 @@ impl Destination {
             guard: Guard::new(&resource.connection.allow_networks),
             tls,
         };
-        let auth = Auth::new(&resource.connection)?;
         let path = resource.endpoint.split('?').next().unwrap_or_default();
         let fixed_endpoint = !path.contains(['{', '*']);
         let shared = match previous {
@@ -185,7 +180,7 @@ impl Destination {
             None => Arc::new(Shared::new(&resource)),
         };
         let retired = AtomicBool::new(false);
-        Ok(Self { resource, fixed_endpoint, method, authority, auth, dialer, shared, retired })
+        Ok(Self { resource, fixed_endpoint, method, authority, connection, dialer, shared, retired })
     }
 
     /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, an open breaker and a
@@ -233,7 +228,13 @@ impl Destination {
     /// Who we are there.
     #[must_use]
     pub fn auth(&self) -> &Auth {
-        &self.auth
+        self.connection.auth()
+    }
+
+    /// Its connection.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
     /// How to reach it.

@@ -37,6 +37,15 @@ pub struct Connection {
     pub query: Vec<(String, Vec<Text>)>,
     /// Fixed top-level keys of a JSON object body; they win.
     pub body: Vec<(String, Node)>,
+    /// How each attempt is signed, beside `auth`.
+    pub sign: Option<Sign>,
+    /// Limits over the whole group for all destinations of this connection together; they hold beside those of the
+    /// destination.
+    pub rate_limits: Vec<RateLimit>,
+    /// What answers mean, asked after the destination's own (transforms.md rule 51).
+    pub responses: Vec<Response>,
+    /// The way out, if it is not direct.
+    pub proxy: Option<Proxy>,
     /// Private or loopback networks that may be dialled nevertheless.
     pub allow_networks: Vec<Network>,
     /// Private certificate authority, PEM, as read when the resources were loaded.
@@ -45,6 +54,29 @@ pub struct Connection {
     pub client_pem: Option<(Vec<u8>, secrecy::SecretString)>,
     /// Where it stands.
     pub place: Place,
+}
+
+impl Connection {
+    /// A connection without url, credentials or anything else.
+    #[must_use]
+    pub fn bare(name: Name, place: Place) -> Self {
+        Self {
+            name,
+            url: None,
+            auth: Auth::None,
+            headers: Vec::new(),
+            query: Vec::new(),
+            body: Vec::new(),
+            sign: None,
+            rate_limits: Vec::new(),
+            responses: Vec::new(),
+            proxy: None,
+            allow_networks: Vec::new(),
+            ca_pem: None,
+            client_pem: None,
+            place,
+        }
+    }
 }
 
 /// Scheme, host, port and base path of a url.
@@ -109,6 +141,185 @@ pub enum Auth {
         /// Where it goes.
         place: KeyPlace,
     },
+    /// OAuth 2.0 client credentials, RFC 6749 section 4.4.
+    OAuth2(Box<OAuth2>),
+    /// A token exchange that is not OAuth.
+    Token(Box<TokenExchange>),
+}
+
+/// OAuth 2.0 client credentials.
+#[derive(Debug, Clone)]
+pub struct OAuth2 {
+    /// Where tokens are fetched.
+    pub endpoint: TokenEndpoint,
+    /// Who we are.
+    pub client_id: Text,
+    /// The proof.
+    pub client_secret: Text,
+    /// Where both stand.
+    pub client_auth: ClientAuth,
+    /// Scopes, separated by spaces.
+    pub scope: Option<String>,
+    /// Further form parameters, such as `audience`.
+    pub body: Vec<(String, Text)>,
+}
+
+/// Where the client's id and secret stand (RFC 6749 section 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAuth {
+    /// `Authorization: Basic`.
+    #[default]
+    Basic,
+    /// Form parameters `client_id` and `client_secret`.
+    Body,
+}
+
+/// Where tokens are fetched.
+#[derive(Debug, Clone)]
+pub struct TokenEndpoint {
+    /// Scheme, host and port; its path is part of `target`.
+    pub base: BaseUrl,
+    /// Path and query, encoded, beginning with `/`.
+    pub target: String,
+    /// Method, upper case.
+    pub method: String,
+    /// Headers; names in lower case.
+    pub headers: Vec<(String, Text)>,
+    /// Query parameters.
+    pub query: Vec<(String, Vec<Text>)>,
+}
+
+/// A token exchange that is not OAuth: a JSON request, a token in its answer, a place to send it.
+#[derive(Debug, Clone)]
+pub struct TokenExchange {
+    /// Where tokens are fetched.
+    pub endpoint: TokenEndpoint,
+    /// JSON body of the request; `None` is no body.
+    pub json: Option<Node>,
+    /// Path of the token in the answer (a definite path of transforms.md rule 39, root `$`).
+    pub token: String,
+    /// How long a token is good.
+    pub lifetime: Lifetime,
+    /// Headers that carry the token; names in lower case.
+    pub send_headers: Vec<(String, TokenText)>,
+    /// Query parameters that carry it.
+    pub send_query: Vec<(String, TokenText)>,
+}
+
+/// How long a token is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lifetime {
+    /// So long.
+    Fixed(Duration),
+    /// So many seconds as stand at this path of the answer, as number or text.
+    Path(String),
+}
+
+/// A text with the token in it, in pieces.
+#[derive(Debug, Clone)]
+pub struct TokenText(pub Vec<TokenPiece>);
+
+/// A piece of a [`TokenText`].
+#[derive(Debug, Clone)]
+pub enum TokenPiece {
+    /// As it stands.
+    Text(Text),
+    /// The token.
+    Token,
+}
+
+/// How each attempt is signed.
+#[derive(Debug, Clone)]
+pub enum Sign {
+    /// HMAC-SHA256 over the body, or over `<timestamp>.<body>` if `format` has `{timestamp}` in it.
+    Hmac {
+        /// Key.
+        secret: Text,
+        /// Name of the header, lower case.
+        header: String,
+        /// Value of the header: text with `{hex}` or `{base64}`, and perhaps `{timestamp}` (seconds since 1970).
+        format: String,
+    },
+    /// Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    StandardWebhooks {
+        /// `whsec_<base64>` (v1, HMAC-SHA256) or `whsk_<base64>` (v1a, Ed25519); each signs, for rotation.
+        secrets: Vec<Text>,
+    },
+    /// transforms.md rule 52.
+    DingTalk {
+        /// Key.
+        secret: Text,
+    },
+}
+
+/// What an answer means: an entry of `responses` (transforms.md rule 51).
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Event pattern over `{status, headers, body}`, with `item` in a batch; or `{error}` without an answer.
+    pub when: Node,
+    /// What it means.
+    pub outcome: ResponseOutcome,
+    /// Wait of `retry` and `throttled`.
+    pub wait: Option<Duration>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The outcomes that entries of `responses` may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResponseOutcome {
+    /// Delivered.
+    Success,
+    /// Delivered before.
+    Duplicate,
+    /// Transient.
+    Retry,
+    /// Overload.
+    Throttled,
+    /// Credentials are no longer good.
+    AuthExpired,
+    /// Event-permanent.
+    Reject,
+    /// The destination is to be held.
+    Gone,
+}
+
+/// A way out that is not direct. The environment's proxies are used only where this says so.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Which one.
+    pub via: Via,
+    /// User and password (`Proxy-Authorization: Basic`).
+    pub credentials: Option<(Text, Text)>,
+    /// Who looks up the destination's name.
+    pub resolve: Resolve,
+}
+
+/// Which proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// This one; an `http` or `https` url without path.
+    Url(BaseUrl),
+    /// What `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` said when the resources were loaded, decided for this
+    /// connection's hosts; `None` is direct.
+    Environment {
+        /// For `https` destinations.
+        https: Option<BaseUrl>,
+        /// For `http` destinations.
+        http: Option<BaseUrl>,
+        /// Hosts that are dialled directly, as in `NO_PROXY`.
+        except: Vec<String>,
+    },
+}
+
+/// Who looks up a destination's name when a proxy is in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resolve {
+    /// We do, so that the network policy is checked as ever; the proxy is asked for the address.
+    #[default]
+    Local,
+    /// The proxy does; then its own policy must keep requests from private addresses, for `allow_networks` cannot.
+    Proxy,
 }
 
 /// Where an API key goes.
@@ -143,6 +354,8 @@ pub struct Destination {
     pub concurrency_max: u32,
     /// Limits over the whole group, all of which hold.
     pub rate_limits: Vec<RateLimit>,
+    /// What answers mean; the connection's entries follow (transforms.md rule 51).
+    pub responses: Vec<Response>,
     /// What happens to deliveries that fail for a while.
     pub retry: RetryPolicy,
     /// Where dead letters go.

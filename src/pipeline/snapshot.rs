@@ -4,6 +4,7 @@
 //! A destination keeps its run-time state (rate, breaker, gate) from one snapshot to the next.
 
 use crate::destinations;
+use crate::destinations::connection::Connection;
 use crate::destinations::tls::Roots;
 use crate::json::document::Document;
 use crate::model::clock::Monotonic;
@@ -25,6 +26,7 @@ pub struct Snapshot {
     rules: Vec<Arc<CompiledRule>>,
     sources: HashMap<Name, Arc<SourceRules>>,
     targets: HashMap<(Name, Name), Arc<CompiledTarget>>,
+    connections: HashMap<Name, Arc<Connection>>,
     destinations: HashMap<Name, Arc<destinations::Destination>>,
 }
 
@@ -79,10 +81,20 @@ impl Snapshot {
         previous: Option<&Self>,
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let mut faults = Vec::new();
+        let mut connections = HashMap::new();
+        for written in &resources.connections {
+            let tls = resources.destinations.iter().any(|d| d.connection.name == written.name && d.base.tls);
+            match Connection::new(Arc::clone(written), roots, tls) {
+                Ok(connection) => drop(connections.insert(written.name.clone(), Arc::new(connection))),
+                Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
+            }
+        }
         let mut destinations = HashMap::new();
         for written in &resources.destinations {
+            // The fault of a connection has been told.
+            let Some(connection) = connections.get(&written.connection.name) else { continue };
             let before = previous.and_then(|p| p.destinations.get(&written.name)).map(Arc::as_ref);
-            match destinations::Destination::new(Arc::clone(written), roots, before) {
+            match destinations::Destination::new(Arc::clone(written), Arc::clone(connection), before) {
                 Ok(destination) => drop(destinations.insert(written.name.clone(), Arc::new(destination))),
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
             }
@@ -106,7 +118,7 @@ impl Snapshot {
             (source.name.clone(), Arc::new(SourceRules { source: Arc::clone(source), rules, index }))
         });
         let sources = sources.collect();
-        Ok((Self { resources, rules, sources, targets, destinations }, faults))
+        Ok((Self { resources, rules, sources, targets, connections, destinations }, faults))
     }
 
     /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
@@ -123,6 +135,11 @@ impl Snapshot {
     #[must_use]
     pub fn destination(&self, name: &Name) -> Option<&Arc<destinations::Destination>> {
         self.destinations.get(name)
+    }
+
+    /// All connections.
+    pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.connections.values()
     }
 
     /// All rules, in the order written.

@@ -45,7 +45,6 @@ pub(super) fn connection(name: Name, node: &Node, checker: &mut Checker<'_>) -> 
     let (ca_pem, client_pem) = tls(node, checker)?;
     let entries = |key: &str| node.get(key).map(Node::entries).unwrap_or_default();
     Some(Connection {
-        name,
         url,
         auth: node.get("auth").map_or(Some(Auth::None), auth)?,
         headers: entries("headers")
@@ -57,7 +56,7 @@ pub(super) fn connection(name: Name, node: &Node, checker: &mut Checker<'_>) -> 
         allow_networks,
         ca_pem,
         client_pem,
-        place: node.place.clone(),
+        ..Connection::bare(name, node.place.clone())
     })
 }
 
@@ -160,6 +159,7 @@ pub(super) fn destination(
         timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
         concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
         rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
+        responses: Vec::new(),
         retry: retry(node, "", checker).unwrap_or_default(),
         dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
         connection,

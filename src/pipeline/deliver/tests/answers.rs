@@ -2,7 +2,7 @@
 
 use super::server::{Act, Server, reply};
 use super::*;
-use crate::model::resources::KeyPlace;
+use crate::model::resources::{Auth, KeyPlace};
 use crate::model::text::Text;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

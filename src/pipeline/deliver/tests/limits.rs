@@ -343,7 +343,8 @@ fn a_changed_resource_keeps_limits_and_probes_at_once() {
         start(&before).submit(job(&board, 0));
         assert_eq!(board.classes(1).await, [Class::Incident]);
         let now = Monotonic::now();
-        let after = Destination::new(setup().resource(), &Roots::default(), Some(&before)).unwrap();
+        let resource = setup().resource();
+        let after = Destination::new(Arc::clone(&resource), connection(&resource).unwrap(), Some(&before)).unwrap();
         after.adopt(&before, now);
         assert_eq!(after.status(now).share, 32);
         start(&Arc::new(after)).submit(job(&board, 1));

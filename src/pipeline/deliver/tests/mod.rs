@@ -6,6 +6,7 @@ mod server;
 mod tls;
 
 use super::{Dispatcher, Job};
+use crate::destinations::connection::{self, Connection as RunningConnection};
 use crate::destinations::tls::Roots;
 use crate::destinations::{Destination, rate};
 use crate::model::clock::Monotonic;
@@ -13,7 +14,7 @@ use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
-use crate::model::resources::{self, Auth, BaseUrl, Connection, Network, RetryPolicy};
+use crate::model::resources::{self, BaseUrl, Connection, Network, RetryPolicy};
 use crate::model::text::ShowText;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -33,16 +34,9 @@ impl Setup {
     fn new(host: &str, port: u16) -> Self {
         let base = BaseUrl { tls: false, host: host.to_owned(), port, path: String::new() };
         let connection = Connection {
-            name: Name::new("api").unwrap(),
             url: Some(base.clone()),
-            auth: Auth::None,
-            headers: Vec::new(),
-            query: Vec::new(),
-            body: Vec::new(),
             allow_networks: vec![Network { address: "127.0.0.0".parse().unwrap(), bits: 8 }],
-            ca_pem: None,
-            client_pem: None,
-            place: Place::default(),
+            ..Connection::bare(Name::new("api").unwrap(), Place::default())
         };
         let destination = resources::Destination {
             name: Name::new("orders").unwrap(),
@@ -55,6 +49,7 @@ impl Setup {
             timeout: Duration::from_secs(10),
             concurrency_max: 64,
             rate_limits: Vec::new(),
+            responses: Vec::new(),
             retry: RetryPolicy::default(),
             dead_letter_topic: "tidegate.dlq".to_owned(),
             place: Place::default(),
@@ -69,10 +64,18 @@ impl Setup {
 
     fn build(self) -> Arc<Destination> {
         let now = Monotonic::now();
-        let destination = Destination::new(self.resource(), &Roots::default(), None).unwrap();
+        let resource = self.resource();
+        let connection = connection(&resource).unwrap();
+        let destination = Destination::new(resource, connection, None).unwrap();
         destination.set_share(rate::SLOTS, now);
         Arc::new(destination)
     }
+}
+
+/// The connection of a destination, at run time.
+fn connection(destination: &resources::Destination) -> Result<Arc<RunningConnection>, connection::Error> {
+    let connection = Arc::clone(&destination.connection);
+    RunningConnection::new(connection, &Roots::default(), destination.base.tls).map(Arc::new)
 }
 
 /// What jobs tell the test.

@@ -102,12 +102,12 @@ fn unusable_certificates_are_refused_when_built() {
     let mut setup = Setup::new("127.0.0.1", 443);
     setup.destination.base.tls = true;
     setup.connection.ca_pem = Some(b"no pem".to_vec());
-    let error = Destination::new(setup.resource(), &Roots::default(), None).unwrap_err();
+    let error = connection(&setup.resource()).unwrap_err();
     assert_eq!(error.code(), "CONFIG_TLS");
     let mut setup = Setup::new("127.0.0.1", 443);
     setup.destination.base.tls = true;
     setup.connection.ca_pem = Some(CA.to_vec());
     setup.connection.client_pem = Some((CLIENT.0.to_vec(), SecretString::from("no key")));
-    let error = Destination::new(setup.resource(), &Roots::default(), None).unwrap_err();
+    let error = connection(&setup.resource()).unwrap_err();
     assert!(error.to_string().contains("client_key_file") && !error.to_string().contains("no key`"));
 }
