@@ -372,7 +372,7 @@ fn traced(settings: &Settings, extras: &Extras) -> Traced {
         _ if extras.trace_all => Traced::All,
         (false, _) => Traced::Nothing,
         (true, TraceOutcomes::All) => Traced::All,
-        (true, TraceOutcomes::Failures) => Traced::Failures,
+        (true, TraceOutcomes::Failures | TraceOutcomes::Sample) => Traced::Failures,
     }
 }
 

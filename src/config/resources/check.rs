@@ -475,7 +475,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-pub(super) fn header_name(lower: &str, seen: &[String]) -> Option<(String, String)> {
+/// Why `lower` cannot be the name of a header in a map that has the names `seen`, and what to do.
+pub(crate) fn header_name(lower: &str, seen: &[String]) -> Option<(String, String)> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if lower.is_empty() || !lower.bytes().all(token) {
         return Some((format!("`{lower}` is no name of a header"), "letters, digits and `-`".to_owned()));

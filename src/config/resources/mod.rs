@@ -12,7 +12,9 @@ mod scalar;
 mod schema;
 mod url;
 
+pub(crate) use check::header_name;
 pub use schema::schema;
+pub(crate) use url::parse as base_url;
 
 use super::env::Env;
 use super::{files, json_file, yaml};

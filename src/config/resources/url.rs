@@ -11,7 +11,7 @@ type Wrong = (String, String);
 const LATER: [&str; 10] = ["amqp", "amqps", "sftp", "ssh", "s3", "oss", "rocketmq", "kafka", "ftp", "ftps"];
 
 /// Reads the base url of a connection.
-pub(super) fn parse(text: &str) -> Result<BaseUrl, Wrong> {
+pub(crate) fn parse(text: &str) -> Result<BaseUrl, Wrong> {
     let (base, query) = absolute(text)?;
     if query.is_some() {
         return Err((format!("`{text}` has a query"), "write it under `query`".to_owned()));

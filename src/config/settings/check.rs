@@ -53,7 +53,7 @@ pub(super) fn check(raw: &RawSettings, env: &Env, faults: &mut Vec<Fault>) -> Op
     settings
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     raw: &'a RawSettings,
     env: &'a Env,
     faults: &'a mut Vec<Fault>,
@@ -69,6 +69,7 @@ impl Reader<'_> {
         let dead_letter = self.dead_letter(&prefix);
         let trace = self.trace();
         let admin_listen = self.admin_listen();
+        let telemetry = self.telemetry();
         let log = self.log();
         Some(Settings {
             kafka: kafka?,
@@ -77,6 +78,7 @@ impl Reader<'_> {
             dead_letter: dead_letter?,
             trace: trace?,
             admin_listen: admin_listen?,
+            telemetry: telemetry?,
             log: log?,
         })
     }
@@ -118,31 +120,44 @@ impl Reader<'_> {
     }
 
     fn properties(&mut self) -> Option<Vec<(String, Text)>> {
-        let mut properties = Some(Vec::new());
+        let ours = |name: &str| {
+            let (_, cure) = OURS.iter().find(|(ours, _)| *ours == name)?;
+            Some(("is set by Tidegate".to_owned(), (*cure).to_owned()))
+        };
+        self.named(PROPERTIES, ours)
+    }
+
+    /// The values of a section where any name may stand; `refuse` says what is wrong with a name, and the cure.
+    pub(super) fn named(
+        &mut self,
+        section: &str,
+        refuse: impl Fn(&str) -> Option<(String, String)>,
+    ) -> Option<Vec<(String, Text)>> {
+        let mut values = Some(Vec::new());
         let raw = self.raw;
-        for (name, written, origin) in raw.properties() {
-            let key = format!("{PROPERTIES}{name}");
-            if let Some((_, cure)) = OURS.iter().find(|(ours, _)| *ours == name) {
-                self.fault(&key, origin, "is set by Tidegate".to_owned(), (*cure).to_owned());
-                properties = None;
+        for (name, written, origin) in raw.under(section) {
+            let key = format!("{section}{name}");
+            if let Some((message, cure)) = refuse(name) {
+                self.fault(&key, origin, message, cure);
+                values = None;
                 continue;
             }
             let text = match written {
                 Written::One(text) => self.resolve(&key, text, origin),
                 Written::Several(items) => Some(Resolved { text: items.join(","), secret: false, files: Vec::new() }),
             };
-            match (text, &mut properties) {
-                (Some(found), Some(properties)) => {
+            match (text, &mut values) {
+                (Some(found), Some(values)) => {
                     let secret = found.secret || is_secret(&key);
                     let value =
                         if secret { Text::Secret(SecretString::from(found.text)) } else { Text::Plain(found.text) };
-                    properties.push((name.to_owned(), value));
+                    values.push((name.to_owned(), value));
                 }
-                (None, _) => properties = None,
+                (None, _) => values = None,
                 (Some(_), None) => {}
             }
         }
-        properties
+        values
     }
 
     fn resources(&mut self) -> Option<ResourceSettings> {
@@ -187,11 +202,19 @@ impl Reader<'_> {
 
     fn trace(&mut self) -> Option<TraceSettings> {
         let enabled = self.flag("trace.enabled");
-        let outcomes =
-            self.word("trace.outcomes", &[("all", TraceOutcomes::All), ("failures", TraceOutcomes::Failures)]);
+        let words =
+            [("failures", TraceOutcomes::Failures), ("all", TraceOutcomes::All), ("sample", TraceOutcomes::Sample)];
+        let outcomes = self.word("trace.outcomes", &words);
+        let sample = self.share("trace.sample");
         let partitions = self.number("trace.partitions", 1, 10_000);
         let retention = self.duration("trace.retention");
-        Some(TraceSettings { enabled: enabled?, outcomes: outcomes?, partitions: partitions?, retention: retention? })
+        Some(TraceSettings {
+            enabled: enabled?,
+            outcomes: outcomes?,
+            sample: sample?,
+            partitions: partitions?,
+            retention: retention?,
+        })
     }
 
     fn admin_listen(&mut self) -> Option<Option<SocketAddr>> {
@@ -271,7 +294,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, key: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
         let (written, origin) = self.raw.get(key)?;
         match written {
             Written::One(text) => self.resolve(key, text, origin).map(|found| found.text),
@@ -282,7 +305,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self, key: &str) -> Option<Vec<String>> {
+    pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let (written, origin) = self.raw.get(key)?;
         let items: Vec<&str> = match written {
             Written::One(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
@@ -292,7 +315,13 @@ impl Reader<'_> {
     }
 
     /// A text that fits, or a fault that says what would.
-    fn matching(&mut self, key: &str, wanted: &str, example: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
+    pub(super) fn matching(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        example: &str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let text = self.text(key)?;
         if fits(&text) {
             return Some(text);
@@ -329,9 +358,21 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&mut self, key: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
         let text = self.text(key)?;
         units::duration(&text).map_or_else(|said| self.unit(key, &said), Some)
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn share(&mut self, key: &str) -> Option<f64> {
+        let text = self.text(key)?;
+        match text.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Some(share),
+            Ok(_) | Err(_) => {
+                let message = format!("must be a share from 0 to 1, found `{text}`");
+                self.wrong(key, &message, "write 0.1 for one in ten".to_owned())
+            }
+        }
     }
 
     fn size(&mut self, key: &str) -> Option<u64> {
@@ -344,7 +385,7 @@ impl Reader<'_> {
         self.wrong(key, &format!("is wrong: {message}"), cure.to_owned())
     }
 
-    fn wrong<T>(&mut self, key: &str, message: &str, cure: String) -> Option<T> {
+    pub(super) fn wrong<T>(&mut self, key: &str, message: &str, cure: String) -> Option<T> {
         let (_, origin) = self.raw.get(key)?;
         self.fault(key, origin, message.to_owned(), cure);
         None

@@ -5,6 +5,7 @@
 
 mod check;
 mod raw;
+mod telemetry;
 
 pub use raw::{Origin, Override, RawSettings};
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub trace: TraceSettings,
     /// Where the admin server listens; `None` is off.
     pub admin_listen: Option<SocketAddr>,
+    /// What is told to an OpenTelemetry collector.
+    pub telemetry: TelemetrySettings,
     /// How it logs.
     pub log: LogSettings,
 }
@@ -119,6 +122,8 @@ pub struct TraceSettings {
     pub enabled: bool,
     /// Which outcomes.
     pub outcomes: TraceOutcomes,
+    /// Share of plain deliveries that [`TraceOutcomes::Sample`] traces, 0 to 1.
+    pub sample: f64,
     /// Of the topic, when it is created.
     pub partitions: u16,
     /// Of the topic, when it is created.
@@ -132,6 +137,37 @@ pub enum TraceOutcomes {
     All,
     /// All but plain deliveries.
     Failures,
+    /// All but plain deliveries, and a share of those.
+    Sample,
+}
+
+/// What is told to an OpenTelemetry collector.
+#[derive(Debug, Clone)]
+pub struct TelemetrySettings {
+    /// Base url of the collector, without a slash at the end; `None` is off. OTLP's paths (`/v1/traces`, …) are
+    /// appended.
+    pub otlp_endpoint: Option<String>,
+    /// Headers of every request; names in lower case.
+    pub otlp_headers: Vec<(String, Text)>,
+    /// What is sent.
+    pub signals: Signals,
+    /// `service.name`.
+    pub service_name: String,
+    /// Share of the events whose trace begins here that is sampled, 0 to 1.
+    pub traces_sample: f64,
+    /// Between two exports of metrics.
+    pub metrics_interval: Duration,
+}
+
+/// What is sent to a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signals {
+    /// Spans.
+    pub traces: bool,
+    /// Metrics.
+    pub metrics: bool,
+    /// Log records.
+    pub logs: bool,
 }
 
 /// How it logs.

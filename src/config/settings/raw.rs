@@ -15,6 +15,8 @@ use std::sync::Arc;
 const DEFAULTS: &str = include_str!("../../../config/tidegate.toml");
 /// Under this any name may stand.
 pub(super) const PROPERTIES: &str = "kafka.properties.";
+/// Here too.
+pub(super) const HEADERS: &str = "telemetry.otlp_headers.";
 /// Before the name of every environment variable that is a setting.
 const VARIABLE_PREFIX: &str = "TIDEGATE__";
 
@@ -127,9 +129,9 @@ impl RawSettings {
         self.values.get(key).map(|(written, origin)| (written, origin))
     }
 
-    /// The properties of librdkafka, names without the prefix.
-    pub(super) fn properties(&self) -> impl Iterator<Item = (&str, &Written, &Origin)> {
-        let under = self.values.iter().filter_map(|(key, value)| Some((key.strip_prefix(PROPERTIES)?, value)));
+    /// The values of a section where any name may stand, names without that of the section.
+    pub(super) fn under(&self, section: &str) -> impl Iterator<Item = (&str, &Written, &Origin)> {
+        let under = self.values.iter().filter_map(move |(key, value)| Some((key.strip_prefix(section)?, value)));
         under.map(|(name, (written, origin))| (name, written, origin))
     }
 
@@ -169,8 +171,11 @@ fn shown(key: &str, value: &Written) -> String {
     }
 }
 
-/// Whether a property holds a secret.
+/// Whether a value is a secret: that of any header, and of properties that are named so.
 pub(super) fn is_secret(key: &str) -> bool {
+    if key.starts_with(HEADERS) {
+        return true;
+    }
     let words = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config", "keystore"];
     let location = key.ends_with(".location") || key.ends_with(".url");
     key.starts_with(PROPERTIES) && !location && words.iter().any(|word| key.contains(word))
@@ -179,10 +184,11 @@ pub(super) fn is_secret(key: &str) -> bool {
 /// `TIDEGATE__KAFKA__BROKERS` → `kafka.brokers`.
 fn key_of_variable(variable: &str) -> String {
     let key = variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable).to_lowercase().replace("__", ".");
-    match key.strip_prefix(PROPERTIES) {
-        // Names of properties have dots where a shell allows none.
-        Some(property) => format!("{PROPERTIES}{}", property.replace('_', ".")),
-        None => key,
+    // Names of properties have dots, and those of headers hyphens, where a shell allows none.
+    match (key.strip_prefix(PROPERTIES), key.strip_prefix(HEADERS)) {
+        (Some(property), _) => format!("{PROPERTIES}{}", property.replace('_', ".")),
+        (None, Some(header)) => format!("{HEADERS}{}", header.replace('_', "-")),
+        (None, None) => key,
     }
 }
 
@@ -191,7 +197,8 @@ fn variable_of(key: &str) -> String {
 }
 
 fn exists(known: &[String], key: &str) -> bool {
-    known.iter().any(|k| k == key) || key.len() > PROPERTIES.len() && key.starts_with(PROPERTIES)
+    let open = |section: &str| key.len() > section.len() && key.starts_with(section);
+    known.iter().any(|k| k == key) || open(PROPERTIES) || open(HEADERS)
 }
 
 fn unknown(key: &str, known: &[String]) -> Fault {

@@ -1,6 +1,6 @@
 //! Precedence, origins, and every message about settings.
 
-use super::{GroupProtocol, LogFormat, Override, Settings, TraceOutcomes, load};
+use super::{GroupProtocol, LogFormat, Override, Settings, Signals, TraceOutcomes, load};
 use crate::config::env::Env;
 use crate::model::fault::Fault;
 use crate::model::text::Text;
@@ -50,6 +50,12 @@ fn the_built_in_file_is_the_default() {
     assert_eq!(s.dead_letter.retention, Duration::from_secs(30 * 86_400));
     assert_eq!((s.trace.enabled, s.trace.outcomes), (true, TraceOutcomes::Failures));
     assert_eq!(s.admin_listen.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7070"));
+    assert_eq!(s.trace.sample, 0.01);
+    let t = &s.telemetry;
+    assert!(t.otlp_endpoint.is_none() && t.otlp_headers.is_empty());
+    assert_eq!(t.signals, Signals { traces: true, metrics: true, logs: true });
+    assert_eq!((t.service_name.as_str(), t.traces_sample), ("tidegate", 0.1));
+    assert_eq!(t.metrics_interval, Duration::from_secs(60));
     assert_eq!((s.log.format, s.log.level.as_str()), (LogFormat::Text, "info"));
     assert_eq!(s.resources.paths, [std::path::PathBuf::from("config/resources")]);
 }
@@ -101,6 +107,36 @@ fn later_layers_win_and_every_value_knows_its_origin() {
         assert_eq!(line(key).as_deref(), Some(wanted), "{print}");
     }
     assert!(!print.contains("literal"), "{print}");
+}
+
+#[test]
+fn a_collector_and_its_headers() {
+    let file = "[telemetry]\notlp_endpoint = \"https://otel.example/base/\"\nsignals = [\"traces\"]\ntraces_sample = 1\n\
+                metrics_interval = \"10s\"\n[telemetry.otlp_headers]\nAuthorization = \"Bearer literal\"\n\
+                x-team = \"${env:TEAM}\"\n";
+    let env = [
+        ("TEAM", "ops"),
+        ("TIDEGATE__TELEMETRY__OTLP_HEADERS__X_API_KEY", "k3y"),
+        ("TIDEGATE__TRACE__OUTCOMES", "sample"),
+        ("TIDEGATE__TRACE__SAMPLE", "0.5"),
+    ];
+    let (s, print) = with(file, &env, &[]).expect("no faults");
+    let t = &s.telemetry;
+    assert_eq!(t.otlp_endpoint.as_deref(), Some("https://otel.example/base"));
+    assert_eq!(t.signals, Signals { traces: true, metrics: false, logs: false });
+    assert_eq!((t.traces_sample, t.metrics_interval), (1.0, Duration::from_secs(10)));
+    let headers: Vec<_> = t.otlp_headers.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    assert!(t.otlp_headers.iter().all(|(_, value)| matches!(value, Text::Secret(_))), "{headers:?}");
+    assert_eq!(
+        t.otlp_headers.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
+        ["authorization", "x-api-key", "x-team"]
+    );
+    assert_eq!((s.trace.outcomes, s.trace.sample), (TraceOutcomes::Sample, 0.5));
+    for secret in ["literal", "k3y", "ops"] {
+        assert!(!print.contains(secret) && !format!("{s:?}").contains(secret), "{print}");
+    }
+    let (s, _) = with("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/")], &[]).expect("no faults");
+    assert_eq!(s.telemetry.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
 }
 
 #[test]
@@ -185,6 +221,34 @@ fn every_fault_names_setting_origin_and_cure() {
         ),
         ("[admin]\nlisten = \"localhost\"", None, "`admin.listen` must be an address and port, found `localhost`"),
         ("[log]\nformat = \"xml\"", None, "`log.format` must be text or json, found `xml`"),
+        (
+            "[telemetry]\notlp_endpoint = \"127.0.0.1:4318\"",
+            None,
+            "t.toml:2:17 CONFIG_VALUE /telemetry/otlp_endpoint: `telemetry.otlp_endpoint` is wrong: `127.0.0.1:4318` is no url; write https://",
+        ),
+        (
+            "[telemetry]\notlp_endpoint = \"https://u:p@h\"",
+            None,
+            "`telemetry.otlp_endpoint` is wrong: a url must not carry a password",
+        ),
+        (
+            "[telemetry]\nsignals = [\"spans\"]",
+            None,
+            "`telemetry.signals` has no signal `spans`; write [\"traces\", \"metrics\", \"logs\"]",
+        ),
+        (
+            "[telemetry]\ntraces_sample = 10",
+            None,
+            "`telemetry.traces_sample` must be a share from 0 to 1, found `10`; write 0.1 for one in ten",
+        ),
+        ("[trace]\nsample = \"NaN\"", None, "`trace.sample` must be a share from 0 to 1, found `NaN`"),
+        ("[telemetry]\nmetrics_interval = \"1ms\"", None, "`telemetry.metrics_interval` must be from 1s to 1h"),
+        (
+            "[telemetry.otlp_headers]\n\"a b\" = \"x\"",
+            None,
+            "`telemetry.otlp_headers.a b` cannot be used: `a b` is no name of a header; letters, digits and `-`",
+        ),
+        ("[trace]\noutcomes = \"some\"", None, "`trace.outcomes` must be failures or all or sample, found `some`"),
         ("[kafka\nbrokers = 1", None, "t.toml:1:1 CONFIG_SYNTAX : not TOML"),
         ("[kafka]\nbrokers = k1:9092", None, "t.toml:2:1 CONFIG_SYNTAX : not TOML"),
     ] {
