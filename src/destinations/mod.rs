@@ -1,7 +1,7 @@
 //! An API destination at run time: where it is, who we are there, and how much it may be asked for.
 //!
-//! A [`Destination`] is shared by the dispatchers of all workers. What they share changes by atomics only: the rate
-//! limit, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
+//! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
+//! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
 //! `rate`, `gate`, `breaker`, `concurrency`, `waiters` and `guard` are pure; `dial`, `stream`, `tls` and `pool` do the
 //! I/O; `auth` is where secrets are revealed. Which answer means what is decided by the step `deliver`.
 
@@ -21,7 +21,6 @@ pub mod waiters;
 
 use crate::model::clock::Monotonic;
 use crate::model::resources;
-use arc_swap::ArcSwap;
 use auth::{Auth, Revealed};
 use breaker::{Breaker, Change, Pass};
 use concurrency::Concurrency;
@@ -31,7 +30,7 @@ use gate::Gate;
 use guard::Guard;
 use hyper::Method;
 use hyper::header::HeaderValue;
-use rate::{Decision, Rate};
+use rate::{Both, Limiter};
 use rustls_pki_types::ServerName;
 use status::Trouble;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -59,8 +58,7 @@ const GONE: u8 = 2;
 /// What outlives a reload: limits hold across it.
 #[derive(Debug)]
 struct Shared {
-    rate: ArcSwap<Rate>,
-    share: AtomicU8,
+    limiter: Limiter,
     gate: Gate,
     breaker: Breaker,
     concurrency: Concurrency,
@@ -261,10 +259,11 @@ impl Destination {
         self.shared.waiters.sit()
     }
 
-    /// Tells how many of the [`rate::SLOTS`] this replica owns; a share that is new starts empty.
+    /// Tells how many of the [`rate::SLOTS`] this replica owns; a share that is new starts empty. So does that of its
+    /// connection, which the first of its destinations tells.
     pub fn set_share(&self, owned: u8, now: Monotonic) {
-        self.shared.share.store(owned.min(rate::SLOTS), Ordering::Release);
-        self.shared.rate.load().set_share(owned, now);
+        self.connection.limiter().set_share(owned, now);
+        self.shared.limiter.set_share(owned, now);
         self.shared.waiters.wake_all();
     }
 
@@ -314,27 +313,10 @@ impl Destination {
         self.shared.waiters.wake_all();
     }
 
-    /// Takes a permit of every rate limit, or of none.
+    /// The rate limits of it and of its connection.
     #[must_use]
-    pub fn permit(&self, now: Monotonic) -> Decision {
-        self.shared.rate.load().acquire(now)
-    }
-
-    /// Gives a permit back whose request was not sent after all.
-    pub fn refund(&self) {
-        self.shared.rate.load().refund();
-    }
-
-    /// Whether a permit, after `ahead` others, will be had within `horizon`; takes none.
-    #[must_use]
-    pub fn permit_ahead(&self, now: Monotonic, ahead: u32, horizon: Duration) -> Decision {
-        self.shared.rate.load().peek(now, ahead, horizon)
-    }
-
-    /// Permits follow each other faster than timers can.
-    #[must_use]
-    pub fn is_faster_than_timers(&self) -> bool {
-        self.shared.rate.load().is_faster_than_timers()
+    pub fn limits(&self) -> Both {
+        Both::load(&self.shared.limiter, self.connection.limiter())
     }
 
     /// Learns from the end of an attempt that began at `began`. `code` and `message` are kept for status if it stops
@@ -421,8 +403,7 @@ impl Shared {
     fn new(resource: &resources::Destination) -> Self {
         let waiters = Arc::new(Waiters::default());
         Self {
-            rate: ArcSwap::from_pointee(Rate::new(&resource.rate_limits)),
-            share: AtomicU8::new(0),
+            limiter: Limiter::new(&resource.rate_limits),
             gate: Gate::default(),
             breaker: Breaker::default(),
             concurrency: Concurrency::new(resource.concurrency_max, Arc::clone(&waiters)),
@@ -435,9 +416,7 @@ impl Shared {
     /// Goes on under a changed resource.
     fn follow(&self, before: &resources::Destination, after: &resources::Destination, now: Monotonic) {
         if before.rate_limits != after.rate_limits {
-            let rate = Rate::new(&after.rate_limits);
-            rate.set_share(self.share.load(Ordering::Acquire), now);
-            self.rate.store(Arc::new(rate));
+            self.limiter.replace(&after.rate_limits, now);
         }
         self.concurrency.set_max(after.concurrency_max);
         // A 410 holds until someone does something about it: changed resources are that. What is still gone says so again.

@@ -1,12 +1,11 @@
 //! What a destination says about itself: for the status page, metrics and the question why nothing flows.
 
 use super::breaker::State;
-use super::rate::Decision;
+use super::rate::{Decision, LimitOf};
 use super::{Destination, Hold};
 use crate::model::clock::Monotonic;
 use serde::Serialize;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A destination at one moment.
@@ -52,6 +51,8 @@ pub enum Held {
     },
     /// The rate limit; normal under load.
     Rate {
+        /// Whose limit it is.
+        limit: LimitOf,
         /// Until the next permit.
         wait_ms: u64,
     },
@@ -85,10 +86,10 @@ impl Destination {
             State::HalfOpen => return Some(Held::Breaker { wait_ms: 0 }),
             State::Closed => {}
         }
-        match self.permit_ahead(now, 0, Duration::ZERO) {
-            Decision::Granted => None,
-            Decision::WaitUntil(until) => Some(Held::Rate { wait_ms: wait(until) }),
-            Decision::NoShare => Some(Held::NoShare),
+        match self.limits().holder(now)? {
+            (_, Decision::Granted) => None,
+            (limit, Decision::WaitUntil(until)) => Some(Held::Rate { limit, wait_ms: wait(until) }),
+            (_, Decision::NoShare) => Some(Held::NoShare),
         }
     }
 
@@ -100,12 +101,12 @@ impl Destination {
             held: self.why_held(now),
             in_flight: self.shared.concurrency.in_flight(),
             concurrency_limit: self.shared.concurrency.limit(),
-            share: self.shared.share.load(Ordering::Acquire),
+            share: self.shared.limiter.share(),
             trouble: self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -49,8 +49,11 @@ fn destination(d: &Destination) -> String {
 
 fn connection(c: &Connection) -> String {
     let body: Vec<_> = c.body.iter().map(|(name, node)| (name, node.to_json())).collect();
-    let Connection { url, auth, headers, query, allow_networks, .. } = c;
-    format!("{url:?} {auth:?} {headers:?} {query:?} {body:?} {allow_networks:?}")
+    let Connection { url, auth, headers, query, allow_networks, rate_limits, proxy, ca_pem, client_pem, .. } = c;
+    let chain = client_pem.as_ref().map(|(chain, _)| chain);
+    format!(
+        "{url:?} {auth:?} {headers:?} {query:?} {body:?} {allow_networks:?} {rate_limits:?} {proxy:?} {ca_pem:?} {chain:?}"
+    )
 }
 
 fn source(s: &Source) -> String {

@@ -36,7 +36,7 @@ impl Slots {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Gives every destination its share; also needed after a reload, for new destinations begin without one.
+    /// Gives every destination and its connection their share; also needed after a reload, for new destinations begin without one.
     pub fn share(&self) {
         // Held over the loop, so that a reload and a rebalance cannot overtake each other.
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! `Snapshot`: checked resources compiled into one immutable set that all lanes share.
 //!
 //! A reload compiles a new snapshot beside the old one and swaps it; events in flight keep the targets they were given.
-//! A destination keeps its run-time state (rate, breaker, gate) from one snapshot to the next.
+//! A destination keeps its run-time state (rate, breaker, gate) from one snapshot to the next, a connection its rate.
 
 use crate::destinations;
 use crate::destinations::connection::Connection;
@@ -70,7 +70,7 @@ pub struct CompiledTarget {
 }
 
 impl Snapshot {
-    /// Compiles resources. `previous` lends the run-time state of the destinations that stay, `roots` are the authorities
+    /// Compiles resources. `previous` lends the run-time state of what stays, `roots` are the authorities
     /// trusted where a connection names none. Gives the snapshot and the warnings, or every fault of every pattern and template at once.
     ///
     /// # Errors
@@ -84,7 +84,8 @@ impl Snapshot {
         let mut connections = HashMap::new();
         for written in &resources.connections {
             let tls = resources.destinations.iter().any(|d| d.connection.name == written.name && d.base.tls);
-            match Connection::new(Arc::clone(written), roots, tls) {
+            let before = previous.and_then(|p| p.connections.get(&written.name)).map(Arc::as_ref);
+            match Connection::new(Arc::clone(written), roots, tls, before) {
                 Ok(connection) => drop(connections.insert(written.name.clone(), Arc::new(connection))),
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
             }
@@ -123,6 +124,11 @@ impl Snapshot {
 
     /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
     pub fn adopt(&self, previous: &Self, now: Monotonic) {
+        for (name, after) in &self.connections {
+            if let Some(before) = previous.connections.get(name) {
+                after.adopt(before, now);
+            }
+        }
         for (name, before) in &previous.destinations {
             match self.destinations.get(name) {
                 Some(after) => after.adopt(before, now),

@@ -170,7 +170,7 @@ impl<'a, J: Job> Run<'a, J> {
             return;
         };
         let soon = until.since(Monotonic::now()) < Duration::from_millis(1);
-        if soon && self.owner.destination.is_faster_than_timers() {
+        if soon && self.owner.destination.limits().is_faster_than_timers() {
             cx.waker().wake_by_ref();
             return;
         }
@@ -217,11 +217,12 @@ impl<'a, J: Job> Run<'a, J> {
         let connection = if waiting.fresh { None } else { self.pool.take(cx) };
         // Without a connection, those being dialled come first; with one, only the permit counts.
         let (ahead, horizon) = if connection.is_some() { (0, Duration::ZERO) } else { (self.dialling, DIAL_AHEAD) };
-        match destination.permit_ahead(now, ahead, horizon) {
+        match destination.limits().peek(now, ahead, horizon) {
             Decision::Granted => {}
             Decision::WaitUntil(at) => {
                 // The dial begins so much earlier than the permit comes.
                 let at = Monotonic(at.0.saturating_sub(u64::try_from(horizon.as_nanos()).unwrap_or(0)));
+                let at = destination.limits().ask_again(at, fastrand::f64());
                 return self.step_back(waiting, connection, Some(at));
             }
             Decision::NoShare => return self.step_back(waiting, connection, None),
@@ -239,10 +240,11 @@ impl<'a, J: Job> Run<'a, J> {
         match connection {
             None if waiting.dials >= DIALS => self.unreachable(waiting, probe, now),
             None => self.dial(waiting, probe, now),
-            Some(connection) => match destination.permit(now) {
+            Some(connection) => match destination.limits().acquire(now) {
                 Decision::Granted => self.send(waiting, connection, probe, now),
                 Decision::WaitUntil(at) => {
                     self.give_back(probe, now);
+                    let at = destination.limits().ask_again(at, fastrand::f64());
                     return self.step_back(waiting, Some(connection), Some(at));
                 }
                 Decision::NoShare => {
@@ -325,7 +327,7 @@ impl<'a, J: Job> Run<'a, J> {
                 self.take_off(Flight { job: Some(waiting.job), work, wire, log });
             }
             Err(report) => {
-                destination.refund();
+                destination.limits().refund();
                 self.give_back(probe, now);
                 self.pool.put(connection, now);
                 waiting.job.finished(report);
@@ -374,7 +376,7 @@ impl<'a, J: Job> Run<'a, J> {
                 match answer {
                     Err(Error::Closed { .. }) if reused => {
                         // It was closed while idle: not the event's fault, and nothing was sent.
-                        destination.refund();
+                        destination.limits().refund();
                         self.give_back(log.probe, now);
                         self.requeue(Waiting { job, turn: log.turn, spent, fresh: true, dials: log.dials });
                         return;

@@ -2,6 +2,7 @@
 
 use super::server::{Act, Server, reply};
 use super::*;
+use crate::destinations::rate::LimitOf;
 use crate::destinations::status::Held;
 use crate::model::resources::RateLimit;
 use crate::model::units::Rate;
@@ -149,6 +150,79 @@ fn the_rate_holds_by_send_time() {
             }
         }
     });
+}
+
+/// Two destinations of one connection with `limits`, on two dispatchers.
+fn siblings(port: u16, limits: Vec<RateLimit>) -> [Arc<Destination>; 2] {
+    let resource = |name| {
+        let mut setup = Setup::new("127.0.0.1", port);
+        setup.connection.rate_limits.clone_from(&limits);
+        setup.destination.name = Name::new(name).unwrap();
+        setup.resource()
+    };
+    let shared = connection(&resource("orders")).unwrap();
+    ["orders", "refunds"].map(|name| {
+        let destination = Destination::new(resource(name), Arc::clone(&shared), None).unwrap();
+        destination.set_share(32, Monotonic::now());
+        Arc::new(destination)
+    })
+}
+
+#[test]
+fn the_limit_of_a_connection_holds_for_all_its_destinations_and_they_take_turns() {
+    local(async {
+        let server = Server::start(|_| Act::Say(reply(200, "", ""))).await;
+        let destinations = siblings(server.address.port(), vec![per_second(100, 2), per_second(1_000, 50)]);
+        let dispatchers = [start(&destinations[0]), start(&destinations[1])];
+        let boards = [Rc::new(Board::default()), Rc::new(Board::default())];
+        let began = Monotonic::now();
+        (0..40).for_each(|n| dispatchers[0].submit(job(&boards[0], n)));
+        (0..20).for_each(|n| dispatchers[1].submit(job(&boards[1], n)));
+        tokio::task::yield_now().await;
+        let held = destinations[0].why_held(Monotonic::now());
+        assert!(matches!(held, Some(Held::Rate { limit: LimitOf::Connection, .. })), "{held:?}");
+        boards[1].wait(20).await;
+        let (first, took) = (boards[0].reports.borrow().len(), Monotonic::now().since(began));
+        assert!(first < 39, "the second destination was served last: {first} of 40 in {took:?}");
+        boards[0].wait(40).await;
+        let took = Monotonic::now().since(began);
+        assert!(took >= Duration::from_millis(570), "{took:?}");
+        let at: Vec<Monotonic> = server.seen.borrow().iter().map(|seen| seen.at).collect();
+        for (i, from) in at.iter().enumerate() {
+            for (j, to) in at.iter().enumerate().skip(i) {
+                let window = to.since(*from).as_secs_f64() + 0.030;
+                let count = f64::from(u32::try_from(j - i + 1).unwrap());
+                assert!(count <= 100.0 * window + 2.0 + 1.0, "{count} in {window} s");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_reload_keeps_what_a_connection_has_spent_and_changed_limits_begin() {
+    let setup = |requests| {
+        let mut setup = Setup::new("127.0.0.1", 1);
+        setup.connection.rate_limits = vec![per_second(requests, 1)];
+        setup.resource()
+    };
+    let build = |requests, before: Option<&Arc<Destination>>| {
+        let resource = setup(requests);
+        let previous = before.map(|before| &**before.connection());
+        let written = Arc::clone(&resource.connection);
+        let connection = RunningConnection::new(written, &Roots::default(), false, previous).unwrap();
+        if let Some(previous) = previous {
+            connection.adopt(previous, Monotonic::now());
+        }
+        Arc::new(Destination::new(resource, Arc::new(connection), before.map(Arc::as_ref)).unwrap())
+    };
+    let wait = |destination: &Destination| destination.connection().status(Monotonic::now()).rate_wait_ms;
+    let first = build(1, None);
+    first.set_share(32, Monotonic::now());
+    let unchanged = build(1, Some(&first));
+    assert_eq!(unchanged.connection().status(Monotonic::now()).share, 32);
+    assert!(matches!(wait(&unchanged), Some(500..=1_000)));
+    let changed = build(1_000, Some(&unchanged));
+    assert!(matches!(wait(&changed), None | Some(0..=1)), "{:?}", wait(&changed));
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Setup {
 /// The connection of a destination, at run time.
 fn connection(destination: &resources::Destination) -> Result<Arc<RunningConnection>, connection::Error> {
     let connection = Arc::clone(&destination.connection);
-    RunningConnection::new(connection, &Roots::default(), destination.base.tls).map(Arc::new)
+    RunningConnection::new(connection, &Roots::default(), destination.base.tls, None).map(Arc::new)
 }
 
 /// What jobs tell the test.
