@@ -6,6 +6,7 @@
 //! Whoever is started here is joined here.
 
 use crate::admin;
+use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::tls::Roots;
 use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
@@ -56,6 +57,7 @@ pub struct App {
     roots: Roots,
     snapshot: Arc<ArcSwap<Snapshot>>,
     producer: Producer,
+    traces: Producer,
     workers: Arc<[Worker]>,
     threads: Vec<thread::JoinHandle<()>>,
     slots: Arc<Slots>,
@@ -109,6 +111,8 @@ impl App {
         let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
         kafka.ensure(&topic_specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
         let producer = Producer::connect(&client)?;
+        let traces = Producer::for_traces(&client)?;
+        let replica: Arc<str> = Arc::from(replica_name(&settings));
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let topics = Topics::new(&settings.kafka.prefix);
         let delivery = &settings.delivery;
@@ -122,6 +126,8 @@ impl App {
             caps: Caps { records: delivery.window_records, bytes: bytes(delivery.window_bytes) },
             commit_map: delivery.commit_map,
             traced: traced(&settings, &extras),
+            traces: traces.clone(),
+            replica: Arc::clone(&replica),
             tap: extras.tap,
         };
         let (workers, threads) = start_workers(delivery.workers, &shared)?;
@@ -163,6 +169,7 @@ impl App {
             roots,
             snapshot,
             producer,
+            traces,
             workers,
             threads,
             slots,
@@ -272,7 +279,7 @@ impl App {
     /// again.
     pub async fn shutdown(self) {
         let deadline = self.close_deadline();
-        let Self { sources, slots_intake, stored_intake, workers, threads, producer, admin, view, .. } = self;
+        let Self { sources, slots_intake, stored_intake, workers, threads, producer, traces, admin, view, .. } = self;
         view.intakes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let stopped = tokio::task::spawn_blocking(move || {
             let sources: Vec<_> = sources.into_values().map(|running| running.intake).collect();
@@ -293,7 +300,8 @@ impl App {
         if let Err(error) = stopped.await {
             tracing::error!(%error, "shutdown ended early");
         }
-        if !producer.flush(CLOSE_GRACE).await {
+        let (_, told) = tokio::join!(producer.flush(CLOSE_GRACE), traces.flush(CLOSE_GRACE));
+        if !told {
             tracing::warn!("traces were still to be written; they are lost, deliveries are not");
         }
         if let Some(admin) = admin {
@@ -364,6 +372,15 @@ pub fn client_settings(settings: &Settings) -> ClientSettings {
         brokers_origin: kafka.brokers_origin.clone(),
         properties,
         group_protocol: kafka.group_protocol,
+    }
+}
+
+/// What this replica is called where several are looked at together: its instance id, else its host and a number that no
+/// other process has.
+fn replica_name(settings: &Settings) -> String {
+    match &settings.kafka.instance_id {
+        Some(id) => id.clone(),
+        None => format!("{}-{:06x}", config::host::name(), fastrand::u32(..0x100_0000)),
     }
 }
 
@@ -479,7 +496,7 @@ fn close_all(intakes: &[Arc<Intake>], deadline: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Env};
+    use crate::config::Env;
 
     fn resources(text: &str) -> Resources {
         let context = config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), lenient: false };

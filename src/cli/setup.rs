@@ -8,7 +8,7 @@ use crate::destinations::tls::Roots;
 use crate::kafka::ClientSettings;
 use crate::model::fault::Fault;
 use crate::model::resources::Resources;
-use crate::pipeline::flow::DEAD_LETTERS;
+use crate::pipeline::handing::DEAD_LETTERS;
 use crate::pipeline::snapshot::Snapshot;
 use crate::telemetry::log;
 use std::io::IsTerminal;

@@ -6,6 +6,7 @@
 
 pub mod env;
 pub mod files;
+pub mod host;
 pub mod json_file;
 pub mod resources;
 pub mod secrets;

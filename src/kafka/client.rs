@@ -118,6 +118,17 @@ pub(super) fn producer(settings: &ClientSettings) -> Result<ClientConfig, Error>
     Ok(finish(config, settings))
 }
 
+/// The same for records whose loss harms nobody: little memory, and few large requests rather than soon.
+pub(super) fn trace_producer(settings: &ClientSettings) -> Result<ClientConfig, Error> {
+    let mut config = producer(settings)?;
+    config
+        .set("linger.ms", "50")
+        .set("message.timeout.ms", "30000")
+        .set("queue.buffering.max.kbytes", "16384")
+        .set("queue.buffering.max.messages", "20000");
+    Ok(config)
+}
+
 /// The context of clients that need no callbacks but the log.
 pub(super) fn logging(settings: &ClientSettings) -> Logging {
     Logging::new(&settings.brokers)

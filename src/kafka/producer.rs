@@ -96,7 +96,18 @@ impl Producer {
     /// # Errors
     /// Settings that the client refuses.
     pub fn connect(settings: &ClientSettings) -> Result<Self, Error> {
-        let config = client::producer(settings)?;
+        Self::of(client::producer(settings)?, settings)
+    }
+
+    /// Makes one for traces: what it cannot hold it drops, counts, and says once.
+    ///
+    /// # Errors
+    /// Settings that the client refuses.
+    pub fn for_traces(settings: &ClientSettings) -> Result<Self, Error> {
+        Self::of(client::trace_producer(settings)?, settings)
+    }
+
+    fn of(config: ClientConfig, settings: &ClientSettings) -> Result<Self, Error> {
         let client = make(&config, &settings.brokers).map_err(Error::Settings)?;
         Ok(Self(Arc::new(Inner {
             config,
@@ -124,8 +135,8 @@ impl Producer {
     /// Hands a record to the client and forgets it: for traces, whose loss harms nobody. Never waits.
     pub fn post(&self, record: OutRecord) {
         let made = self.0.current.load();
-        if made.client.send_result(outgoing(&record)).is_err() {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        if made.client.send_result(outgoing(&record)).is_err() && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(topic = %record.topic, "no room for more records of what became of events; they are dropped and counted, deliveries are not");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::model::request::Request;
 use crate::model::stored::{Address, StoredHeaders, delivery_id};
 use crate::model::text::ShowText;
 use crate::pipeline::deliver::Job;
-use crate::pipeline::settle::{self, EventTrace};
+use crate::pipeline::settle::{self, Attempt, EventTrace};
 use crate::pipeline::snapshot::CompiledTarget;
 use crate::pipeline::ticket::{Held, Ticket, Window};
 use crate::pipeline::transform::Meta;
@@ -57,6 +57,10 @@ pub struct History {
     pub received: WallMs,
     /// How often it was redriven.
     pub redrives: u32,
+    /// It came from a retry tier, not from its source.
+    pub stored: bool,
+    /// Attempts that failed since it came to this process, for its trace: nothing is kept of one that is taken at once.
+    pub failed: Vec<Report>,
 }
 
 impl History {
@@ -73,6 +77,8 @@ impl History {
             first_attempt_here: None,
             received: now,
             redrives: 0,
+            stored: false,
+            failed: Vec::new(),
         }
     }
 
@@ -89,6 +95,8 @@ impl History {
             first_attempt_here: None,
             received: now,
             redrives: headers.redrives,
+            stored: true,
+            failed: Vec::new(),
         }
     }
 }
@@ -199,10 +207,17 @@ impl Delivery {
         headers
     }
 
-    /// Its trace.
+    /// It was taken at once: nothing is to be told of it but that.
     #[must_use]
-    pub fn trace(&self, settlement: Settlement, report: &Report, now: WallMs) -> EventTrace<'_> {
+    pub fn is_plain(&self) -> bool {
+        self.history.attempts <= 1 && self.history.redrives == 0
+    }
+
+    /// Its trace, after an attempt that ended with `report`.
+    #[must_use]
+    pub fn trace<'t>(&'t self, settlement: Settlement, report: &'t Report, now: WallMs) -> EventTrace<'t> {
         let event = self.event();
+        let history = &self.history;
         let failed = settlement != Settlement::Delivered;
         EventTrace {
             event: Some(event.id().into()),
@@ -214,14 +229,16 @@ impl Delivery {
             outcome: settlement.as_str().into(),
             code: failed.then(|| report.code.into()),
             status: report.status,
-            attempts: self.history.attempts,
-            message: failed.then(|| report.message.clone().into()),
+            attempts: history.attempts,
+            tried: history.failed.iter().chain([report]).filter_map(Attempt::of).collect(),
+            message: failed.then(|| report.message.as_str().into()),
             at: now.rfc3339().into(),
             origin: event.record.position.to_string().into(),
-            deliveries: self.history.deliveries,
-            redrives: self.history.redrives,
-            delivery_id: Some(self.history.delivery_id.as_str().into()),
-            dead_letter: None,
+            deliveries: history.deliveries,
+            redrives: history.redrives,
+            delivery_id: Some(history.delivery_id.as_str().into()),
+            received: (!history.stored).then(|| history.received.rfc3339().into()),
+            ..EventTrace::default()
         }
     }
 

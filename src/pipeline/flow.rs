@@ -6,14 +6,13 @@
 
 use crate::kafka::{Commit, Committer, Intake, Membership, QueueError, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
-use crate::model::outcome::{Class, Report, Settlement};
-use crate::model::record::Record;
-use crate::model::stored::{StoredHeaders, TIERS};
+use crate::model::outcome::{Report, Settlement};
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
-use crate::pipeline::settle::{self, EventTrace, HandOff, Next, Written};
-use crate::pipeline::ticket::{Held, Room, Ticket, Window};
-use crate::pipeline::worker::Context;
+use crate::pipeline::handing::{Acknowledged, Kept};
+use crate::pipeline::settle::{self, HandOff, Next};
+use crate::pipeline::ticket::Window;
+use crate::pipeline::worker::{Context, Traced};
 use crate::telemetry::counters::count;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -28,12 +27,6 @@ use tokio::sync::Notify;
 /// How long an idle lane waits before it looks by itself. Wake-ups tell of records on its own queue and of its own
 /// settlements; the budget that all lanes share tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Code of a delivery that waits for its target to be known again.
-const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
-
-/// The log target of dead letters, for who shows them otherwise.
-pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
 
 /// How long completions are gathered before the new watermark is given to the poll thread, which commits every 500 ms.
 const COMMIT_GATHER: Duration = Duration::from_millis(100);
@@ -73,7 +66,7 @@ pub struct Flow {
     wake: Arc<Notify>,
     ended: Vec<(Delivery, Report)>,
     retries: BinaryHeap<Reverse<Retry>>,
-    hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
+    pub(super) hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
     commit_due: Option<Monotonic>,
 }
 
@@ -124,24 +117,6 @@ impl Ord for Retry {
     }
 }
 
-/// A hand-off that Kafka has acknowledged.
-struct Acknowledged {
-    ticket: Ticket,
-    written: Written,
-    trace: EventTrace<'static>,
-    /// Let go only now, so that the bytes count until they are no longer needed.
-    kept: Kept,
-}
-
-/// What keeps room in the window while a record is written.
-#[derive(Debug)]
-pub enum Kept {
-    /// The event of a delivery.
-    Event(Rc<Held>),
-    /// A record that never became an event here.
-    Room(Room),
-}
-
 impl Drop for Flow {
     fn drop(&mut self) {
         self.inbox.close();
@@ -169,62 +144,6 @@ impl Flow {
     /// Gives a delivery to the dispatcher of its destination.
     pub fn begin(&self, delivery: Delivery) {
         self.context.send(delivery);
-    }
-
-    /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
-    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, kept: Kept) {
-        let writing = settle::write(self.context.producer.clone(), hand_off, Arc::clone(&self.context.counters));
-        self.hand_offs.push(Box::pin(async move {
-            let written = writing.await;
-            Acknowledged { ticket, written, trace, kept }
-        }));
-    }
-
-    /// Puts a stored record at the end of its tier again: it is not due, or its target is not known here yet.
-    pub fn reappend(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, due: WallMs) {
-        let trace = EventTrace {
-            rule: headers.delivery.as_ref().map(|a| a.rule.clone().into()),
-            target: headers.delivery.as_ref().map(|a| a.target.clone().into()),
-            delivery_id: headers.delivery.as_ref().map(|a| a.delivery_id.clone().into()),
-            origin: headers.origin.to_string().into(),
-            ..EventTrace::default()
-        };
-        let topics = &self.context.topics;
-        let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
-        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
-    }
-
-    /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
-    pub fn dead_letter(
-        &self,
-        ticket: Ticket,
-        record: &Record,
-        headers: Option<StoredHeaders>,
-        code: &'static str,
-        message: String,
-        now: WallMs,
-    ) {
-        let mut headers = headers.unwrap_or_else(|| StoredHeaders::new(record, None));
-        headers.code = Some(code.to_owned());
-        headers.class = Some(Class::Reject.as_str().to_owned());
-        headers.message = Some(message.clone());
-        let address = headers.delivery.as_ref();
-        let trace = EventTrace {
-            rule: address.map(|a| a.rule.clone().into()),
-            target: address.map(|a| a.target.clone().into()),
-            destination: address.map(|a| a.destination.clone().into()),
-            delivery_id: address.map(|a| a.delivery_id.clone().into()),
-            code: Some(code.into()),
-            message: Some(message.into()),
-            attempts: headers.attempts,
-            at: now.rfc3339().into(),
-            origin: headers.origin.to_string().into(),
-            deliveries: Some(1),
-            redrives: headers.redrives,
-            ..EventTrace::default()
-        };
-        let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
-        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
     }
 
     /// What to do when reading from Kafka failed.
@@ -272,81 +191,54 @@ impl Flow {
         if !ended.is_empty() {
             let (now, wall) = (Monotonic::now(), WallMs::now());
             for (delivery, report) in ended.drain(..) {
-                self.settle(delivery, &report, now, wall);
+                self.settle(delivery, report, now, wall);
             }
         }
         self.ended = ended;
     }
 
-    fn settle(&mut self, mut delivery: Delivery, report: &Report, now: Monotonic, wall: WallMs) {
+    fn settle(&mut self, mut delivery: Delivery, report: Report, now: Monotonic, wall: WallMs) {
         let counters = &self.context.counters;
-        delivery.note(report);
+        delivery.note(&report);
         if report.sent.is_some() {
             count(&counters.attempts);
         }
         let room = self.window.is_relaxed() && !self.window.is_closing();
         let history = delivery.for_settle(wall);
-        let next = settle::decide(report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
+        let next = settle::decide(&report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
         let dead_letter_topic = &delivery.target.dead_letter_topic;
         let record = &delivery.event().record;
         let hand_off = match next {
             Next::Delivered => {
                 count(&counters.delivered);
-                self.context.trace(Settlement::Delivered, delivery.history.redrives, || {
-                    delivery.trace(Settlement::Delivered, report, wall)
-                });
+                let trace = || delivery.trace(Settlement::Delivered, &report, wall);
+                if delivery.is_plain() {
+                    self.context.trace_plain(delivery.event().id(), trace);
+                } else {
+                    self.context.trace(trace);
+                }
                 delivery.ticket.settle();
                 return;
             }
             Next::RetryInMemory { after } => {
+                if self.context.traced != Traced::Nothing {
+                    delivery.history.failed.push(report);
+                }
                 self.retries.push(Reverse(Retry { due: now.plus(after), delivery }));
                 return;
             }
             Next::Tier { due } => {
-                HandOff::to_tier(record, delivery.stored(report), &self.context.topics, due, dead_letter_topic)
+                HandOff::to_tier(record, delivery.stored(&report), &self.context.topics, due, dead_letter_topic)
             }
             Next::DeadLetter { exhausted } => {
-                HandOff::to_dead_letter(record, delivery.stored(report), dead_letter_topic, exhausted)
+                HandOff::to_dead_letter(record, delivery.stored(&report), dead_letter_topic, exhausted)
             }
         };
-        let trace = delivery.trace(Settlement::HandedOff, report, wall).into_owned();
-        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
-    }
-
-    /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may
-    /// come back. After an hour it is a dead letter.
-    fn put_aside(&self, delivery: Delivery) {
-        let now = WallMs::now();
-        let mut headers = delivery.stored_headers();
-        headers.code = Some(TARGET_UNKNOWN.to_owned());
-        let [tier, ..] = TIERS;
-        let topic = &delivery.target.dead_letter_topic;
-        let hand_off =
-            HandOff::to_tier(&delivery.event().record, headers, &self.context.topics, now.plus(tier.delay), topic);
-        let trace = EventTrace::of(delivery.event(), &delivery.event().record.position, Settlement::HandedOff, now);
-        let mut trace = trace.into_owned();
-        trace.rule = Some(delivery.target.rule.to_string().into());
-        trace.target = Some(delivery.target.name.to_string().into());
-        trace.code = Some(TARGET_UNKNOWN.into());
-        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
-    }
-
-    fn acknowledged(&self, done: Acknowledged) {
-        let Acknowledged { ticket, written, mut trace, kept } = done;
-        let counters = &self.context.counters;
-        trace.outcome = written.settlement.as_str().into();
-        match written.settlement {
-            Settlement::HandedOff => count(&counters.handed_off),
-            Settlement::DeadLettered => {
-                count(&counters.dead_lettered);
-                trace.dead_letter = Some(written.position.to_string().into());
-                log_dead_letter(&trace);
-            }
-            Settlement::Delivered | Settlement::Filtered => {}
+        let mut trace = delivery.trace(Settlement::HandedOff, &report, wall).into_owned();
+        if let Next::Tier { due } = next {
+            trace.due = Some(due.rfc3339().into());
         }
-        self.context.trace(written.settlement, trace.redrives, || trace);
-        ticket.settle();
-        drop(kept);
+        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
     }
 
     /// Settles the hand-offs that Kafka has acknowledged, without waiting for others.
@@ -479,21 +371,4 @@ async fn sleep_until(moment: Option<Monotonic>) {
         Some(moment) => tokio::time::sleep_until(moment.instant().into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn log_dead_letter(trace: &EventTrace<'_>) {
-    tracing::warn!(
-        target: DEAD_LETTERS,
-        event = trace.event.as_deref(),
-        rule = trace.rule.as_deref(),
-        target = trace.target.as_deref(),
-        destination = trace.destination.as_deref(),
-        code = trace.code.as_deref(),
-        status = trace.status,
-        attempts = trace.attempts,
-        origin = %trace.origin,
-        dead_letter = trace.dead_letter.as_deref(),
-        "dead letter: {}",
-        trace.message.as_deref().unwrap_or_default()
-    );
 }

@@ -17,6 +17,7 @@ use crate::pipeline::consume::{self, BATCH, Nothing};
 use crate::pipeline::decode;
 use crate::pipeline::delivery::{Delivery, History};
 use crate::pipeline::flow::{Feed, Flow, Took};
+use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::{CompiledRule, SourceRules};
 use crate::telemetry::counters::count;
@@ -52,7 +53,7 @@ impl SourceFeed {
             Err((record, error)) => {
                 count(&flow.context.counters.undecodable);
                 for ticket in flow.window.admit(&record, 1) {
-                    flow.dead_letter(ticket, &record, None, error.code(), error.to_string(), now);
+                    flow.dead_letter(ticket, &record, Lost::unread(error.code(), error.to_string()), now);
                 }
             }
         }
@@ -66,7 +67,7 @@ impl SourceFeed {
         if claims == 0 {
             count(&counters.filtered);
             flow.window.admit(&event.record, 0).for_each(drop);
-            flow.context.trace(Settlement::Filtered, 0, || filtered(&event, now));
+            flow.context.trace_plain(event.id(), || filtered(&event, now));
             return;
         }
         count(&counters.matched);
@@ -87,7 +88,8 @@ impl SourceFeed {
                     for ticket in tickets.by_ref().take(1) {
                         count(&counters.deliveries);
                         let message = format!("rule {}: {limit}", rule.rule.name);
-                        flow.dead_letter(ticket, &held.event.record, None, limit.code(), message, now);
+                        let lost = Lost { event: Some(&held.event), ..Lost::unread(limit.code(), message) };
+                        flow.dead_letter(ticket, &held.event.record, lost, now);
                     }
                 }
             }
@@ -121,6 +123,7 @@ fn filtered(event: &CloudEvent, now: WallMs) -> EventTrace<'_> {
         outcome: Settlement::Filtered.as_str().into(),
         at: now.rfc3339().into(),
         origin: event.record.position.to_string().into(),
+        received: Some(now.rfc3339().into()),
         deliveries: Some(0),
         ..EventTrace::default()
     }

@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod delivery;
 pub mod explain;
 pub mod flow;
+pub mod handing;
 pub mod lane;
 pub mod matching;
 pub mod rule_tests;

@@ -5,12 +5,15 @@
 
 use crate::kafka::Queue;
 use crate::model::clock::{Monotonic, WallMs};
+use crate::model::event::CloudEvent;
+use crate::model::name::Name;
 use crate::model::record::Record;
 use crate::model::stored::{Address, StoredHeaders, Tier};
 use crate::pipeline::consume::{self, BATCH, Nothing};
 use crate::pipeline::decode;
 use crate::pipeline::delivery::{Delivery, History};
 use crate::pipeline::flow::{Feed, Flow, Took};
+use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::{self, Step};
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
 use crate::telemetry::counters::count;
@@ -44,13 +47,13 @@ impl StoredFeed {
             Ok(headers) => headers,
             // Somebody else wrote into our topic: it is kept where people look, never dropped.
             Err(error) => {
-                dead_letter(&record, None, error.code(), error.to_string(), flow, now);
+                dead_letter(&record, None, None, (error.code(), error.to_string()), flow, now);
                 return None;
             }
         };
         let Some(address) = headers.delivery.clone() else {
             let message = "the stored record names no rule and target".to_owned();
-            dead_letter(&record, Some(headers), "STORED_HEADER", message, flow, now);
+            dead_letter(&record, Some(headers), None, ("STORED_HEADER", message), flow, now);
             return None;
         };
         let due = WallMs(headers.due_ms.unwrap_or(now.0));
@@ -77,7 +80,8 @@ impl StoredFeed {
             }
             (Step::Gone, _) => {
                 let message = format!("rule {} has no target {} any more", address.rule, address.target);
-                dead_letter(&record, Some(headers), "TARGET_GONE", message, flow, now);
+                let event = original(&record, &headers, &address.rule, &snapshot).ok();
+                dead_letter(&record, Some(headers), event.as_ref(), ("TARGET_GONE", message), flow, now);
             }
         }
         None
@@ -94,13 +98,7 @@ fn begin(
     flow: &Flow,
     now: WallMs,
 ) {
-    let options = match snapshot.source_of(&target.rule, &headers.origin.topic) {
-        Some(rules) => rules.decode_options(),
-        None => decode::Options::default(),
-    };
-    // The id of a wrapped event is made of the place where it first stood.
-    let original = record.clone().moved(headers.origin.clone(), headers.origin_timestamp_ms);
-    match decode::decode(original, &options) {
+    match original(record, &headers, &address.rule, snapshot) {
         Ok(event) => {
             count(&flow.context.counters.resumed);
             let history = History::resumed(&headers, address, now);
@@ -110,20 +108,35 @@ fn begin(
                 flow.begin(Delivery { held, target, ticket, history: history.clone(), inbox });
             }
         }
-        Err((_, error)) => dead_letter(record, Some(headers), error.code(), error.to_string(), flow, now),
+        Err(error) => dead_letter(record, Some(headers), None, (error.code(), error.to_string()), flow, now),
     }
+}
+
+/// The event of a stored record, read as its source reads it.
+fn original(
+    record: &Record,
+    headers: &StoredHeaders,
+    rule: &str,
+    snapshot: &Snapshot,
+) -> Result<CloudEvent, decode::Error> {
+    let source = Name::new(rule).and_then(|rule| snapshot.source_of(&rule, &headers.origin.topic));
+    let options = source.map(|rules| rules.decode_options()).unwrap_or_default();
+    // The id of a wrapped event is made of the place where it first stood.
+    let original = record.clone().moved(headers.origin.clone(), headers.origin_timestamp_ms);
+    decode::decode(original, &options).map_err(|(_, error)| error)
 }
 
 fn dead_letter(
     record: &Record,
     headers: Option<StoredHeaders>,
-    code: &'static str,
-    message: String,
+    event: Option<&CloudEvent>,
+    (code, message): (&'static str, String),
     flow: &Flow,
     now: WallMs,
 ) {
     for ticket in flow.window.admit(record, 1) {
-        flow.dead_letter(ticket, record, headers.clone(), code, message.clone(), now);
+        let lost = Lost { headers: headers.clone(), event, ..Lost::unread(code, message.clone()) };
+        flow.dead_letter(ticket, record, lost, now);
     }
 }
 

@@ -5,7 +5,6 @@ use crate::kafka::Producer;
 use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::name::Name;
-use crate::model::outcome::Settlement;
 use crate::model::stored::{TIERS, Topics};
 use crate::pipeline::commit::{OffsetTracker, Scope};
 use crate::pipeline::deliver::Dispatcher;
@@ -33,7 +32,7 @@ use tokio::task::{JoinHandle, LocalSet};
 pub struct Shared {
     /// The compiled resources.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Writes hand-offs, dead letters and traces.
+    /// Writes hand-offs and dead letters.
     pub producer: Producer,
     /// Names of our own topics.
     pub topics: Topics,
@@ -47,6 +46,10 @@ pub struct Shared {
     pub commit_map: bool,
     /// Which outcomes are traced.
     pub traced: Traced,
+    /// Writes traces: apart from what must arrive, and with little memory.
+    pub traces: Producer,
+    /// How this replica is called in them.
+    pub replica: Arc<str>,
     /// Sees every traced outcome of this process, as JSON; the live view of `dev`.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
@@ -56,10 +59,38 @@ pub struct Shared {
 pub enum Traced {
     /// None.
     Nothing,
-    /// Dead letters.
+    /// All but plain ones: delivered by the first attempt, or wanted by no rule.
     Failures,
+    /// The same, and of the events that were plain those whose hash is below this: all that is recorded of one event
+    /// agrees.
+    Sample(u32),
     /// All.
     All,
+}
+
+impl Traced {
+    /// All but plain outcomes, and this share (0 to 1) of the events whose outcome is plain.
+    #[must_use]
+    pub fn sample(share: f64) -> Self {
+        #[allow(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates, which is meant"
+        )]
+        let below = (share * f64::from(u32::MAX)) as u32;
+        Self::Sample(below)
+    }
+
+    /// Whether a plain outcome of this event is traced.
+    #[must_use]
+    pub fn wants_plain(self, event: &str) -> bool {
+        match self {
+            Self::Nothing | Self::Failures => false,
+            Self::Sample(below) => crc32c::crc32c(event.as_bytes()) < below,
+            Self::All => true,
+        }
+    }
 }
 
 /// What a worker lends to its lanes.
@@ -99,23 +130,26 @@ impl Context {
         self.dispatchers.submit(delivery);
     }
 
-    /// Traces an outcome if it is of a kind that is traced; what was redriven always is, for somebody waits for it. It
-    /// is off the hot path and nothing waits for it: a trace may be lost, a delivery never.
-    pub fn trace<'t>(&self, settlement: Settlement, redrives: u32, trace: impl FnOnce() -> EventTrace<'t>) {
-        let wanted = match self.traced {
-            Traced::Nothing => false,
-            Traced::Failures => settlement == Settlement::DeadLettered || redrives > 0,
-            Traced::All => true,
-        };
-        if !wanted {
+    /// Traces an outcome of which there is something to tell. It is off the hot path and nothing waits for it: a trace may
+    /// be lost, a delivery never.
+    pub fn trace<'t>(&self, trace: impl FnOnce() -> EventTrace<'t>) {
+        if self.traced == Traced::Nothing {
             return;
         }
-        let record = trace().record(&self.topics, WallMs::now());
+        let trace = EventTrace { replica: Some((*self.replica).into()), ..trace() };
+        let record = trace.record(&self.topics, WallMs::now());
         if let (Some(tap), Some(value)) = (&self.tap, &record.value) {
             // The live view ends before the workers do; then nobody looks any more.
             drop(tap.send(value.clone()));
         }
-        self.producer.post(record);
+        self.traces.post(record);
+    }
+
+    /// The same for an outcome that is as it should be, if such are traced.
+    pub fn trace_plain<'t>(&self, event: &str, trace: impl FnOnce() -> EventTrace<'t>) {
+        if self.traced.wants_plain(event) {
+            self.trace(trace);
+        }
     }
 }
 
@@ -380,4 +414,23 @@ fn open(context: &Rc<Context>, opening: Opening) -> Lane {
         }
     };
     Lane { window, deadline, task }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_a_share_of_the_events_and_always_the_same() {
+        let events: Vec<String> = (0..10_000).map(|n| format!("event-{n}")).collect();
+        let count = |traced: Traced| events.iter().filter(|event| traced.wants_plain(event)).count();
+        assert_eq!([count(Traced::Nothing), count(Traced::Failures), count(Traced::All)], [0, 0, 10_000]);
+        assert_eq!((count(Traced::sample(0.0)), count(Traced::sample(1.0))), (0, 10_000));
+        let some = count(Traced::sample(0.1));
+        assert!((800..1_200).contains(&some), "{some}");
+        // Whoever decides, and with a larger share, decides alike.
+        for event in events.iter().filter(|event| Traced::sample(0.1).wants_plain(event)) {
+            assert!(Traced::sample(0.2).wants_plain(event));
+        }
+    }
 }

@@ -18,5 +18,5 @@ pub use policy::{Exhausted, History, Next, Step, decide, tier_for, tier_step, un
 pub use records::{
     RedriveError, dead_letter, dead_letter_by_reference, redrive_record, tier_record, without_optional_headers,
 };
-pub use trace::{EventTrace, REDRIVEN};
+pub use trace::{Attempt, EventTrace, REDRIVEN};
 pub use write::{HandOff, Written, write};

@@ -1,0 +1,183 @@
+//! Handing over: the records that end a claim otherwise than by the destination's yes, to a retry tier or the
+//! dead-letter topic, and what is told of them when Kafka has acknowledged them.
+
+use crate::model::clock::WallMs;
+use crate::model::event::CloudEvent;
+use crate::model::outcome::{Class, Settlement};
+use crate::model::record::Record;
+use crate::model::stored::{StoredHeaders, TIERS};
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::settle::{self, Attempt, EventTrace, HandOff, Written};
+use crate::pipeline::ticket::{Held, Room, Ticket};
+use crate::telemetry::counters::count;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Code of a delivery that waits for its target to be known again.
+const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
+
+/// The log target of dead letters, for who shows them otherwise.
+pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
+
+/// A hand-off that Kafka has acknowledged.
+pub(super) struct Acknowledged {
+    ticket: Ticket,
+    written: Written,
+    trace: EventTrace<'static>,
+    /// Let go only now, so that the bytes count until they are no longer needed.
+    kept: Kept,
+}
+
+/// What keeps room in the window while a record is written.
+#[derive(Debug)]
+pub enum Kept {
+    /// The event of a delivery.
+    Event(Rc<Held>),
+    /// A record that never became an event here.
+    Room(Room),
+}
+
+/// A record that ends in the dead-letter topic without an attempt.
+#[derive(Debug)]
+pub struct Lost<'e> {
+    /// What was known of it, if it was stored before.
+    pub headers: Option<StoredHeaders>,
+    /// The event, if it could be read.
+    pub event: Option<&'e CloudEvent>,
+    /// Why.
+    pub code: &'static str,
+    /// The same for people.
+    pub message: String,
+}
+
+impl Lost<'_> {
+    /// Of which nothing more is known.
+    #[must_use]
+    pub fn unread(code: &'static str, message: String) -> Self {
+        Self { headers: None, event: None, code, message }
+    }
+}
+
+impl Flow {
+    /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
+    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, kept: Kept) {
+        let writing = settle::write(self.context.producer.clone(), hand_off, Arc::clone(&self.context.counters));
+        self.hand_offs.push(Box::pin(async move {
+            let written = writing.await;
+            Acknowledged { ticket, written, trace, kept }
+        }));
+    }
+
+    /// Puts a stored record at the end of its tier again: it is not due, or its target is not known here yet.
+    pub fn reappend(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, due: WallMs) {
+        let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
+        let topics = &self.context.topics;
+        let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
+        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
+    }
+
+    /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
+    pub fn dead_letter(&self, ticket: Ticket, record: &Record, lost: Lost<'_>, now: WallMs) {
+        let Lost { headers, event, code, message } = lost;
+        let mut headers = headers.unwrap_or_else(|| StoredHeaders::new(record, None));
+        headers.code = Some(code.to_owned());
+        headers.class = Some(Class::Reject.as_str().to_owned());
+        headers.message = Some(message.clone());
+        let trace = EventTrace {
+            event: event.map(|event| event.id().to_owned().into()),
+            source: event.map(|event| event.source().to_owned().into()),
+            kind: event.map(|event| event.kind().to_owned().into()),
+            code: Some(code.into()),
+            message: Some(message.into()),
+            attempts: headers.attempts,
+            at: now.rfc3339().into(),
+            deliveries: Some(1),
+            redrives: headers.redrives,
+            ..named(&headers)
+        };
+        let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
+        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
+    }
+
+    /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may
+    /// come back. After an hour it is a dead letter.
+    pub(super) fn put_aside(&self, delivery: Delivery) {
+        let now = WallMs::now();
+        let mut headers = delivery.stored_headers();
+        headers.code = Some(TARGET_UNKNOWN.to_owned());
+        let [tier, ..] = TIERS;
+        let topic = &delivery.target.dead_letter_topic;
+        let due = now.plus(tier.delay);
+        let record = &delivery.event().record;
+        let hand_off = HandOff::to_tier(record, headers, &self.context.topics, due, topic);
+        let trace = EventTrace::of(delivery.event(), &record.position, Settlement::HandedOff, now).into_owned();
+        let trace = EventTrace {
+            rule: Some(delivery.target.rule.to_string().into()),
+            target: Some(delivery.target.name.to_string().into()),
+            destination: Some(delivery.target.destination.resource().name.to_string().into()),
+            code: Some(TARGET_UNKNOWN.into()),
+            attempts: delivery.history.attempts,
+            tried: delivery.history.failed.iter().filter_map(Attempt::of).map(Attempt::into_owned).collect(),
+            deliveries: delivery.history.deliveries,
+            redrives: delivery.history.redrives,
+            delivery_id: Some(delivery.history.delivery_id.clone().into()),
+            due: Some(due.rfc3339().into()),
+            ..trace
+        };
+        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
+    }
+
+    pub(super) fn acknowledged(&self, done: Acknowledged) {
+        let Acknowledged { ticket, written, mut trace, kept } = done;
+        let counters = &self.context.counters;
+        trace.outcome = written.settlement.as_str().into();
+        match written.settlement {
+            Settlement::HandedOff => count(&counters.handed_off),
+            Settlement::DeadLettered => {
+                count(&counters.dead_lettered);
+                trace.dead_letter = Some(written.position.to_string().into());
+                // A tier record may have been too large for its tier.
+                trace.due = None;
+                log_dead_letter(&trace);
+            }
+            Settlement::Delivered | Settlement::Filtered => {}
+        }
+        // Without a code it was moved on in its tier: nothing has happened to it.
+        if trace.code.is_some() || written.settlement == Settlement::DeadLettered {
+            self.context.trace(|| trace);
+        }
+        ticket.settle();
+        drop(kept);
+    }
+}
+
+/// Whose delivery it is, from its headers.
+fn named(headers: &StoredHeaders) -> EventTrace<'static> {
+    let address = headers.delivery.as_ref();
+    EventTrace {
+        rule: address.map(|a| a.rule.clone().into()),
+        target: address.map(|a| a.target.clone().into()),
+        destination: address.map(|a| a.destination.clone().into()),
+        delivery_id: address.map(|a| a.delivery_id.clone().into()),
+        origin: headers.origin.to_string().into(),
+        ..EventTrace::default()
+    }
+}
+
+fn log_dead_letter(trace: &EventTrace<'_>) {
+    tracing::warn!(
+        target: DEAD_LETTERS,
+        event = trace.event.as_deref(),
+        rule = trace.rule.as_deref(),
+        target = trace.target.as_deref(),
+        destination = trace.destination.as_deref(),
+        code = trace.code.as_deref(),
+        status = trace.status,
+        attempts = trace.attempts,
+        origin = %trace.origin,
+        dead_letter = trace.dead_letter.as_deref(),
+        "dead letter: {}",
+        trace.message.as_deref().unwrap_or_default()
+    );
+}
