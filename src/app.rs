@@ -389,7 +389,8 @@ fn traced(settings: &Settings, extras: &Extras) -> Traced {
         _ if extras.trace_all => Traced::All,
         (false, _) => Traced::Nothing,
         (true, TraceOutcomes::All) => Traced::All,
-        (true, TraceOutcomes::Failures | TraceOutcomes::Sample) => Traced::Failures,
+        (true, TraceOutcomes::Failures) => Traced::Failures,
+        (true, TraceOutcomes::Sample) => Traced::sample(settings.trace.sample),
     }
 }
 

@@ -79,7 +79,7 @@ impl Traced {
             reason = "`as` saturates, which is meant"
         )]
         let below = (share * f64::from(u32::MAX)) as u32;
-        Self::Sample(below)
+        if share < 1.0 { Self::Sample(below) } else { Self::All }
     }
 
     /// Whether a plain outcome of this event is traced.
