@@ -23,5 +23,6 @@ mod loss;
 mod missing;
 mod rate;
 mod reload;
+mod scenarios;
 mod story;
 mod support;

@@ -5,7 +5,7 @@ use super::broker::Broker;
 use super::replica::Replica;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -58,6 +58,16 @@ impl Bed {
             }
         }
         bed
+    }
+
+    /// Begins the names of its topics and groups.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its files are: settings, and the folder `resources`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The topic that the test publishes to.

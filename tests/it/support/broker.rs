@@ -66,6 +66,15 @@ impl Broker {
         }
     }
 
+    /// Takes the mock cluster down or up again.
+    ///
+    /// # Panics
+    /// On a real Kafka, which others use too.
+    pub(crate) fn set_down(&self, down: bool) {
+        let mock = self.mock.as_ref().expect("a mock cluster");
+        if down { mock.broker_down(1) } else { mock.broker_up(1) }.expect("told");
+    }
+
     /// Creates a topic, on both kinds in the same way.
     pub(crate) fn create_topic(&self, name: &str, partitions: i32) {
         if let Some(mock) = &self.mock {
