@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod breaker;
+pub mod budget;
 pub mod concurrency;
 pub mod connection;
 pub mod dial;
@@ -20,9 +21,11 @@ pub mod tls;
 pub mod waiters;
 
 use crate::model::clock::Monotonic;
+use crate::model::outcome::{Class, Report};
 use crate::model::resources;
 use auth::{Auth, Revealed};
 use breaker::{Breaker, Change, Pass};
+use budget::{Budget, Exceeded};
 use concurrency::Concurrency;
 use connection::Connection;
 use dial::Dialer;
@@ -54,6 +57,8 @@ pub struct Destination {
 
 /// The hold word of a destination that said it is gone.
 const GONE: u8 = 2;
+/// The hold word of a destination that refused too much.
+const OVER_BUDGET: u8 = 3;
 
 /// What outlives a reload: limits hold across it.
 #[derive(Debug)]
@@ -63,6 +68,7 @@ struct Shared {
     breaker: Breaker,
     concurrency: Concurrency,
     waiters: Arc<Waiters>,
+    budget: Budget,
     hold: AtomicU8,
     /// Written when the breaker opens, read for status; never on the hot path.
     trouble: Mutex<Option<Trouble>>,
@@ -125,6 +131,8 @@ pub enum Hold {
     Manual,
     /// The endpoint answered 410.
     Gone,
+    /// It refused more events for good than its dead-letter budget allows.
+    DeadLetterBudget,
 }
 
 /// Whether a request may go now.
@@ -272,6 +280,7 @@ impl Destination {
         let word = match why {
             Hold::Manual => 1,
             Hold::Gone => GONE,
+            Hold::DeadLetterBudget => OVER_BUDGET,
         };
         self.shared.hold.store(word, Ordering::Release);
     }
@@ -375,10 +384,34 @@ impl Destination {
         }
     }
 
+    /// Counts what became of an attempt. Refusals beyond the dead-letter budget hold the destination; `true` says that
+    /// this one is, so that its event is kept instead of given up.
+    pub fn exceeds_budget(&self, report: &Report, now: Monotonic) -> bool {
+        let Some(budget) = &self.resource.dead_letter_budget else { return false };
+        let counted = self.shared.budget.count(budget, report.class == Class::Reject, now);
+        let Err(Exceeded { refused, outcomes }) = counted else { return false };
+        // The rule or endpoint that was wrong is gone already.
+        if self.is_retired() || self.held().is_some() {
+            return true;
+        }
+        let (name, code, message) = (&self.resource.name, report.code, report.message.as_str());
+        let (max, percent) = (budget.max, budget.percent);
+        tracing::error!(
+            destination = %name, code = "DESTINATION_HELD", refused, outcomes, last = code,
+            "held: it refused more than its dead-letter budget max({max}, {percent} %) allows, last: {message}; its events \
+             wait, nothing is lost; mend the rule or the destination, and the reload lets them go on"
+        );
+        self.hold(Hold::DeadLetterBudget);
+        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Trouble { code, message: format!("refused {refused} of {outcomes}, last: {message}") });
+        true
+    }
+
     fn held(&self) -> Option<Hold> {
         match self.shared.hold.load(Ordering::Acquire) {
             1 => Some(Hold::Manual),
             GONE => Some(Hold::Gone),
+            OVER_BUDGET => Some(Hold::DeadLetterBudget),
             _ => None,
         }
     }
@@ -408,6 +441,7 @@ impl Shared {
             breaker: Breaker::default(),
             concurrency: Concurrency::new(resource.concurrency_max, Arc::clone(&waiters)),
             waiters,
+            budget: Budget::default(),
             hold: AtomicU8::new(0),
             trouble: Mutex::new(None),
         }
@@ -419,9 +453,11 @@ impl Shared {
             self.limiter.replace(&after.rate_limits, now);
         }
         self.concurrency.set_max(after.concurrency_max);
-        // A 410 holds until someone does something about it: changed resources are that. What is still gone says so again.
-        if self.hold.load(Ordering::Acquire) == GONE {
+        // A 410 and a spent budget hold until someone does something about it: changed resources are that. What is still
+        // wrong says so again.
+        if [GONE, OVER_BUDGET].contains(&self.hold.load(Ordering::Acquire)) {
             self.hold.store(0, Ordering::Release);
+            self.budget.forget();
         }
         self.breaker.retry_now(now);
         self.waiters.wake_all();

@@ -7,6 +7,7 @@
 use crate::kafka::{Commit, Committer, Intake, Membership, QueueError, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::{Report, Settlement};
+use crate::model::stored::TIERS;
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::handing::{Acknowledged, Kept};
@@ -205,7 +206,12 @@ impl Flow {
         }
         let room = self.window.is_relaxed() && !self.window.is_closing();
         let history = delivery.for_settle(wall);
-        let next = settle::decide(&report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
+        let mut next = settle::decide(&report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
+        if delivery.target.destination.exceeds_budget(&report, now) && next == (Next::DeadLetter { exhausted: None }) {
+            // It would be one of many: kept until someone has looked.
+            let [tier, ..] = TIERS;
+            next = Next::Tier { due: wall.plus(tier.delay) };
+        }
         let dead_letter_topic = &delivery.target.dead_letter_topic;
         let record = &delivery.event().record;
         let hand_off = match next {

@@ -8,8 +8,8 @@ use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::node::{Kind, Node};
 use crate::model::resources::{
-    Auth, Connection, Delay, Destination, Dialect, Expectation, KeyPlace, OnMissing, PayloadDecode, RateLimit,
-    RetryPolicy, Rule, RuleTest, Source, Start, Target,
+    Auth, Connection, DeadLetterBudget, Delay, Destination, Dialect, Expectation, KeyPlace, OnMissing, PayloadDecode,
+    RateLimit, RetryPolicy, Rule, RuleTest, Source, Start, Target,
 };
 use crate::model::text::Text;
 use crate::model::units;
@@ -162,6 +162,7 @@ pub(super) fn destination(
         responses: Vec::new(),
         retry: retry(node, "", checker).unwrap_or_default(),
         dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
+        dead_letter_budget: dead_letter_budget(node),
         connection,
         place: node.place.clone(),
     })
@@ -208,6 +209,20 @@ fn retry(owner: &Node, pointer: &str, checker: &mut Checker<'_>) -> Option<Retry
 
 fn dead_letter(owner: &Node) -> Option<String> {
     plain(owner.get("dead_letter")?, "topic").map(str::to_owned)
+}
+
+fn dead_letter_budget(owner: &Node) -> Option<DeadLetterBudget> {
+    let default = DeadLetterBudget::default();
+    let Some(node) = owner.get("dead_letter_budget") else { return Some(default) };
+    if node.as_plain().is_some() {
+        // The only word that may stand there is `off`.
+        return None;
+    }
+    Some(DeadLetterBudget {
+        max: count(node, "max").unwrap_or(default.max),
+        percent: count(node, "percent").unwrap_or(default.percent),
+        window: duration(node, "window").unwrap_or(default.window),
+    })
 }
 
 /// A source.

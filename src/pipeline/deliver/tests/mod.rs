@@ -52,6 +52,7 @@ impl Setup {
             responses: Vec::new(),
             retry: RetryPolicy::default(),
             dead_letter_topic: "tidegate.dlq".to_owned(),
+            dead_letter_budget: None,
             place: Place::default(),
         };
         Self { connection, destination }
