@@ -272,6 +272,7 @@ impl Job for Once {
             message: error.to_string(),
             excerpt: String::new(),
             retry_after: None,
+            wait: None,
             sent: None,
             took: Duration::ZERO,
         })

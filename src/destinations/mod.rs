@@ -3,7 +3,8 @@
 //! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
 //! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
 //! `rate`, `gate`, `breaker`, `concurrency`, `waiters` and `guard` are pure; `dial`, `stream`, `tls` and `pool` do the
-//! I/O; `auth` is where secrets are revealed. Which answer means what is decided by the step `deliver`.
+//! I/O; `auth` is where secrets are revealed. `responses` are what people wrote about answers; what an answer means is
+//! decided by the step `deliver`.
 
 pub mod auth;
 pub mod breaker;
@@ -15,6 +16,7 @@ pub mod gate;
 pub mod guard;
 pub mod pool;
 pub mod rate;
+pub mod responses;
 pub mod status;
 pub mod stream;
 pub mod tls;
@@ -34,6 +36,7 @@ use guard::Guard;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use rate::{Both, Limiter};
+use responses::Responses;
 use rustls_pki_types::ServerName;
 use status::Trouble;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -50,6 +53,7 @@ pub struct Destination {
     authority: HeaderValue,
     connection: Arc<Connection>,
     dialer: Dialer,
+    responses: Responses,
     shared: Arc<Shared>,
     /// A reload has put another in its place: what it still hears says nothing of the new one.
     retired: AtomicBool,
@@ -119,7 +123,7 @@ pub enum Health {
     Overloaded(Option<Duration>),
     /// It is wrong as a whole: credentials, address, certificate, path.
     Incident,
-    /// It said that it is gone for good (410): held until someone resumes it.
+    /// It said that it is gone for good (410, or `responses`): held until someone resumes it.
     Gone,
 }
 
@@ -129,7 +133,7 @@ pub enum Health {
 pub enum Hold {
     /// By hand.
     Manual,
-    /// The endpoint answered 410.
+    /// The endpoint answered 410, or what `responses` call `gone`.
     Gone,
     /// It refused more events for good than its dead-letter budget allows.
     DeadLetterBudget,
@@ -186,7 +190,14 @@ impl Destination {
             None => Arc::new(Shared::new(&resource)),
         };
         let retired = AtomicBool::new(false);
-        Ok(Self { resource, fixed_endpoint, method, authority, connection, dialer, shared, retired })
+        let responses = Responses::default();
+        Ok(Self { resource, fixed_endpoint, method, authority, connection, dialer, responses, shared, retired })
+    }
+
+    /// The same, its answers judged by these entries; without them the status table decides.
+    #[must_use]
+    pub fn judged_by(self, responses: Responses) -> Self {
+        Self { responses, ..self }
     }
 
     /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, an open breaker and a
@@ -241,6 +252,12 @@ impl Destination {
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// What its answers mean, where people wrote it.
+    #[must_use]
+    pub fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     /// How to reach it.
@@ -360,8 +377,8 @@ impl Destination {
             }
             Health::Incident => shared.breaker.incident(now, probe, chance),
             Health::Gone => {
-                let name = &self.resource.name;
-                tracing::error!(destination = %name, "held: it answered 410 Gone; correct its endpoint, then its events go on");
+                let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
+                tracing::error!(destination = %name, code, message, "held: it is gone; correct its endpoint or resume it");
                 self.hold(Hold::Gone);
                 shared.breaker.incident(now, probe, chance)
             }

@@ -48,8 +48,11 @@ pub struct Report {
     pub message: String,
     /// Beginning of the answer's body, at most 1 KiB.
     pub excerpt: String,
-    /// The wait that the answer asked for (`Retry-After` and the like), already clamped to 1 s..1 h.
+    /// The wait that the answer asked for: `Retry-After` and the like, clamped to 1 s..1 h, or without them the `wait`
+    /// of a `throttled` entry of `responses`, 1 s..24 h. The policy's delay holds too if it is longer.
     pub retry_after: Option<Duration>,
+    /// The `wait` of a `retry` entry of `responses`, 1 s..24 h: it stands in for the policy's delay.
+    pub wait: Option<Duration>,
     /// Wall clock when sending began; `None` if nothing was sent (the request could not be built).
     pub sent: Option<WallMs>,
     /// From sending to the end.

@@ -386,6 +386,7 @@ mod tests {
             message: "they said no".into(),
             excerpt: "é".repeat(1_000),
             retry_after: None,
+            wait: None,
             sent: None,
             took: Duration::ZERO,
         });

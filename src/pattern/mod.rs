@@ -149,6 +149,11 @@ impl Pattern {
         verdict::Evaluation::new(self, document).matches()
     }
 
+    /// The fields it names, each once, keys joined with dots.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(|path| &*path.name)
+    }
+
     /// Why an event matches or not, for people.
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {

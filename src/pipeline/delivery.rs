@@ -302,6 +302,7 @@ fn unsent(code: &'static str, message: String) -> Report {
         message,
         excerpt: String::new(),
         retry_after: None,
+        wait: None,
         sent: None,
         took: Duration::ZERO,
     }

@@ -5,6 +5,7 @@
 
 use crate::destinations;
 use crate::destinations::connection::Connection;
+use crate::destinations::responses::{self, Responses};
 use crate::destinations::tls::Roots;
 use crate::json::document::Document;
 use crate::model::clock::Monotonic;
@@ -82,7 +83,9 @@ impl Snapshot {
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let mut faults = Vec::new();
         let mut connections = HashMap::new();
+        let mut responses = HashMap::new();
         for written in &resources.connections {
+            responses.insert(&written.name, responses::compile(&written.responses, &mut faults));
             let tls = resources.destinations.iter().any(|d| d.connection.name == written.name && d.base.tls);
             let before = previous.and_then(|p| p.connections.get(&written.name)).map(Arc::as_ref);
             match Connection::new(Arc::clone(written), roots, tls, before) {
@@ -95,8 +98,13 @@ impl Snapshot {
             // The fault of a connection has been told.
             let Some(connection) = connections.get(&written.connection.name) else { continue };
             let before = previous.and_then(|p| p.destinations.get(&written.name)).map(Arc::as_ref);
+            let own = responses::compile(&written.responses, &mut faults);
+            let theirs = responses.get(&written.connection.name).map_or(&[][..], Vec::as_slice);
             match destinations::Destination::new(Arc::clone(written), Arc::clone(connection), before) {
-                Ok(destination) => drop(destinations.insert(written.name.clone(), Arc::new(destination))),
+                Ok(destination) => {
+                    let destination = destination.judged_by(Responses::new(&own, theirs));
+                    destinations.insert(written.name.clone(), Arc::new(destination));
+                }
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
             }
         }

@@ -270,6 +270,22 @@ pub enum ResponseOutcome {
     Gone,
 }
 
+impl ResponseOutcome {
+    /// As people write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Duplicate => "duplicate",
+            Self::Retry => "retry",
+            Self::Throttled => "throttled",
+            Self::AuthExpired => "auth_expired",
+            Self::Reject => "reject",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// A way out that is not direct. The environment's proxies are used only where this says so.
 #[derive(Debug, Clone)]
 pub struct Proxy {

@@ -1,9 +1,11 @@
 //! Attempt: one request on one connection, and its answer; and how both become a report.
 
-use super::classify::{self, Verdict};
+use super::content::{self, Content};
 use super::error::Error;
+use super::judge::{By, Outcome, Verdict, judge_failure};
 use crate::destinations::Destination;
 use crate::destinations::pool::Connection;
+use crate::destinations::responses::{self, End};
 use crate::destinations::stream::Phase;
 use crate::model::clock::WallMs;
 use crate::model::outcome::{Class, Report};
@@ -20,8 +22,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// Of an answer's body, at most this is read.
-const ANSWER_BYTES: usize = 64 * 1024;
-const EXCERPT_BYTES: usize = 1024;
+pub(super) const ANSWER_BYTES: usize = 64 * 1024;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -31,6 +32,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// The body is whole.
+    pub(super) whole: bool,
     /// Why the body is not whole, if it broke off.
     pub(super) broken: Option<Error>,
 }
@@ -122,8 +125,8 @@ pub(super) async fn exchange(
     wire.enter(Phase::Body);
     let (head, body) = head.into_parts();
     let status = head.status.as_u16();
-    let mut answer = Answer { status, headers: head.headers, body: Bytes::new(), broken: None };
-    let whole = match wire.unless_expired(read(&mut connection, body, &mut answer.body)).await {
+    let mut answer = Answer { status, headers: head.headers, body: Bytes::new(), whole: false, broken: None };
+    answer.whole = match wire.unless_expired(read(&mut connection, body, &mut answer.body)).await {
         Some(Ok(whole)) => whole,
         Some(Err(source)) => {
             answer.broken = Some(Error::Truncated { host: host(), status, source });
@@ -135,7 +138,7 @@ pub(super) async fn exchange(
         }
     };
     // One look: an answer that came before the request was sent whole leaves a connection that is of no use.
-    let ready = whole && poll_fn(|cx| Poll::Ready(connection.is_ready(cx))).await;
+    let ready = answer.whole && poll_fn(|cx| Poll::Ready(connection.is_ready(cx))).await;
     Exchange { answer: Ok(answer), connection: ready.then_some(connection), reused }
 }
 
@@ -181,66 +184,102 @@ pub(super) struct Span {
 }
 
 /// What an answer means.
-pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (Verdict, Report) {
-    let verdict = classify::status(answer.status, &answer.headers, destination.is_fixed_endpoint(), WallMs::now());
-    let success = verdict.class == Class::Success;
-    match answer.broken {
+pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (Verdict<'_>, Report) {
+    let Answer { status, headers, body, whole, broken } = answer;
+    if let Some(error) = &broken
+        && (200..300).contains(&status)
+    {
         // Whether they took it is open until they have said so to the end.
-        Some(error) if success => {
-            let (verdict, mut report) = fail(destination, &error, span);
-            report.status = Some(answer.status);
-            (verdict, report)
-        }
-        Some(_) | None => {
-            let report = Report {
-                class: verdict.class,
-                code: if success { "DELIVER_OK" } else { "DELIVER_STATUS" },
-                status: Some(answer.status),
-                message: if success { String::new() } else { explain(destination, &answer) },
-                excerpt: if success { String::new() } else { excerpt(destination, &answer.body) },
-                retry_after: verdict.retry_after(),
-                sent: span.sent,
-                took: span.took,
-            };
-            (verdict, report)
-        }
+        let (verdict, mut report) = fail(destination, error, span);
+        report.status = Some(status);
+        return (verdict, report);
     }
-}
-
-/// What an end without a usable answer means.
-pub(super) fn fail(destination: &Destination, error: &Error, span: Span) -> (Verdict, Report) {
-    let verdict = classify::failure(error);
-    let report = Report {
-        class: verdict.class,
-        code: error.code(),
-        status: None,
-        message: destination.auth().redact(&error.to_string()),
-        excerpt: String::new(),
-        retry_after: None,
-        sent: span.sent,
-        took: span.took,
-    };
+    let entries = destination.responses();
+    let content = if entries.reads_body() { content::decode(&headers, &body, whole) } else { Content::none() };
+    let end = End::Answer(responses::Answer { status, headers: &headers, body: &content.bytes, whole: content.whole });
+    let verdict = super::judge(entries, &end, None, destination.is_fixed_endpoint(), WallMs::now());
+    let mut report = report(&verdict, verdict.code(), span);
+    report.status = Some(status);
+    if report.class != Class::Success {
+        report.message = explain(destination, status, &headers, &verdict);
+        let content = if entries.reads_body() { content } else { content::decode(&headers, &body, whole) };
+        let redact = |text: &str| destination.auth().redact(text);
+        report.excerpt = content::excerpt(&headers, &content.bytes, redact);
+    }
     (verdict, report)
 }
 
+/// What an end without a usable answer means.
+pub(super) fn fail<'d>(destination: &'d Destination, error: &Error, span: Span) -> (Verdict<'d>, Report) {
+    let fixed = destination.is_fixed_endpoint();
+    let verdict = judge_failure(destination.responses(), error, fixed, WallMs::now());
+    let code = if let By::Entry(_) = verdict.by { verdict.code() } else { error.code() };
+    let mut report = report(&verdict, code, span);
+    if report.class != Class::Success {
+        report.message = destination.auth().redact(&error.to_string());
+        report.message.push_str(&decided(&verdict));
+    }
+    (verdict, report)
+}
+
+fn report(verdict: &Verdict<'_>, code: &'static str, span: Span) -> Report {
+    Report {
+        class: verdict.outcome.class(),
+        code,
+        status: None,
+        message: String::new(),
+        excerpt: String::new(),
+        retry_after: if verdict.outcome == Outcome::Throttled { verdict.wait } else { None },
+        wait: if verdict.outcome == Outcome::Retry { verdict.wait } else { None },
+        sent: span.sent,
+        took: span.took,
+    }
+}
+
 /// One sentence: who answered what, and what to do where that is known.
-fn explain(destination: &Destination, answer: &Answer) -> String {
+fn explain(destination: &Destination, status: u16, headers: &HeaderMap, verdict: &Verdict<'_>) -> String {
     let name = &destination.resource().name;
     let connection = &destination.resource().connection.name;
-    let fixed = destination.is_fixed_endpoint();
-    let reason = hyper::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let cure = match answer.status {
-        401 | 407 => format!("; check `auth` of connection `{connection}`"),
-        403 if fixed => format!("; check what the credentials of connection `{connection}` may do"),
-        404 | 405 if fixed => format!("; check `endpoint` and `method` of destination `{name}`"),
-        410 if fixed => format!("; the endpoint is gone, so `{name}` is held until it is resumed"),
-        300..=399 => match place(destination, &answer.headers) {
-            Some(place) => format!("; redirects are not followed, write {place} if that is the right place"),
-            None => "; redirects are not followed".to_owned(),
+    let reason = hyper::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let cure = match (verdict.by, verdict.outcome) {
+        (By::Status, Outcome::AuthExpired) => format!("; check `auth` of connection `{connection}`"),
+        (By::Status, Outcome::Gone) => {
+            format!("; the endpoint is gone, so `{name}` is held until it is resumed")
+        }
+        (By::Status, Outcome::Incident) => match status {
+            403 => format!("; check what the credentials of connection `{connection}` may do"),
+            404 | 405 => format!("; check `endpoint` and `method` of destination `{name}`"),
+            _ => match place(destination, headers) {
+                Some(place) => format!("; redirects are not followed, write {place} if that is the right place"),
+                None => "; redirects are not followed".to_owned(),
+            },
         },
-        _ => String::new(),
+        (
+            By::Status,
+            Outcome::Success
+            | Outcome::Duplicate
+            | Outcome::Retry
+            | Outcome::Throttled
+            | Outcome::Reject
+            | Outcome::Ambiguous,
+        )
+        | (By::Entry(_) | By::Unrecognised | By::GaveUp(_), _) => decided(verdict),
     };
-    format!("`{name}` answered {} {}{cure}", answer.status, reason.unwrap_or_default()).trim_end().to_owned()
+    format!("`{name}` answered {status} {}", reason.unwrap_or_default()).trim_end().to_owned() + &cure
+}
+
+/// What `responses` had to do with it; empty if nothing.
+fn decided(verdict: &Verdict<'_>) -> String {
+    match verdict.by {
+        By::Status => String::new(),
+        By::Entry(entry) => format!("; `responses` ({}) say {}", entry.place, entry.outcome.as_str()),
+        By::Unrecognised => {
+            "; no entry of `responses` knows such an answer, and one of them says what success looks like; \
+                             write an entry for it"
+                .to_owned()
+        }
+        By::GaveUp(limit) => format!("; `responses` cannot be decided: {limit}"),
+    }
 }
 
 /// Where a redirect points, without its query, which may hold a secret.
@@ -249,14 +288,4 @@ fn place(destination: &Destination, headers: &HeaderMap) -> Option<String> {
     let place = location.split(['?', '#']).next().filter(|place| !place.is_empty() && !place.contains('@'))?;
     let short: String = place.chars().take(200).collect();
     Some(destination.auth().redact(&short))
-}
-
-/// The beginning of a body as text, secrets blanked out, at most 1 KiB.
-fn excerpt(destination: &Destination, body: &Bytes) -> String {
-    // Twice as much, so that a secret across the cut is seen whole.
-    let beginning = body.get(..EXCERPT_BYTES * 2).unwrap_or(body);
-    let mut text = destination.auth().redact(&String::from_utf8_lossy(beginning));
-    let end = (0..=EXCERPT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.truncate(end);
-    text
 }

@@ -1,6 +1,7 @@
 //! Why an attempt has no answer, or none that counts.
 
 use crate::destinations::dial::{self, is_verification, waiting};
+use crate::destinations::responses::End;
 use crate::destinations::stream::Phase;
 use crate::model::outcome::Class;
 use std::error::Error as _;
@@ -97,6 +98,20 @@ impl Error {
             Self::Request { .. } => Class::Reject,
             Self::Reset { .. } | Self::Malformed { .. } | Self::Truncated { .. } | Self::Timeout { sent: true, .. } => {
                 Class::Ambiguous
+            }
+        }
+    }
+
+    /// The end as `responses` see it; `None` if no request came about.
+    pub(super) const fn end(&self) -> Option<End<'static>> {
+        match self {
+            Self::Request { .. } => None,
+            // Who refuses our certificate takes no request either.
+            Self::Dial(_) | Self::Closed { .. } | Self::Verify { .. } | Self::Timeout { sent: false, .. } => {
+                Some(End::NotSent)
+            }
+            Self::Reset { .. } | Self::Malformed { .. } | Self::Truncated { .. } | Self::Timeout { sent: true, .. } => {
+                Some(End::NoAnswer)
             }
         }
     }

@@ -5,17 +5,24 @@
 //! Can fail: everything between here and there; each way has a code `DELIVER_*` and a class. Never happens here: a
 //! second attempt (the step `settle` decides about it), a redirect, an answer of more than 64 KiB in memory, a request
 //! while gate, breaker, rate limit or fence forbid it.
+//!
+//! An answer means what the first fitting entry of `responses` says, else what the status table says: see [`judge`].
+//! Entries see the body with its content coding undone, up to 64 KiB; of a longer one they see the beginning, as text.
 
 mod attempt;
-mod classify;
+mod content;
 mod dispatcher;
 mod error;
+mod judge;
 mod run;
+mod wait;
+
 #[cfg(test)]
 mod tests;
 
 pub use dispatcher::Dispatcher;
 pub use error::Error;
+pub use judge::{By, Outcome, Verdict, judge};
 
 use crate::model::clock::Monotonic;
 use crate::model::outcome::Report;

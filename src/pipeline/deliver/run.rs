@@ -10,9 +10,9 @@
 
 use super::Job;
 use super::attempt::{self, Exchange, Span};
-use super::classify::Verdict;
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
+use super::judge::Verdict;
 use crate::destinations::pool::{Connection, Pool};
 use crate::destinations::rate::Decision;
 use crate::destinations::stream::Wire;
@@ -313,10 +313,11 @@ impl<'a, J: Job> Run<'a, J> {
     fn send(&mut self, waiting: Waiting<J>, connection: Box<Connection>, probe: bool, now: Monotonic) {
         let destination = &*self.owner.destination;
         let job = &waiting.job;
-        let rendered = job.render(&destination.reveal()).and_then(|request| {
-            attempt::build(destination, request, job.idempotency_key())
-                .map_err(|error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1)
-        });
+        let unsent = |error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1;
+        let rendered = match job.render(&destination.reveal()) {
+            Ok(request) => attempt::build(destination, request, job.idempotency_key()).map_err(unsent),
+            Err(report) => Err(report),
+        };
         match rendered {
             Ok(request) => {
                 let wire = Rc::clone(connection.wire());
@@ -389,7 +390,7 @@ impl<'a, J: Job> Run<'a, J> {
         self.settle(job, verdict, report, log);
     }
 
-    fn settle(&self, job: J, verdict: Verdict, report: Report, log: Log) {
+    fn settle(&self, job: J, verdict: Verdict<'_>, report: Report, log: Log) {
         let (code, message) = (report.code, report.message.as_str());
         let attempt = Attempt { now: Monotonic::now(), began: log.began, probe: log.probe, code, message };
         self.owner.destination.observe(verdict.health, &attempt, fastrand::f64());

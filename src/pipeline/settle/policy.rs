@@ -72,7 +72,7 @@ impl Exhausted {
 
 /// Decides after an attempt. `room`: the lane's window is less than half full, so the delivery may stay in it.
 ///
-/// The wait that the answer asked for is never cut short. An attempt that would come after `max_age` comes at
+/// The wait that the answer asked for is never cut short, and one that `responses` fix stands in for the policy's. An attempt that would come after `max_age` comes at
 /// `max_age` instead, so that every delivery gets its last chance; a destination incident is not the event's fault and
 /// ends it by age only.
 #[must_use]
@@ -94,11 +94,14 @@ pub fn decide(
         return Next::DeadLetter { exhausted: Some(Exhausted::MaxAttempts) };
     }
     let left = policy.max_age.saturating_sub(now.since(history.first_attempt));
-    let asked = report.retry_after.unwrap_or_default();
+    let asked = report.wait.or(report.retry_after).unwrap_or_default();
     if left.is_zero() || asked > left {
         return Next::DeadLetter { exhausted: Some(Exhausted::MaxAge) };
     }
-    let after = delay(&policy.delay, history.attempts, rng).max(asked).min(left);
+    let after = match report.wait {
+        Some(wait) => wait,
+        None => delay(&policy.delay, history.attempts, rng).max(asked).min(left),
+    };
     let here = now.since(history.first_attempt_here);
     if room && history.attempts_here < ATTEMPTS_IN_MEMORY && here.saturating_add(after) <= TIME_IN_MEMORY {
         return Next::RetryInMemory { after };

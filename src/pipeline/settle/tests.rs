@@ -23,6 +23,7 @@ fn report(class: Class, retry_after: Option<Duration>) -> Report {
         message: "api.example answered 503".into(),
         excerpt: "busy".into(),
         retry_after,
+        wait: None,
         sent: Some(T0),
         took: SECOND,
     }

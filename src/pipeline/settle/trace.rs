@@ -263,6 +263,7 @@ mod tests {
             message: "they said no".to_owned(),
             excerpt: "é".repeat(500),
             retry_after: None,
+            wait: None,
             sent,
             took: Duration::from_millis(12),
         }

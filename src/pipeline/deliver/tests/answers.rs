@@ -223,6 +223,7 @@ fn what_cannot_be_rendered_is_not_sent_and_costs_no_permit() {
             message: String::new(),
             excerpt: String::new(),
             retry_after: None,
+            wait: None,
             sent: None,
             took: Duration::ZERO,
         });

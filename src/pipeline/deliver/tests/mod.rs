@@ -4,9 +4,11 @@ mod answers;
 mod limits;
 mod server;
 mod tls;
+mod verdicts;
 
 use super::{Dispatcher, Job};
 use crate::destinations::connection::{self, Connection as RunningConnection};
+use crate::destinations::responses::{self, Responses};
 use crate::destinations::tls::Roots;
 use crate::destinations::{Destination, rate};
 use crate::model::clock::Monotonic;
@@ -67,7 +69,12 @@ impl Setup {
         let now = Monotonic::now();
         let resource = self.resource();
         let connection = connection(&resource).unwrap();
+        let mut faults = Vec::new();
+        let [own, theirs] = [&resource.responses, &resource.connection.responses]
+            .map(|written| responses::compile(written, &mut faults));
+        assert!(faults.is_empty(), "{faults:?}");
         let destination = Destination::new(resource, connection, None).unwrap();
+        let destination = destination.judged_by(Responses::new(&own, &theirs));
         destination.set_share(rate::SLOTS, now);
         Arc::new(destination)
     }
