@@ -1,13 +1,14 @@
 //! The composition root: builds everything from settings and resources, runs it, and owns the order of shutdown.
 //!
-//! Start: topics → producer → workers → the stored intake → slots → sources → admin. Each is ready for the next.
+//! Start: topics → producer → token service → workers → the stored intake → slots → sources → admin. Each is ready for the next.
 //! Shutdown, the other way round and in this order: refuse intake → stop taking records → drain deliveries to a
-//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin off.
+//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin and token service off.
 //! Whoever is started here is joined here.
 
 use crate::admin;
 use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
+use crate::destinations::exchange;
 use crate::destinations::tls::Roots;
 use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
 use crate::model::clock::Monotonic;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// What the program cannot start or go on without.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,10 @@ pub struct App {
     sources: HashMap<Name, RunningSource>,
     view: Arc<View>,
     admin: Option<admin::Server>,
+    /// Where dispatchers ask for tokens.
+    tokens: exchange::Post,
+    /// What runs beside the workers, on the small runtime.
+    services: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,10 @@ impl App {
         let producer = Producer::connect(&client)?;
         let traces = Producer::for_traces(&client)?;
         let replica: Arc<str> = Arc::from(replica_name(&settings));
+        let (tokens, asked) = mpsc::unbounded_channel();
+        let mut services = JoinSet::new();
+        services.spawn(exchange::serve(asked));
+        snapshot.fetch_tokens_by(&tokens);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let topics = Topics::new(&settings.kafka.prefix);
         let delivery = &settings.delivery;
@@ -178,6 +188,8 @@ impl App {
             sources: HashMap::new(),
             view,
             admin,
+            tokens,
+            services,
         };
         app.adjust_sources()?;
         Ok(app)
@@ -195,6 +207,7 @@ impl App {
         }
         let (next, _) = Snapshot::compile(resources, &self.roots, Some(&previous)).map_err(Error::Resources)?;
         self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
+        next.fetch_tokens_by(&self.tokens);
         next.adopt(&previous, Monotonic::now());
         self.snapshot.store(Arc::new(next));
         self.slots.share();
@@ -279,7 +292,19 @@ impl App {
     /// again.
     pub async fn shutdown(self) {
         let deadline = self.close_deadline();
-        let Self { sources, slots_intake, stored_intake, workers, threads, producer, traces, admin, view, .. } = self;
+        let Self {
+            sources,
+            slots_intake,
+            stored_intake,
+            workers,
+            threads,
+            producer,
+            traces,
+            admin,
+            view,
+            mut services,
+            ..
+        } = self;
         view.intakes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let stopped = tokio::task::spawn_blocking(move || {
             let sources: Vec<_> = sources.into_values().map(|running| running.intake).collect();
@@ -307,6 +332,8 @@ impl App {
         if let Some(admin) = admin {
             admin.stop().await;
         }
+        // A fetch that is under way is of no use to anybody.
+        services.shutdown().await;
     }
 }
 

@@ -5,6 +5,7 @@ use super::events;
 use super::outcomes::reason;
 use super::tools::{Kafka, Tool, Use};
 use super::{Exit, Failure, Global, Output, output, setup};
+use crate::destinations::exchange::{self, Exchange};
 use crate::destinations::rate;
 use crate::json::document::Document;
 use crate::model::clock::{Monotonic, WallMs};
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 /// Options of `explain`.
@@ -232,19 +234,62 @@ async fn send(snapshot: &Snapshot, event: &Rc<CloudEvent>, explained: &Explained
     let delivery_id = delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str());
     let ended = Rc::new(Cell::new(None));
     let job = Once { target: Arc::clone(target), event: Rc::clone(event), delivery_id, ended: Rc::clone(&ended) };
+    let (post, asked) = mpsc::unbounded_channel();
+    target.destination.connection().fetch_by(&post);
     let dispatcher = Dispatcher::new(Arc::clone(&target.destination));
     dispatcher.submit(job);
     dispatcher.close();
-    LocalSet::new().run_until(dispatcher.run()).await;
+    let local = LocalSet::new();
+    let without_token = local.run_until(async {
+        tokio::select! {
+            () = dispatcher.run() => None,
+            error = no_token(asked) => Some(error),
+        }
+    });
+    if let Some(error) = without_token.await {
+        let report = unsent(error.code(), Class::Incident, error.to_string());
+        return Some(Answer::of(report));
+    }
     let report: Report = ended.take()?;
-    Some(Answer {
-        class: report.class.as_str(),
-        code: report.code,
-        status: report.status,
-        message: report.message,
-        excerpt: report.excerpt,
-        took_ms: report.took.as_millis(),
-    })
+    Some(Answer::of(report))
+}
+
+/// Fetches the tokens that are asked for; ends with the first that cannot be had.
+async fn no_token(mut asked: mpsc::UnboundedReceiver<Arc<Exchange>>) -> exchange::Error {
+    while let Some(exchange) = asked.recv().await {
+        if let Err(error) = exchange.refresh().await {
+            return error;
+        }
+    }
+    std::future::pending().await
+}
+
+impl Answer {
+    fn of(report: Report) -> Self {
+        Self {
+            class: report.class.as_str(),
+            code: report.code,
+            status: report.status,
+            message: report.message,
+            excerpt: report.excerpt,
+            took_ms: report.took.as_millis(),
+        }
+    }
+}
+
+/// The report of a request that was not sent.
+fn unsent(code: &'static str, class: Class, message: String) -> Report {
+    Report {
+        class,
+        code,
+        status: None,
+        message,
+        excerpt: String::new(),
+        retry_after: None,
+        wait: None,
+        sent: None,
+        took: Duration::ZERO,
+    }
 }
 
 /// A delivery that belongs to no lane: one attempt, whose report is put down.
@@ -265,17 +310,7 @@ impl Job for Once {
             received_at: WallMs::now(),
         };
         let rendered = self.target.template.render(&self.event, &Document::of(&self.event), &meta, show);
-        rendered.map_err(|error| Report {
-            class: Class::Reject,
-            code: error.code(),
-            status: None,
-            message: error.to_string(),
-            excerpt: String::new(),
-            retry_after: None,
-            wait: None,
-            sent: None,
-            took: Duration::ZERO,
-        })
+        rendered.map_err(|error| unsent(error.code(), Class::Reject, error.to_string()))
     }
 
     fn abandoned(&self) -> bool {

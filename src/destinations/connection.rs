@@ -3,12 +3,14 @@
 //! One per connection of the resources; every destination that names it holds the same one.
 
 use super::auth::{self, Auth};
+use super::exchange::{Exchange, Post};
 use super::rate::{Decision, Limiter};
-use super::status::millis;
+use super::status::{Trouble, millis};
 use super::tls::{self, Roots};
+use super::token::{Lease, Look};
 use crate::model::clock::Monotonic;
 use crate::model::resources;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::ClientConfig;
 
 /// A connection at run time.
@@ -20,6 +22,18 @@ pub struct Connection {
     tls: Option<Arc<ClientConfig>>,
     /// Limits hold across a reload.
     limiter: Arc<Limiter>,
+    /// How its token is fetched, if it needs one, and who does it.
+    exchange: Option<Arc<Exchange>>,
+    post: OnceLock<Post>,
+}
+
+/// Whether there is what a request needs to prove who we are.
+#[derive(Debug)]
+pub enum Credentials {
+    /// There is; where it is a token, this one.
+    Ready(Option<Lease>),
+    /// The token is being fetched, or cannot be had: ask again at this moment, if it is known, or when woken.
+    Wait(Option<Monotonic>),
 }
 
 /// A connection at one moment.
@@ -33,6 +47,19 @@ pub struct Status {
     pub share: u8,
     /// Until its next permit; `None` if one is there, or if there is no share.
     pub rate_wait_ms: Option<u64>,
+    /// Its token, if it needs one.
+    pub token: Option<TokenStatus>,
+}
+
+/// The token of a connection at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TokenStatus {
+    /// There is one that may be used.
+    pub valid: bool,
+    /// Fetched so far.
+    pub fetches: u64,
+    /// Why no new one comes, if so.
+    pub trouble: Option<Trouble>,
 }
 
 /// Why a connection cannot be built from its resource.
@@ -69,13 +96,22 @@ impl Connection {
         tls: bool,
         previous: Option<&Self>,
     ) -> Result<Self, Error> {
-        let auth = Auth::new(&resource)?;
-        let tls = if tls { Some(tls::client(&resource, roots)?) } else { None };
+        let auth = Auth::new(&resource, previous.map(|previous| &previous.auth))?;
+        let tls_for_tokens = auth.token().is_some_and(|(grant, _)| grant.tls);
+        let tls = if tls || tls_for_tokens { Some(tls::client(&resource, roots)?) } else { None };
         let limiter = match previous {
             Some(previous) => Arc::clone(&previous.limiter),
             None => Arc::new(Limiter::new(&resource.rate_limits)),
         };
-        Ok(Self { resource, auth, tls, limiter })
+        let exchange = match auth.token() {
+            Some((grant, tokens)) => {
+                let tls = tls.clone().map_or_else(|| tls::trusting_nobody(&resource), Ok)?;
+                let (grant, tokens) = (Arc::clone(grant), Arc::clone(tokens));
+                Some(Arc::new(Exchange::new(Arc::clone(&resource), grant, tokens, tls)))
+            }
+            None => None,
+        };
+        Ok(Self { resource, auth, tls, limiter, exchange, post: OnceLock::new() })
     }
 
     /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin. To be called before
@@ -84,11 +120,58 @@ impl Connection {
         if previous.resource.rate_limits != self.resource.rate_limits {
             self.limiter.replace(&self.resource.rate_limits, now);
         }
+        if let Some((_, tokens)) = self.auth.token() {
+            // Where the token endpoint failed, the change may be the cure.
+            tokens.retry_now(now);
+        }
     }
 
     /// Its limits on requests, which hold for all its destinations together.
     pub(super) fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    /// Says who fetches its tokens; without it, none come. The first one said remains.
+    pub fn fetch_by(&self, post: &Post) {
+        self.post.get_or_init(|| post.clone());
+    }
+
+    /// How its token is fetched, if it needs one.
+    #[must_use]
+    pub fn exchange(&self) -> Option<&Arc<Exchange>> {
+        self.exchange.as_ref()
+    }
+
+    /// Whether a request may prove who we are now. Has a token fetched where one is missing or soon will be.
+    #[must_use]
+    pub fn credentials(&self, now: Monotonic) -> Credentials {
+        let Some((_, tokens)) = self.auth.token() else { return Credentials::Ready(None) };
+        let (credentials, ask) = match tokens.look(now) {
+            Look::Ready { lease, ask } => (Credentials::Ready(Some(lease)), ask),
+            Look::Wait { until, ask } => (Credentials::Wait(until), ask),
+        };
+        if ask && let (Some(exchange), Some(post)) = (&self.exchange, self.post.get()) {
+            // Nobody takes it while the process ends.
+            drop(post.send(Arc::clone(exchange)));
+        }
+        credentials
+    }
+
+    /// They no longer take the token of that generation. The next request waits for another.
+    pub fn refuse_token(&self, generation: u64) {
+        if self.auth.token().is_some_and(|(_, tokens)| tokens.refuse(generation)) {
+            tracing::info!(connection = %self.resource.name, "the token was refused before its time; another is fetched");
+        }
+    }
+
+    /// How long requests wait for a token, if they do.
+    pub(super) fn token_wait(&self, now: Monotonic) -> Option<std::time::Duration> {
+        self.auth.token().and_then(|(_, tokens)| tokens.wait(now))
+    }
+
+    /// Why no token comes, if so.
+    pub(super) fn token_trouble(&self) -> Option<Trouble> {
+        self.auth.token().and_then(|(_, tokens)| tokens.trouble())
     }
 
     /// What it says about itself.
@@ -103,6 +186,11 @@ impl Connection {
             limited: self.limiter.is_limited(),
             share: self.limiter.share(),
             rate_wait_ms,
+            token: self.auth.token().map(|(_, tokens)| TokenStatus {
+                valid: tokens.is_valid(now),
+                fetches: tokens.fetches(),
+                trouble: tokens.trouble(),
+            }),
         }
     }
 

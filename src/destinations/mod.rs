@@ -2,9 +2,9 @@
 //!
 //! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
 //! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
-//! `rate`, `gate`, `breaker`, `concurrency`, `waiters` and `guard` are pure; `dial`, `stream`, `tls` and `pool` do the
-//! I/O; `auth` is where secrets are revealed. `responses` are what people wrote about answers; what an answer means is
-//! decided by the step `deliver`.
+//! `rate`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `pool`
+//! and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what people wrote about
+//! answers; what an answer means is decided by the step `deliver`.
 
 pub mod auth;
 pub mod breaker;
@@ -12,14 +12,17 @@ pub mod budget;
 pub mod concurrency;
 pub mod connection;
 pub mod dial;
+pub mod exchange;
 pub mod gate;
 pub mod guard;
 pub mod pool;
 pub mod rate;
 pub mod responses;
+pub mod sign;
 pub mod status;
 pub mod stream;
 pub mod tls;
+pub mod token;
 pub mod waiters;
 
 use crate::model::clock::Monotonic;
@@ -29,7 +32,7 @@ use auth::{Auth, Revealed};
 use breaker::{Breaker, Change, Pass};
 use budget::{Budget, Exceeded};
 use concurrency::Concurrency;
-use connection::Connection;
+use connection::{Connection, Credentials};
 use dial::Dialer;
 use gate::Gate;
 use guard::Guard;
@@ -189,6 +192,9 @@ impl Destination {
             Some(previous) => Arc::clone(&previous.shared),
             None => Arc::new(Shared::new(&resource)),
         };
+        if let Some((_, tokens)) = connection.auth().token() {
+            tokens.wakes(&shared.waiters);
+        }
         let retired = AtomicBool::new(false);
         let responses = Responses::default();
         Ok(Self { resource, fixed_endpoint, method, authority, connection, dialer, responses, shared, retired })
@@ -320,6 +326,12 @@ impl Destination {
             Some(until) => Passage::Wait(Some(until)),
             None => Passage::Free { probe: false },
         }
+    }
+
+    /// Whether a request may prove who we are.
+    #[must_use]
+    pub fn credentials(&self, now: Monotonic) -> Credentials {
+        self.connection.credentials(now)
     }
 
     /// Asks the breaker. A probe that is let through must end in [`Destination::observe`] or

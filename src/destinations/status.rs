@@ -39,6 +39,11 @@ pub enum Held {
         /// Until it ends.
         wait_ms: u64,
     },
+    /// The connection has no token; the next try to get one comes, or is under way (0).
+    Token {
+        /// Until the next try.
+        wait_ms: u64,
+    },
     /// The circuit breaker is open, or its probe is on its way (0).
     Breaker {
         /// Until the next probe.
@@ -80,6 +85,9 @@ impl Destination {
         if let Some(until) = self.shared.gate.closed_until(now) {
             return Some(Held::Overload { wait_ms: wait(until) });
         }
+        if let Some(wait) = self.connection.token_wait(now) {
+            return Some(Held::Token { wait_ms: millis(wait) });
+        }
         match self.shared.breaker.state() {
             State::Open { until, incident: true } => return Some(Held::Incident { wait_ms: wait(until) }),
             State::Open { until, incident: false } => return Some(Held::Breaker { wait_ms: wait(until) }),
@@ -96,13 +104,14 @@ impl Destination {
     /// All of it.
     #[must_use]
     pub fn status(&self, now: Monotonic) -> Status {
+        let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Status {
             destination: self.resource.name.to_string(),
             held: self.why_held(now),
             in_flight: self.shared.concurrency.in_flight(),
             concurrency_limit: self.shared.concurrency.limit(),
             share: self.shared.limiter.share(),
-            trouble: self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            trouble: self.connection.token_trouble().or(trouble),
         }
     }
 }

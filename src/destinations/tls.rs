@@ -98,6 +98,14 @@ pub(super) fn client(connection: &Connection, roots: &Roots) -> Result<Arc<Clien
     Ok(Arc::new(config))
 }
 
+/// For where no TLS is spoken: any handshake fails.
+pub(super) fn trusting_nobody(connection: &Connection) -> Result<Arc<ClientConfig>, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Setup { connection: connection.name.to_string(), source })?;
+    Ok(Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()))
+}
+
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

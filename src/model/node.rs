@@ -1,7 +1,7 @@
 //! `Node`: a value as people wrote it in YAML or JSON, every part with its place.
 
 use super::fault::Place;
-use super::text::Text;
+use super::text::{Masked, ShowText, Text};
 
 /// A written value. Numbers keep their spelling; maps keep their order and hold each key once.
 #[derive(Debug, Clone)]
@@ -97,24 +97,30 @@ impl Node {
     /// This value as compact JSON, secrets masked.
     #[must_use]
     pub fn to_json(&self) -> String {
+        self.to_json_showing(&Masked)
+    }
+
+    /// This value as compact JSON, its texts as `show` shows them.
+    #[must_use]
+    pub fn to_json_showing(&self, show: &dyn ShowText) -> String {
         let mut out = String::new();
-        self.write_json(&mut out);
+        self.write_json(show, &mut out);
         out
     }
 
-    fn write_json(&self, out: &mut String) {
+    fn write_json(&self, show: &dyn ShowText, out: &mut String) {
         match &self.kind {
             Kind::Null => out.push_str("null"),
             Kind::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Kind::Number(spelled) => out.push_str(spelled),
-            Kind::String(text) => write_json_string(text.masked(), out),
+            Kind::String(text) => write_json_string(show.show(text), out),
             Kind::List(items) => {
                 out.push('[');
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                     }
-                    item.write_json(out);
+                    item.write_json(show, out);
                 }
                 out.push(']');
             }
@@ -126,7 +132,7 @@ impl Node {
                     }
                     write_json_string(&key.name, out);
                     out.push(':');
-                    value.write_json(out);
+                    value.write_json(show, out);
                 }
                 out.push('}');
             }

@@ -120,8 +120,9 @@ pub fn request(target: &CompiledTarget, event: &CloudEvent) -> Result<ExplainedR
     let request = render(target, event).map_err(|error| (error.code(), error.to_string()))?;
     let destination = &target.destination;
     let resource = destination.resource();
-    let (mut headers, path_and_query) = destination.auth().shown(&request);
-    headers.insert("idempotency-key".to_owned(), id_of(target, event));
+    let id = id_of(target, event);
+    let (mut headers, path_and_query) = destination.auth().shown(&request, &id);
+    headers.insert("idempotency-key".to_owned(), id);
     Ok(ExplainedRequest {
         method: resource.method.clone(),
         url: format!("{}{path_and_query}", resource.base.origin()),

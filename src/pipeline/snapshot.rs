@@ -5,6 +5,7 @@
 
 use crate::destinations;
 use crate::destinations::connection::Connection;
+use crate::destinations::exchange::Post;
 use crate::destinations::responses::{self, Responses};
 use crate::destinations::tls::Roots;
 use crate::json::document::Document;
@@ -143,6 +144,11 @@ impl Snapshot {
                 None => before.retire(),
             }
         }
+    }
+
+    /// Says who fetches the tokens of its connections; without it, none come.
+    pub fn fetch_tokens_by(&self, post: &Post) {
+        self.connections.values().for_each(|connection| connection.fetch_by(post));
     }
 
     /// A destination by name.

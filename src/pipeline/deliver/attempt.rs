@@ -6,7 +6,9 @@ use super::judge::{By, Outcome, Verdict, judge_failure};
 use crate::destinations::Destination;
 use crate::destinations::pool::Connection;
 use crate::destinations::responses::{self, End};
+use crate::destinations::sign::Signed;
 use crate::destinations::stream::Phase;
+use crate::destinations::token::Lease;
 use crate::model::clock::WallMs;
 use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
@@ -48,7 +50,7 @@ pub(super) struct Exchange {
     pub(super) reused: bool,
 }
 
-/// The request as HTTP, authentication added last.
+/// The request as HTTP, authentication and signature added last.
 ///
 /// # Errors
 /// Something in it cannot stand in HTTP.
@@ -56,6 +58,8 @@ pub(super) fn build(
     destination: &Destination,
     request: Request,
     idempotency_key: &str,
+    token: Option<&Lease>,
+    now: WallMs,
 ) -> Result<hyper::Request<Full<Bytes>>, Error> {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 6);
     headers.insert(HOST, destination.authority().clone());
@@ -78,7 +82,9 @@ pub(super) fn build(
         target.push('?');
         target.push_str(&request.query);
     }
-    destination.auth().apply(&mut headers, &mut target);
+    destination.auth().apply(&mut headers, &mut target, token);
+    let signed = Signed { body: &request.body, id: idempotency_key, now };
+    destination.auth().sign(&mut headers, &mut target, &signed).map_err(|detail| Error::Request { detail })?;
     let uri = Uri::from_maybe_shared(Bytes::from(target));
     let mut built = hyper::Request::new(Full::new(request.body));
     *built.method_mut() = destination.method().clone();

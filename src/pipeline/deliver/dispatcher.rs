@@ -41,6 +41,15 @@ pub(super) struct Waiting<J> {
     pub(super) fresh: bool,
     /// Connections dialled for it.
     pub(super) dials: u8,
+    /// It was refused for its token and is sent once more, with another.
+    pub(super) renewed: bool,
+}
+
+impl<J> Waiting<J> {
+    /// A job that has not been tried.
+    pub(super) const fn new(job: J, turn: u64) -> Self {
+        Self { job, turn, spent: Duration::ZERO, fresh: false, dials: 0, renewed: false }
+    }
 }
 
 impl<J: Job> Dispatcher<J> {
@@ -71,7 +80,7 @@ impl<J: Job> Dispatcher<J> {
     pub fn submit(&self, job: J) {
         let turn = self.turns.get();
         self.turns.set(turn + 1);
-        self.waiting.borrow_mut().push_back(Waiting { job, turn, spent: Duration::ZERO, fresh: false, dials: 0 });
+        self.waiting.borrow_mut().push_back(Waiting::new(job, turn));
         self.wake();
     }
 

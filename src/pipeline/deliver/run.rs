@@ -2,9 +2,12 @@
 //! all itself, so that an event costs no task of its own.
 //!
 //! A job waits first in, first out, and holds nothing but itself until, in this order: its lane has not given it up and
-//! may send → the destination is not held and its gate is open → a connection is there, or is dialled (which takes
+//! may send → the destination is not held and its gate is open → a token is there, where one is needed → a connection is there, or is dialled (which takes
 //! slot and breaker too, but no permit) → a concurrency slot → the breaker → a permit of the rate limit. Then it is
 //! rendered, signed and sent.
+//!
+//! A token that is refused (401) is renewed once, and the job sent again as if for the first time: that costs a permit,
+//! for it was sent, but no attempt. Waiting for a token costs neither.
 //!
 //! Dialling comes before the permit: permits spent on slow handshakes would let the requests bunch later (I6).
 
@@ -13,9 +16,11 @@ use super::attempt::{self, Exchange, Span};
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::judge::Verdict;
+use crate::destinations::connection::Credentials;
 use crate::destinations::pool::{Connection, Pool};
 use crate::destinations::rate::Decision;
 use crate::destinations::stream::Wire;
+use crate::destinations::token::Lease;
 use crate::destinations::{Attempt, Passage, dial};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::Report;
@@ -70,6 +75,17 @@ struct Log {
     probe: bool,
     /// It dials; else it sends.
     dialling: bool,
+    /// It is sent once more with another token.
+    renewed: bool,
+    /// The token it is sent with.
+    token: Option<u64>,
+}
+
+impl Log {
+    /// Its job as it goes back into the line, at its turn.
+    fn again<J>(&self, job: J) -> Waiting<J> {
+        Waiting { renewed: self.renewed, ..Waiting::new(job, self.turn) }
+    }
 }
 
 /// The job is never pinned, only the work, which is in a box.
@@ -214,6 +230,10 @@ impl<'a, J: Job> Run<'a, J> {
         if let Passage::Wait(until) = destination.is_open(now) {
             return self.step_back(waiting, None, until);
         }
+        let token = match destination.credentials(now) {
+            Credentials::Ready(token) => token,
+            Credentials::Wait(until) => return self.step_back(waiting, None, until),
+        };
         let connection = if waiting.fresh { None } else { self.pool.take(cx) };
         // Without a connection, those being dialled come first; with one, only the permit counts.
         let (ahead, horizon) = if connection.is_some() { (0, Duration::ZERO) } else { (self.dialling, DIAL_AHEAD) };
@@ -241,7 +261,7 @@ impl<'a, J: Job> Run<'a, J> {
             None if waiting.dials >= DIALS => self.unreachable(waiting, probe, now),
             None => self.dial(waiting, probe, now),
             Some(connection) => match destination.limits().acquire(now) {
-                Decision::Granted => self.send(waiting, connection, probe, now),
+                Decision::Granted => self.send(waiting, connection, token.as_ref(), probe, now),
                 Decision::WaitUntil(at) => {
                     self.give_back(probe, now);
                     let at = destination.limits().ask_again(at, fastrand::f64());
@@ -310,12 +330,21 @@ impl<'a, J: Job> Run<'a, J> {
         self.settle(waiting.job, verdict, report, log);
     }
 
-    fn send(&mut self, waiting: Waiting<J>, connection: Box<Connection>, probe: bool, now: Monotonic) {
+    fn send(
+        &mut self,
+        waiting: Waiting<J>,
+        connection: Box<Connection>,
+        token: Option<&Lease>,
+        probe: bool,
+        now: Monotonic,
+    ) {
         let destination = &*self.owner.destination;
         let job = &waiting.job;
         let unsent = |error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1;
         let rendered = match job.render(&destination.reveal()) {
-            Ok(request) => attempt::build(destination, request, job.idempotency_key()).map_err(unsent),
+            Ok(request) => {
+                attempt::build(destination, request, job.idempotency_key(), token, WallMs::now()).map_err(unsent)
+            }
             Err(report) => Err(report),
         };
         match rendered {
@@ -324,7 +353,8 @@ impl<'a, J: Job> Run<'a, J> {
                 let limit = destination.resource().timeout;
                 let answered = attempt::exchange(connection, request, destination, limit);
                 let work: Work<'a> = Box::pin(async move { Ended::Answered(answered.await) });
-                let log = self.log(now, &waiting, probe, false);
+                let token = token.map(Lease::generation);
+                let log = Log { token, ..self.log(now, &waiting, probe, false) };
                 self.take_off(Flight { job: Some(waiting.job), work, wire, log });
             }
             Err(report) => {
@@ -337,10 +367,11 @@ impl<'a, J: Job> Run<'a, J> {
     }
 
     fn log(&self, began: Monotonic, waiting: &Waiting<J>, probe: bool, dialling: bool) -> Log {
-        let Waiting { turn, spent, dials, .. } = *waiting;
+        let Waiting { turn, spent, dials, renewed, .. } = *waiting;
         let dials = dials.saturating_add(u8::from(dialling));
         let left = self.owner.destination.resource().timeout.saturating_sub(spent);
-        Log { began, sent: WallMs::now(), deadline: began.plus(left), turn, dials, spent, probe, dialling }
+        let (sent, deadline) = (WallMs::now(), began.plus(left));
+        Log { began, sent, deadline, turn, dials, spent, probe, dialling, renewed, token: None }
     }
 
     fn take_off(&mut self, flight: Flight<'a, J>) {
@@ -363,7 +394,7 @@ impl<'a, J: Job> Run<'a, J> {
                     Ok(connection) => {
                         self.pool.put(connection, now);
                         self.give_back(log.probe, now);
-                        self.requeue(Waiting { job, turn: log.turn, spent, fresh: false, dials: log.dials });
+                        self.requeue(Waiting { spent, dials: log.dials, ..log.again(job) });
                         return;
                     }
                     Err(error) => attempt::fail(destination, &Error::Dial(error), span),
@@ -379,7 +410,7 @@ impl<'a, J: Job> Run<'a, J> {
                         // It was closed while idle: not the event's fault, and nothing was sent.
                         destination.limits().refund();
                         self.give_back(log.probe, now);
-                        self.requeue(Waiting { job, turn: log.turn, spent, fresh: true, dials: log.dials });
+                        self.requeue(Waiting { spent, dials: log.dials, fresh: true, ..log.again(job) });
                         return;
                     }
                     Err(error) => attempt::fail(destination, &error, span),
@@ -387,6 +418,14 @@ impl<'a, J: Job> Run<'a, J> {
                 }
             }
         };
+        if verdict.is_auth_expired()
+            && let Some(generation) = log.token.filter(|_| !log.renewed)
+        {
+            destination.connection().refuse_token(generation);
+            self.give_back(log.probe, now);
+            self.requeue(Waiting { renewed: true, ..log.again(job) });
+            return;
+        }
         self.settle(job, verdict, report, log);
     }
 

@@ -1,5 +1,16 @@
 //! Authentication: added to a request last, anew for each attempt. One of the few places that may reveal secrets.
+//!
+//! What is fixed is prepared here once; a token that is fetched while it runs comes from [`grant`] by way of `token`;
+//! the signature, over what is then final, from `sign`.
 
+mod grant;
+#[cfg(test)]
+mod tests;
+
+pub use grant::{Grant, NoToken};
+
+use super::sign::{self, Signed, Signer, push_query};
+use super::token::{Lease, Tokens};
 use crate::model::node::{Kind, Node};
 use crate::model::request::Request;
 use crate::model::resources::{self, Connection, KeyPlace};
@@ -11,6 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Shows every text as it is. For requests that are sent, never for what people read.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +43,14 @@ impl Revealed {
 /// What a connection adds to each request, ready to send, and what must never be seen in an answer.
 pub struct Auth {
     proof: Proof,
+    signer: Option<Signer>,
     secrets: Vec<SecretString>,
 }
 
 enum Proof {
     None,
+    /// Fetched while it runs.
+    Token(Arc<Grant>, Arc<Tokens>),
     Header(HeaderName, HeaderValue),
     Query(SecretString),
 }
@@ -60,24 +75,44 @@ pub enum Error {
         /// Connection.
         connection: String,
     },
+    /// The token cannot be asked for.
+    #[error("`auth` of connection `{connection}`: {detail}")]
+    Token {
+        /// Connection.
+        connection: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The requests cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] sign::Error),
 }
 
 impl Auth {
-    /// Prepares what the connection adds.
+    /// Prepares what the connection adds. It goes on with the token of `previous`, what it was before a reload, if that
+    /// is fetched in the same way.
     ///
     /// # Errors
     /// The credentials cannot stand where they belong.
-    pub fn new(connection: &Connection) -> Result<Self, Error> {
+    pub fn new(connection: &Connection, previous: Option<&Self>) -> Result<Self, Error> {
         let header = |name: HeaderName, value: &str| {
             let wrong = |_| Error::Value { connection: connection.name.to_string() };
             let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(wrong)?;
             value.set_sensitive(true);
-            Ok(Proof::Header(name, value))
+            Ok::<_, Error>(Proof::Header(name, value))
         };
         let mut secrets = fixed_secrets(connection);
         let proof = match &connection.auth {
-            // Tokens are fetched while it runs.
-            resources::Auth::None | resources::Auth::OAuth2(_) | resources::Auth::Token(_) => Proof::None,
+            resources::Auth::None => Proof::None,
+            resources::Auth::OAuth2(_) | resources::Auth::Token(_) => match Grant::new(connection)? {
+                Some(grant) => {
+                    secrets.extend_from_slice(grant.secrets());
+                    let kept = previous.and_then(Self::token).filter(|(before, _)| before.is_same(&grant));
+                    let tokens = kept.map(|(_, tokens)| Arc::clone(tokens)).unwrap_or_default();
+                    Proof::Token(Arc::new(grant), tokens)
+                }
+                None => Proof::None,
+            },
             resources::Auth::Basic { username, password } => {
                 secrets.push(secret(reveal(password)));
                 let pair = STANDARD.encode(format!("{}:{}", reveal(username), reveal(password)));
@@ -103,31 +138,53 @@ impl Auth {
                 }
             }
         };
-        // Shorter ones would blank out innocent text.
-        secrets.retain(|secret| secret.expose_secret().len() >= 4);
-        // The longest first, so that no rest of one remains when it holds another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
-        Ok(Self { proof, secrets })
+        arrange(&mut secrets);
+        Ok(Self { proof, signer: Signer::new(connection)?, secrets })
     }
 
-    /// Adds the proof: to the headers, or to the path and query.
-    pub fn apply(&self, headers: &mut HeaderMap, target: &mut String) {
+    /// How the token is fetched, and the token.
+    #[must_use]
+    pub fn token(&self) -> Option<(&Arc<Grant>, &Arc<Tokens>)> {
+        match &self.proof {
+            Proof::Token(grant, tokens) => Some((grant, tokens)),
+            Proof::None | Proof::Header(..) | Proof::Query(_) => None,
+        }
+    }
+
+    /// Adds the proof: to the headers, or to the path and query. `token` is the one to use where one is fetched.
+    pub fn apply(&self, headers: &mut HeaderMap, target: &mut String, token: Option<&Lease>) {
         match &self.proof {
             Proof::None => {}
+            Proof::Token(..) => {
+                let Some(proof) = token.and_then(Lease::proof) else { return };
+                for (name, value) in &proof.headers {
+                    headers.insert(name, value.clone());
+                }
+                if let Some(items) = &proof.query {
+                    push_query(target, items.expose_secret());
+                }
+            }
             Proof::Header(name, value) => {
                 headers.insert(name, value.clone());
             }
             Proof::Query(item) => {
-                target.push(if target.contains('?') { '&' } else { '?' });
-                target.push_str(item.expose_secret());
+                push_query(target, item.expose_secret());
             }
         }
     }
 
-    /// What [`Self::apply`] makes of a request, for people: headers by name and the request target, the proof masked.
-    /// The request must have been rendered with its secrets masked.
+    /// Signs what is final but for the signature.
+    ///
+    /// # Errors
+    /// What keeps it from being signed.
+    pub fn sign(&self, headers: &mut HeaderMap, target: &mut String, signed: &Signed<'_>) -> Result<(), &'static str> {
+        self.signer.as_ref().map_or(Ok(()), |signer| signer.sign(headers, target, signed))
+    }
+
+    /// What [`Self::apply`] and [`Self::sign`] make of a request, for people: headers by name and the request target,
+    /// proof and signature masked. The request must have been rendered with its secrets masked; `id` is its delivery id.
     #[must_use]
-    pub fn shown(&self, request: &Request) -> (BTreeMap<String, String>, String) {
+    pub fn shown(&self, request: &Request, id: &str) -> (BTreeMap<String, String>, String) {
         let pairs = request.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
         let mut headers: BTreeMap<String, String> = pairs.collect();
         let mut target = request.target();
@@ -140,25 +197,42 @@ impl Auth {
             }
             Proof::Query(item) => {
                 let name = item.expose_secret().split('=').next().unwrap_or_default();
-                target.push(if target.contains('?') { '&' } else { '?' });
-                target.push_str(name);
-                target.push_str("=***");
+                push_query(&mut target, &format!("{name}=***"));
             }
+            Proof::Token(grant, _) => grant.show(&mut headers, &mut target),
+        }
+        if let Some(signer) = &self.signer {
+            signer.show(&mut headers, &mut target, id);
         }
         (headers, target)
     }
 
-    /// Text for people: the connection's secrets in it become `***`.
+    /// Text for people: the connection's secrets in it become `***`, the token and the one before it among them.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in &self.secrets {
+        let mut blank = |secret: &SecretString| {
             if text.contains(secret.expose_secret()) {
                 text = text.replace(secret.expose_secret(), "***");
             }
+        };
+        if let Some((_, tokens)) = self.token() {
+            tokens.secrets(&mut blank);
         }
-        text
+        self.secrets.iter().for_each(&mut blank);
+        match &self.signer {
+            Some(signer) => signer.redact(&text).unwrap_or(text),
+            None => text,
+        }
     }
+}
+
+/// Puts secrets in the order in which they are blanked out.
+fn arrange(secrets: &mut Vec<SecretString>) {
+    // Shorter ones would blank out innocent text.
+    secrets.retain(|secret| secret.expose_secret().len() >= 4);
+    // The longest first, so that no rest of one remains when it holds another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
 }
 
 impl fmt::Debug for Auth {
@@ -167,11 +241,12 @@ impl fmt::Debug for Auth {
             Proof::None => "Auth(none)",
             Proof::Header(..) => "Auth(header)",
             Proof::Query(_) => "Auth(query)",
+            Proof::Token(..) => "Auth(token)",
         })
     }
 }
 
-fn reveal(text: &Text) -> &str {
+pub(super) fn reveal(text: &Text) -> &str {
     match text {
         Text::Plain(text) => text,
         Text::Secret(text) => text.expose_secret(),
@@ -191,6 +266,13 @@ fn fixed_secrets(connection: &Connection) -> Vec<SecretString> {
         collect(text, &mut found);
     }
     connection.body.iter().for_each(|(_, node)| collect_node(node, &mut found));
+    match &connection.sign {
+        None => {}
+        Some(resources::Sign::Hmac { secret, .. } | resources::Sign::DingTalk { secret }) => {
+            collect(secret, &mut found)
+        }
+        Some(resources::Sign::StandardWebhooks { secrets }) => secrets.iter().for_each(|s| collect(s, &mut found)),
+    }
     found
 }
 
@@ -210,59 +292,7 @@ fn collect_node(node: &Node, found: &mut Vec<SecretString>) {
 }
 
 /// application/x-www-form-urlencoded (transforms.md rule 48).
-fn form(text: &str) -> String {
+pub(super) fn form(text: &str) -> String {
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
     utf8_percent_encode(text, KEPT).to_string().replace(' ', "+")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::fault::Place;
-    use crate::model::name::Name;
-
-    fn connection(auth: resources::Auth) -> Connection {
-        let secret = Text::Secret(SecretString::from("hidden-value"));
-        Connection {
-            auth,
-            headers: vec![
-                ("x-fixed".to_owned(), secret.clone()),
-                ("x-plain".to_owned(), Text::Plain("open".to_owned())),
-            ],
-            body: vec![("k".to_owned(), Node::unplaced(Kind::List(vec![Node::unplaced(Kind::String(secret))])))],
-            ..Connection::bare(Name::new("api").unwrap(), Place::default())
-        }
-    }
-
-    fn bearer(token: &str) -> resources::Auth {
-        resources::Auth::Bearer(Text::Secret(SecretString::from(token)))
-    }
-
-    #[test]
-    fn secrets_are_sent_but_not_shown() {
-        let auth = Auth::new(&connection(bearer("tok+en/1"))).unwrap();
-        let (mut headers, mut target) = (HeaderMap::new(), "/in".to_owned());
-        auth.apply(&mut headers, &mut target);
-        assert_eq!((headers[AUTHORIZATION].to_str().unwrap(), target.as_str()), ("Bearer tok+en/1", "/in"));
-        assert!(!format!("{auth:?} {headers:?}").contains("tok+en"));
-        assert_eq!(auth.redact("tok+en/1 and hidden-value, open"), "*** and ***, open");
-    }
-
-    #[test]
-    fn a_line_end_in_a_secret_is_refused_without_showing_it() {
-        let error = Auth::new(&connection(bearer("tok+en\n"))).unwrap_err();
-        assert!(error.to_string().contains("`api`") && !error.to_string().contains("tok"));
-        let key = resources::Auth::ApiKey {
-            name: "bad name".to_owned(),
-            value: Text::Plain("tok+en".to_owned()),
-            place: KeyPlace::Header,
-        };
-        assert!(matches!(Auth::new(&connection(key)), Err(Error::Name { .. })));
-    }
-
-    #[test]
-    fn short_texts_are_not_blanked_out() {
-        let auth = Auth::new(&connection(bearer("on"))).unwrap();
-        assert_eq!(auth.redact("on and on"), "on and on");
-    }
 }
