@@ -152,33 +152,83 @@ enum Piece<'a> {
 
 fn pieces(text: &str, grammar: Grammar) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+    std::iter::from_fn(move || next(&mut rest, grammar))
+}
+
+/// The next piece of `rest`, which is moved behind it; of an expression only its `$`.
+fn next<'a>(rest: &mut &'a str, grammar: Grammar) -> Option<Piece<'a>> {
+    let text = *rest;
+    if text.is_empty() {
+        return None;
+    }
+    let mut take = |bytes: usize| {
+        let (taken, after) = text.split_at_checked(bytes).unwrap_or((text, ""));
+        *rest = after;
+        taken
+    };
+    let at = text.find('$').unwrap_or(text.len());
+    if at > 0 {
+        return Some(Piece::Text(take(at)));
+    }
+    if grammar == Grammar::Value && text.starts_with("$$") {
+        take(2);
+        return Some(Piece::Dollar);
+    }
+    if text.starts_with("${env:") || text.starts_with("${file:") {
+        return Some(match text.find('}') {
+            Some(end) => Piece::Reference(take(end + 1).get(2..end).unwrap_or_default()),
+            None => Piece::Unclosed(take(text.len())),
+        });
+    }
+    let dollar = take(1);
+    let expression = grammar == Grammar::Value && text.starts_with("${");
+    Some(if expression { Piece::Expression } else { Piece::Text(dollar) })
+}
+
+/// A part of a value (transforms.md rule 53) that keeps what was written apart from what came from a reference.
+#[derive(Debug)]
+pub enum Part {
+    /// Literal text; `$$` has become a dollar.
+    Text(String),
+    /// What a reference gave.
+    Reference(Result<Resolved, Error>),
+    /// A path, or what stands between `${` and `}`; for the caller to interpret or refuse.
+    Expression(String),
+}
+
+/// The parts of a value in which references and expressions may stand side by side.
+pub fn parts(text: &str, env: &Env) -> Vec<Part> {
+    if is_path(text) {
+        return vec![Part::Expression(text.to_owned())];
+    }
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(piece) = next(&mut rest, Grammar::Value) {
+        let literal = match piece {
+            Piece::Text(text) => text,
+            Piece::Dollar => "$",
+            Piece::Unclosed(text) => {
+                parts.push(Part::Reference(Err(Error::Malformed(text.to_owned()))));
+                continue;
+            }
+            Piece::Reference(reference) => {
+                let mut resolved = Resolved { text: String::new(), secret: true, files: Vec::new() };
+                parts.push(Part::Reference(lookup(reference, env, &mut resolved).map(|()| resolved)));
+                continue;
+            }
+            Piece::Expression => {
+                let (inner, after) = rest.split_once('}').unwrap_or((rest, ""));
+                parts.push(Part::Expression(inner.trim_start_matches('{').trim().to_owned()));
+                rest = after;
+                continue;
+            }
+        };
+        match parts.last_mut() {
+            Some(Part::Text(text)) => text.push_str(literal),
+            Some(Part::Reference(_) | Part::Expression(_)) | None => parts.push(Part::Text(literal.to_owned())),
         }
-        let at = rest.find('$').unwrap_or(rest.len());
-        if at > 0 {
-            let (before, after) = rest.split_at(at);
-            rest = after;
-            return Some(Piece::Text(before));
-        }
-        if grammar == Grammar::Value && rest.starts_with("$$") {
-            rest = rest.get(2..).unwrap_or_default();
-            return Some(Piece::Dollar);
-        }
-        if rest.starts_with("${env:") || rest.starts_with("${file:") {
-            let Some(end) = rest.find('}') else {
-                return Some(Piece::Unclosed(std::mem::take(&mut rest)));
-            };
-            let inner = rest.get(2..end).unwrap_or_default();
-            rest = rest.get(end + 1..).unwrap_or_default();
-            return Some(Piece::Reference(inner));
-        }
-        let expression = grammar == Grammar::Value && rest.starts_with("${");
-        let (dollar, after) = rest.split_at(1);
-        rest = after;
-        Some(if expression { Piece::Expression } else { Piece::Text(dollar) })
-    })
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -211,6 +261,33 @@ mod tests {
         ] {
             let found = resolve(text, Grammar::Value, &env()).expect(text);
             assert_eq!((found.text.as_str(), found.secret), (expected, secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_keep_what_is_written_apart_from_what_comes_from_outside() {
+        let show = |text: &str| {
+            let show = |part: &Part| match part {
+                Part::Text(text) => format!("text {text}"),
+                Part::Reference(Ok(found)) => format!("outside {}", found.text),
+                Part::Reference(Err(error)) => format!("error {error}"),
+                Part::Expression(inner) => format!("expression {inner}"),
+            };
+            parts(text, &env()).iter().map(show).collect::<Vec<_>>().join(", ")
+        };
+        for (text, wanted) in [
+            ("$token", "expression $token"),
+            ("$.a b", "expression $.a b"),
+            ("Bearer ${ $token }!", "text Bearer , expression $token, text !"),
+            ("${env:TRICK}${$token}", "outside ${env:A} $.id, expression $token"),
+            ("$$token costs $5$$", "text $token costs $5$"),
+            ("$${env:A}", "text ${env:A}"),
+            ("${env:NONE}x", "error the environment variable `NONE` is not set, text x"),
+            ("a${env:A", "text a, error `${env:A` is no reference"),
+            ("${open", "expression open"),
+            ("", ""),
+        ] {
+            assert_eq!(show(text), wanted, "{text}");
         }
     }
 

@@ -1,20 +1,17 @@
-//! Checked nodes → resources. Values have passed their tables, so a conversion that fails here gives nothing, and the
+//! Checked nodes → destinations, sources and rules (`connection` builds connections). Values have passed their tables, so a conversion that fails here gives nothing, and the
 //! caller reports the resource as not built; references between resources are resolved by the caller.
 
-use super::check::{self, Checker};
+use super::check::Checker;
 use super::url;
-use crate::config::files;
 use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::node::{Kind, Node};
 use crate::model::resources::{
-    Auth, Connection, DeadLetterBudget, Delay, Destination, Dialect, Expectation, KeyPlace, OnMissing, PayloadDecode,
-    RateLimit, RetryPolicy, Rule, RuleTest, Source, Start, Target,
+    Connection, DeadLetterBudget, Delay, Destination, Dialect, Expectation, OnMissing, PayloadDecode, RateLimit,
+    Response, ResponseOutcome, RetryPolicy, Rule, RuleTest, Source, Start, Target,
 };
 use crate::model::text::Text;
 use crate::model::units;
-use secrecy::SecretString;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,96 +19,6 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Default of `concurrency.max`.
 const CONCURRENCY: u32 = 64;
-
-/// A connection, without looking at other resources.
-pub(super) fn connection(name: Name, node: &Node, checker: &mut Checker<'_>) -> Option<Connection> {
-    let url = match node.get("url") {
-        Some(url) => Some(url::parse(url.as_plain()?).ok()?),
-        None => None,
-    };
-    let allow_networks: Vec<_> =
-        items(node.get("allow_networks")).filter_map(|n| url::network(n.as_plain()?)).collect();
-    if let Some((message, cure)) = url.as_ref().and_then(|url| url::private_host(url, &allow_networks)) {
-        checker.warn("CONFIG_PRIVATE_HOST", "/url", node.place_of("/url"), message, cure);
-    }
-    if let Some(key) = node.get("auth").and_then(|auth| auth.get("api_key")) {
-        let name = plain(key, "name").unwrap_or_default().to_ascii_lowercase();
-        let wrong = if plain(key, "in") == Some("query") { None } else { check::header_name(&name, &[]) };
-        if let Some((message, cure)) = wrong {
-            checker.fault("CONFIG_VALUE", "/auth/api_key/name", key.place_of("/name"), message, cure);
-            return None;
-        }
-    }
-    let (ca_pem, client_pem) = tls(node, checker)?;
-    let entries = |key: &str| node.get(key).map(Node::entries).unwrap_or_default();
-    Some(Connection {
-        url,
-        auth: node.get("auth").map_or(Some(Auth::None), auth)?,
-        headers: entries("headers")
-            .iter()
-            .map(|(k, v)| Some((k.name.to_ascii_lowercase(), text(v)?)))
-            .collect::<Option<_>>()?,
-        query: entries("query").iter().map(|(k, v)| Some((k.name.clone(), texts(v)?))).collect::<Option<_>>()?,
-        body: entries("body").iter().map(|(k, v)| (k.name.clone(), v.clone())).collect(),
-        allow_networks,
-        ca_pem,
-        client_pem,
-        ..Connection::bare(name, node.place.clone())
-    })
-}
-
-fn auth(node: &Node) -> Option<Auth> {
-    let Some((kind, value)) = node.entries().first() else { return Some(Auth::None) };
-    let part = |key: &str| value.get(key).and_then(text);
-    Some(match kind.name.as_str() {
-        "basic" => Auth::Basic { username: part("username")?, password: part("password")? },
-        "bearer" => Auth::Bearer(text(value)?),
-        "api_key" => Auth::ApiKey {
-            name: plain(value, "name")?.to_owned(),
-            value: part("value")?,
-            place: if plain(value, "in") == Some("query") { KeyPlace::Query } else { KeyPlace::Header },
-        },
-        _ => return None,
-    })
-}
-
-type Pem = (Option<Vec<u8>>, Option<(Vec<u8>, SecretString)>);
-
-fn tls(node: &Node, checker: &mut Checker<'_>) -> Option<Pem> {
-    let Some(tls) = node.get("tls") else { return Some((None, None)) };
-    let mut read = |key: &str| match tls.get(key) {
-        Some(file) => pem(file, &format!("/tls/{key}"), checker).map(Some),
-        None => Some(None),
-    };
-    let (ca, certificate, key) = (read("ca_file")?, read("client_certificate_file")?, read("client_key_file")?);
-    let client = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate.into_bytes(), SecretString::from(key))),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => {
-            let message = "a client certificate needs its key, and the key its certificate".to_owned();
-            let cure = "write `client_certificate_file` and `client_key_file`".to_owned();
-            checker.fault("CONFIG_VALUE", "/tls", &tls.place, message, cure);
-            return None;
-        }
-    };
-    Some((ca.map(String::into_bytes), client))
-}
-
-fn pem(node: &Node, pointer: &str, checker: &mut Checker<'_>) -> Option<String> {
-    let written = Path::new(node.as_plain()?);
-    let folder = Path::new(&*node.place.file).parent().unwrap_or(Path::new(""));
-    let path = folder.join(written);
-    let wrong = match files::read_text(&path) {
-        Ok(text) if text.contains("-----BEGIN ") => {
-            checker.files.push(path);
-            return Some(text);
-        }
-        Ok(_) => (format!("{} is not PEM", path.display()), "it must have a line `-----BEGIN …`".to_owned()),
-        Err(fault) => (fault.message, "a relative path starts at the folder of this file".to_owned()),
-    };
-    checker.fault("CONFIG_FILE", pointer, &node.place, wrong.0, wrong.1);
-    None
-}
 
 /// A destination of a connection that is known.
 pub(super) fn destination(
@@ -137,29 +44,17 @@ pub(super) fn destination(
             checker.warn(code, "/endpoint", place, message, cure);
         }
     }
-    let method = plain(node, "method").unwrap_or("POST").to_ascii_uppercase();
-    if method.is_empty() || !method.bytes().all(|b| b.is_ascii_alphabetic()) || method == "CONNECT" {
-        let message = format!("`{method}` is no method that a destination can use");
-        checker.fault(
-            "CONFIG_VALUE",
-            "/method",
-            node.place_of("/method"),
-            message,
-            "write POST, PUT, PATCH, DELETE or GET".to_owned(),
-        );
-        return None;
-    }
     Some(Destination {
         name,
         base,
         endpoint,
-        method,
+        method: method(node),
         headers: node.get("headers").cloned(),
         query: node.get("query").cloned(),
         timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
         concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
         rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
-        responses: Vec::new(),
+        responses: responses(node)?,
         retry: retry(node, "", checker).unwrap_or_default(),
         dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
         dead_letter_budget: dead_letter_budget(node),
@@ -168,7 +63,34 @@ pub(super) fn destination(
     })
 }
 
-fn rate_limits(node: &Node) -> Option<Vec<RateLimit>> {
+/// The method under `method`.
+pub(super) fn method(node: &Node) -> String {
+    plain(node, "method").unwrap_or("POST").to_ascii_uppercase()
+}
+
+/// The entries under `responses`.
+pub(super) fn responses(node: &Node) -> Option<Vec<Response>> {
+    let entry = |node: &Node| {
+        Some(Response {
+            when: node.get("when")?.clone(),
+            outcome: match plain(node, "outcome")? {
+                "success" => ResponseOutcome::Success,
+                "duplicate" => ResponseOutcome::Duplicate,
+                "retry" => ResponseOutcome::Retry,
+                "throttled" => ResponseOutcome::Throttled,
+                "auth_expired" => ResponseOutcome::AuthExpired,
+                "reject" => ResponseOutcome::Reject,
+                "gone" => ResponseOutcome::Gone,
+                _ => return None,
+            },
+            wait: duration(node, "wait"),
+            place: node.place.clone(),
+        })
+    };
+    items(node.get("responses")).map(entry).collect()
+}
+
+pub(super) fn rate_limits(node: &Node) -> Option<Vec<RateLimit>> {
     match &node.kind {
         Kind::List(items) => items.iter().map(rate_limit).collect(),
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Map(_) => Some(vec![rate_limit(node)?]),
@@ -325,21 +247,21 @@ pub(super) fn place_of(node: &Node, key: &str) -> Place {
     node.get(key).unwrap_or(node).place.clone()
 }
 
-fn text(node: &Node) -> Option<Text> {
+pub(super) fn text(node: &Node) -> Option<Text> {
     match &node.kind {
         Kind::String(text) => Some(text.clone()),
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => None,
     }
 }
 
-fn texts(node: &Node) -> Option<Vec<Text>> {
+pub(super) fn texts(node: &Node) -> Option<Vec<Text>> {
     match &node.kind {
         Kind::List(items) => items.iter().map(text).collect(),
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Map(_) => Some(vec![text(node)?]),
     }
 }
 
-fn duration(node: &Node, key: &str) -> Option<Duration> {
+pub(super) fn duration(node: &Node, key: &str) -> Option<Duration> {
     units::duration(plain(node, key)?).ok()
 }
 

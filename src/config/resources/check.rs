@@ -3,6 +3,7 @@
 
 use super::keys::{EXPECTATION, LIMIT, Shape, Table, Word};
 use super::scalar::{describe, example, is_word};
+use super::texts::Allowed;
 use super::{names, scalar, url};
 use crate::config::env::Env;
 use crate::config::secrets::{self, Grammar};
@@ -10,14 +11,7 @@ use crate::model::fault::{Fault, Place};
 use crate::model::node::{Kind, Node};
 use crate::model::text::Text;
 use crate::model::units;
-use secrecy::SecretString;
 use std::path::PathBuf;
-
-/// Headers that belong to the transport (transforms.md rule 50); `proxy-*` too.
-const RESERVED: [&str; 10] =
-    ["host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade", "via", "date"];
-/// Headers whose value is a secret wherever it stands.
-const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
 /// Walks one resource; `faults` is what it found.
 #[derive(Debug)]
@@ -28,7 +22,9 @@ pub(super) struct Checker<'a> {
     /// References may stand here.
     pub(super) references: bool,
     /// Literal secrets are fine here, for a neighbour is a reference.
-    literal_ok: bool,
+    pub(super) literal_ok: bool,
+    /// Pointers of shown texts that references had a part in.
+    pub(super) referring: Vec<String>,
     pub(super) faults: Vec<Fault>,
     /// Files that references read.
     pub(super) files: Vec<PathBuf>,
@@ -36,24 +32,22 @@ pub(super) struct Checker<'a> {
 
 /// What is checked: the last key on the way to it, and its pointer.
 #[derive(Debug, Clone, Copy)]
-struct At<'p> {
-    key: &'p str,
-    pointer: &'p str,
-}
-
-/// Which characters a text may have where it goes.
-#[derive(Debug, Clone, Copy)]
-enum Allowed {
-    Anything,
-    /// No control characters.
-    Line,
-    /// No control characters, and ASCII only.
-    Header,
+pub(super) struct At<'p> {
+    pub(super) key: &'p str,
+    pub(super) pointer: &'p str,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(env: &'a Env, lenient: bool, references: bool) -> Self {
-        Self { env, lenient, references, literal_ok: false, faults: Vec::new(), files: Vec::new() }
+        Self {
+            env,
+            lenient,
+            references,
+            literal_ok: false,
+            referring: Vec::new(),
+            faults: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     /// Whether something was found that refuses the resource.
@@ -62,6 +56,16 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn fault(&mut self, code: &'static str, pointer: &str, place: &Place, message: String, cure: String) {
+        // A url that cannot be read may be a password in the wrong variable.
+        let (message, cure) = if self.referring.iter().any(|referring| referring == pointer) {
+            let key = pointer.rsplit('/').next().unwrap_or_default();
+            let message = format!(
+                "what the references in `{key}` give cannot stand there; it is not shown, for it may be secret"
+            );
+            (message, "check the variables or files that they name".to_owned())
+        } else {
+            (message, cure)
+        };
         self.faults.push(Fault::error(code, pointer, message).cure(cure).at(place.clone()));
     }
 
@@ -69,7 +73,7 @@ impl<'a> Checker<'a> {
         self.faults.push(Fault::warning(code, pointer, message).cure(cure).at(place.clone()));
     }
 
-    fn value(&mut self, at: At<'_>, place: &Place, message: String, cure: impl Into<String>) {
+    pub(super) fn value(&mut self, at: At<'_>, place: &Place, message: String, cure: impl Into<String>) {
         self.fault("CONFIG_VALUE", at.pointer, place, message, cure.into());
     }
 
@@ -86,6 +90,7 @@ impl<'a> Checker<'a> {
             let message = format!("{} must be a map, found {}", table.noun, describe(node));
             return self.fault("CONFIG_VALUE", pointer, &place, message, format!("keys: {}", keys.join(", ")));
         };
+        let before = self.faults.len();
         let (mut unbuilt, mut cures) = (false, Vec::new());
         for (key, value) in entries.iter_mut() {
             let inner = join(pointer, &key.name);
@@ -117,6 +122,9 @@ impl<'a> Checker<'a> {
                 self.fault("CONFIG_MISSING_KEY", pointer, &place, message, cure);
             }
         }
+        if !self.faults.iter().skip(before).any(|fault| !fault.warning) {
+            self.whole(table, node, pointer);
+        }
     }
 
     fn shape(&mut self, shape: Shape, node: &mut Node, at: At<'_>) {
@@ -131,6 +139,15 @@ impl<'a> Checker<'a> {
             Shape::OneOf(table) => self.one_of(table, node, at),
             Shape::List(table) => self.list(table, node, at),
             Shape::Hidden | Shape::Secret => self.secret(shape, node, at),
+            Shape::Secrets => self.secrets(node, at),
+            Shape::Exchange(part) => self.exchange(part, node, at),
+            Shape::AnswerPattern => self.answer_pattern(node, at),
+            Shape::WordOr(words, table) => match &node.kind {
+                Kind::Map(_) => self.table(table, node, at.pointer),
+                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::List(_) => {
+                    self.scalar(Shape::WordOr(words, table), node, at);
+                }
+            },
             Shape::FixedHeaders | Shape::FixedQuery => self.fixed(shape, node, at),
             Shape::Values | Shape::FixedBody => self.values_map(node, at),
             Shape::PathValues => match &node.kind {
@@ -147,6 +164,13 @@ impl<'a> Checker<'a> {
             Shape::Name
             | Shape::Text
             | Shape::Url
+            | Shape::TokenEndpoint
+            | Shape::ProxyUrl
+            | Shape::Method
+            | Shape::HeaderName
+            | Shape::SignatureFormat
+            | Shape::AnswerPath
+            | Shape::Lifetime
             | Shape::Bool
             | Shape::Count(..)
             | Shape::Duration(..)
@@ -186,7 +210,8 @@ impl<'a> Checker<'a> {
         self.table(table, node, at.pointer);
         let known = |node: &Node| node.entries().iter().all(|(k, _)| table.keys.iter().any(|key| key.name == k.name));
         if matches!(node.kind, Kind::Map(_)) && count != 1 && known(node) {
-            let keys: Vec<_> = table.keys.iter().map(|key| key.name).collect();
+            let built = table.keys.iter().filter(|key| !matches!(key.shape, Shape::Later));
+            let keys: Vec<_> = built.map(|key| key.name).collect();
             let message = format!("`{}` needs exactly one key, found {count}", at.key);
             self.value(at, &place, message, format!("one of: {}; or `{}: none`", keys.join(", "), at.key));
         }
@@ -267,88 +292,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn secret(&mut self, shape: Shape, node: &mut Node, at: At<'_>) {
-        let place = node.place.clone();
-        let Kind::String(Text::Plain(_)) = &node.kind else {
-            let message = format!("`{}` must be a text", at.key);
-            return self.value(at, &place, message, format!("write {}: \"${{env:NAME}}\"", at.key));
-        };
-        let credentials = matches!(at.key, "username" | "password");
-        let allowed = if credentials { Allowed::Line } else { Allowed::Header };
-        self.resolve_hidden(node, at, Grammar::Literal, allowed);
-        let Kind::String(Text::Plain(literal)) = &mut node.kind else { return };
-        if matches!(shape, Shape::Hidden) {
-            return;
-        }
-        let literal = std::mem::take(literal);
-        if !self.literal_ok {
-            self.warn_literal(at, &place);
-        }
-        node.kind = Kind::String(Text::Secret(SecretString::from(literal)));
-    }
-
-    fn warn_literal(&mut self, at: At<'_>, place: &Place) {
-        let message = format!("`{}` holds a secret in the file", at.key);
-        let cure = format!("write {}: \"${{env:NAME}}\" or \"${{file:/run/secrets/x}}\"", at.key);
-        self.warn("CONFIG_SECRET_LITERAL", at.pointer, place, message, cure);
-    }
-
-    /// Fixed headers or query parameters of a connection.
-    fn fixed(&mut self, shape: Shape, node: &mut Node, at: At<'_>) {
-        let place = node.place.clone();
-        let found = describe(node);
-        let Kind::Map(entries) = &mut node.kind else {
-            return self.value(at, &place, format!("`{}` must be a map, found {found}", at.key), "write {name: value}");
-        };
-        let headers = matches!(shape, Shape::FixedHeaders);
-        let mut seen: Vec<String> = Vec::new();
-        for (key, value) in entries.iter_mut() {
-            let pointer = join(at.pointer, &key.name);
-            let inner = At { key: &key.name, pointer: &pointer };
-            if headers {
-                let lower = key.name.to_ascii_lowercase();
-                if let Some((message, cure)) = header_name(&lower, &seen) {
-                    self.value(inner, &key.place, message, cure);
-                }
-                seen.push(lower.clone());
-                self.fixed_text(value, inner, Allowed::Header);
-                if let (Kind::String(Text::Plain(text)), true) = (&value.kind, SECRET_HEADERS.contains(&&*lower)) {
-                    let secret = SecretString::from(text.clone());
-                    let place = value.place.clone();
-                    self.warn_literal(inner, &place);
-                    value.kind = Kind::String(Text::Secret(secret));
-                }
-                continue;
-            }
-            match &mut value.kind {
-                Kind::List(items) => {
-                    for (i, item) in items.iter_mut().enumerate() {
-                        let pointer = format!("{pointer}/{i}");
-                        self.fixed_text(item, At { key: inner.key, pointer: &pointer }, Allowed::Anything);
-                    }
-                }
-                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Map(_) => {
-                    self.fixed_text(value, inner, Allowed::Anything);
-                }
-            }
-        }
-    }
-
-    /// A text, number or boolean, which becomes a text.
-    fn fixed_text(&mut self, node: &mut Node, at: At<'_>, allowed: Allowed) {
-        let text = match &node.kind {
-            Kind::String(_) => return self.resolve_hidden(node, at, Grammar::Value, allowed),
-            Kind::Number(spelled) => spelled.clone(),
-            Kind::Bool(value) => value.to_string(),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => {
-                let place = node.place.clone();
-                let message = format!("`{}` must be a text, found {}", at.key, describe(node));
-                return self.value(at, &place, message, "write a text, number or boolean");
-            }
-        };
-        node.kind = Kind::String(Text::Plain(text));
-    }
-
     fn must_be_map(&mut self, node: &Node, at: At<'_>) {
         if !matches!(node.kind, Kind::Map(_)) {
             let message = format!("`{}` must be a map, found {}", at.key, describe(node));
@@ -402,90 +345,6 @@ impl<'a> Checker<'a> {
             }
         }
     }
-
-    /// Resolves references where the result is no secret; false if that failed.
-    fn resolve_plain(&mut self, node: &mut Node, at: At<'_>) -> bool {
-        let Kind::String(Text::Plain(text)) = &node.kind else { return true };
-        if !secrets::mentions(text, Grammar::Literal) {
-            return true;
-        }
-        if !self.references {
-            let place = node.place.clone();
-            self.refuse_reference(at.pointer, &place);
-            return false;
-        }
-        match secrets::resolve(text, Grammar::Literal, self.env) {
-            Ok(resolved) => {
-                self.files.extend(resolved.files);
-                node.kind = Kind::String(Text::Plain(resolved.text));
-                true
-            }
-            Err(error) => {
-                let place = node.place.clone();
-                self.fault("CONFIG_SECRET", at.pointer, &place, error.to_string(), error.cure());
-                false
-            }
-        }
-    }
-
-    /// Resolves references in a text; what had one becomes secret.
-    fn resolve_hidden(&mut self, node: &mut Node, at: At<'_>, grammar: Grammar, allowed: Allowed) {
-        let Kind::String(Text::Plain(text)) = &node.kind else { return };
-        let place = node.place.clone();
-        if !secrets::mentions(text, grammar) {
-            return self.must_fit(text, at, &place, allowed);
-        }
-        if !self.references {
-            return self.refuse_reference(at.pointer, &place);
-        }
-        let secret = match secrets::resolve(text, grammar, self.env) {
-            Ok(resolved) => {
-                self.files.extend(resolved.files);
-                self.must_fit(&resolved.text, at, &place, allowed);
-                resolved.text
-            }
-            Err(error @ secrets::Error::Unset(_)) if self.lenient => {
-                self.warn("CONFIG_SECRET", at.pointer, &place, error.to_string(), error.cure());
-                String::new()
-            }
-            Err(error) => {
-                self.fault("CONFIG_SECRET", at.pointer, &place, error.to_string(), error.cure());
-                String::new()
-            }
-        };
-        node.kind = Kind::String(Text::Secret(SecretString::from(secret)));
-    }
-
-    /// Found now, not when the first request is built; the text itself is not told, for it may be secret.
-    fn must_fit(&mut self, text: &str, at: At<'_>, place: &Place, allowed: Allowed) {
-        let control = text.chars().any(|c| c.is_ascii_control() && c != '\t');
-        let message = match allowed {
-            Allowed::Header | Allowed::Line if control => "has a line feed or another control character",
-            Allowed::Header if !text.is_ascii() => "has a character that no header may have",
-            Allowed::Header | Allowed::Line | Allowed::Anything => return,
-        };
-        let cure = "check the file or variable it comes from".to_owned();
-        self.value(at, place, format!("the text of `{}` {message}", at.key), cure);
-    }
-
-    fn refuse_reference(&mut self, pointer: &str, place: &Place) {
-        let message = "a rule may not refer to secrets".to_owned();
-        let cure = "put the reference into the connection's auth, headers, query or body".to_owned();
-        self.fault("CONFIG_SECRET", pointer, place, message, cure);
-    }
-}
-
-/// Why `lower` cannot be the name of a header in a map that has the names `seen`, and what to do.
-pub(crate) fn header_name(lower: &str, seen: &[String]) -> Option<(String, String)> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if lower.is_empty() || !lower.bytes().all(token) {
-        return Some((format!("`{lower}` is no name of a header"), "letters, digits and `-`".to_owned()));
-    }
-    if RESERVED.contains(&lower) || lower.starts_with("proxy-") {
-        return Some((format!("the header `{lower}` is set by the transport"), "leave it out".to_owned()));
-    }
-    let twice = seen.iter().any(|other| other == lower);
-    twice.then(|| (format!("the header `{lower}` stands twice"), "case does not matter; keep one".to_owned()))
 }
 
 /// A pointer one key deeper (RFC 6901).

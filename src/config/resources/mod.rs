@@ -1,19 +1,26 @@
 //! Resource files → one checked [`Resources`], or all faults at once, each with its place and cure.
 //!
 //! What enters: paths and the environment. `keys` lists what may be written, `check` walks what was written along
-//! it, `build` makes resources of it, and this module joins them: names are unique per kind, references lead
+//! it (`texts`, `exchange`, `answers` and `whole` what is special),
+//! `build` and `connection` make resources of it, and this module joins them: names are unique per kind, references lead
 //! somewhere, across all files. Rule bodies and patterns stay [`Node`]s; others compile them.
 
+mod answers;
 mod build;
 mod check;
+mod connection;
+mod exchange;
 mod keys;
 pub(crate) mod names;
+mod proxy;
 mod scalar;
 mod schema;
+mod texts;
 mod url;
+mod whole;
 
-pub(crate) use check::header_name;
 pub use schema::schema;
+pub(crate) use texts::header_name;
 pub(crate) use url::parse as base_url;
 
 use super::env::Env;
@@ -264,7 +271,7 @@ impl Assembly<'_> {
     }
 
     fn connection(&mut self, name: Name, node: &Node, checker: &mut Checker<'_>) {
-        let built = if checker.failed() { None } else { build::connection(name.clone(), node, checker) };
+        let built = if checker.failed() { None } else { connection::connection(name.clone(), node, checker) };
         self.connections.keep(name.clone(), settled(built, &name, node, checker));
     }
 

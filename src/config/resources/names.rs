@@ -24,6 +24,12 @@ static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
     ("connection", Common, &["apikey"], "auth: {api_key: {name, value}}"),
     ("connection", Common, &["authentication", "authorization", "credentials"], "auth"),
     ("connection", Common, &["ca", "cafile", "cacert", "cert", "certificate"], "tls: {ca_file: …}"),
+    ("connection", Aws, &["oauthparameters"], "auth: {oauth2: {…}}"),
+    ("connection", Common, &["oauth", "oauth2", "clientcredentials"], "auth: {oauth2: {…}}"),
+    ("connection", Common, &["ratelimitpersecond", "rps", "throttle", "limit", "qps"], "rate_limit: 50/min"),
+    ("connection", Common, &["signature", "signing", "hmac"], "sign: {hmac: {secret, header}}"),
+    ("connection", Common, &["httpproxy", "httpsproxy", "proxyurl"], "proxy: {url: http://proxy:3128}"),
+    ("connection", Common, &["response", "onresponse", "statuscodes", "errors"], "responses: [{when, outcome}]"),
     ("connection", Common, &["headerparameters", "header"], "headers"),
     ("connection", Common, &["querystringparameters", "params", "querystring"], "query"),
     ("connection", Common, &["networks", "allowednetworks", "allowprivate"], "allow_networks: [10.0.0.0/8]"),
@@ -41,6 +47,59 @@ static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
     ("auth.api_key", Common, &["header"], "name"),
     ("auth.api_key", Common, &["key", "secret", "token"], "value"),
     ("auth.api_key", Common, &["location", "place", "where"], "in: header"),
+    ("auth", Aws, &["oauthhttpparameters"], "headers, query, body in `oauth2`"),
+    ("auth", Common, &["tokenexchange", "customtoken"], "token: {request, read, send}"),
+    ("auth", Common, &["hmac", "signature", "dingtalk", "standardwebhooks"], "`sign: {…}` in the connection"),
+    ("auth.oauth2", Aws, &["authorizationendpoint"], "token_endpoint"),
+    ("auth.oauth2", Aws, &["httpmethod"], "method"),
+    ("auth.oauth2", Aws, &["clientparameters"], "client_id, client_secret"),
+    ("auth.oauth2", Aws, &["oauthhttpparameters", "bodyparameters"], "headers, query, body"),
+    ("auth.oauth2", Aws, &["headerparameters"], "headers"),
+    ("auth.oauth2", Aws, &["querystringparameters"], "query"),
+    (
+        "auth.oauth2",
+        Common,
+        &["tokenurl", "tokenuri", "accesstokenurl", "url", "endpoint", "authurl"],
+        "token_endpoint",
+    ),
+    ("auth.oauth2", Common, &["username", "user", "key", "id", "appid", "appkey"], "client_id"),
+    ("auth.oauth2", Common, &["password", "secret", "appsecret"], "client_secret"),
+    ("auth.oauth2", Common, &["scopes"], "scope: a b"),
+    ("auth.oauth2", Common, &["audience", "resource", "tenant"], "body: {audience: …}"),
+    ("auth.oauth2", Common, &["endpointparams", "endpointparameters", "params", "form", "extraparams"], "body"),
+    ("auth.oauth2", Common, &["authmethod", "tokenendpointauthmethod", "authstyle"], "client_auth: basic"),
+    ("auth.oauth2", Common, &["granttype", "flow"], "nothing in its place: it is client credentials"),
+    ("auth.token", Common, &["url", "endpoint", "tokenendpoint"], "request: {endpoint: …}"),
+    ("auth.token", Common, &["response", "answer", "extract"], "read: {token: $.data.token}"),
+    ("auth.token", Common, &["apply", "use", "inject", "headers", "query"], "send: {query: {token: $token}}"),
+    ("auth.token", Common, &["lifetime", "ttl", "expiresin"], "read: {lifetime: 1h}"),
+    ("auth.token.request", Common, &["url", "uri", "path", "tokenendpoint"], "endpoint"),
+    ("auth.token.request", Common, &["body", "data", "payload", "form"], "json: {…}"),
+    ("auth.token.request", Common, &["params", "querystring"], "query"),
+    ("auth.token.read", Common, &["path", "accesstoken", "tokenpath", "field"], "token: $.data.token"),
+    ("auth.token.read", Common, &["expiresin", "ttl", "expires", "expiry", "maxage"], "lifetime: $.expires_in"),
+    ("auth.token.send", Common, &["header"], "headers: {Authorization: \"Bearer ${$token}\"}"),
+    ("auth.token.send", Common, &["params", "querystring"], "query: {token: $token}"),
+    ("sign", Common, &["github", "hmacsha256", "sha256", "secret", "buildkite"], "hmac: {secret, header}"),
+    ("sign", Common, &["webhooks", "svix", "standardwebhook"], "standard_webhooks: {secrets: […]}"),
+    ("sign", Common, &["dingding", "ding"], "dingtalk: {secret}"),
+    ("sign.hmac", Common, &["key", "token", "secretkey"], "secret"),
+    ("sign.hmac", Common, &["headername", "name", "signatureheader"], "header"),
+    ("sign.hmac", Common, &["template", "value", "prefix", "encoding"], "format: sha256={hex}"),
+    ("sign.hmac", Common, &["algorithm", "hash", "digest"], "nothing in its place: it is SHA-256"),
+    ("sign.standard_webhooks", Common, &["secret", "key", "keys", "signingkey"], "secrets: [\"${env:NAME}\"]"),
+    ("sign.dingtalk", Common, &["key", "token", "appsecret"], "secret"),
+    ("proxy", Common, &["host", "address", "server", "httpproxy", "httpsproxy", "uri"], "url: http://proxy:3128"),
+    ("proxy", Common, &["user", "login"], "username"),
+    ("proxy", Common, &["pass", "pw", "secret"], "password"),
+    ("proxy", Common, &["auth", "credentials"], "username, password"),
+    ("proxy", Common, &["dns", "remotedns", "lookup"], "resolve: local"),
+    ("proxy", Common, &["noproxy", "bypass", "except"], "`url: environment` with NO_PROXY, or another connection"),
+    ("response", Common, &["if", "match", "pattern", "condition", "on", "where"], "when: {…}"),
+    ("response", Common, &["then", "result", "action", "class", "treatas", "is"], "outcome: …"),
+    ("response", Common, &["delay", "retryafter", "backoff", "after"], "wait: 1m"),
+    ("response", Common, &["status", "code", "statuscode"], "when: {status: […]}"),
+    ("response", Common, &["body", "headers", "error", "item"], "it inside `when: {…}`"),
     ("tls", Common, &["ca", "cacert", "cacertificate"], "ca_file"),
     ("tls", Common, &["cert", "certificate", "certfile", "clientcert"], "client_certificate_file"),
     ("tls", Common, &["key", "keyfile", "clientkey"], "client_key_file"),
@@ -62,6 +121,8 @@ static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
     ("destination", Common, &["auth", "username", "password", "token"], "auth in its connection"),
     ("destination", Common, &["ratelimitpersecond", "rps", "throttle", "limit", "qps"], "rate_limit: 3/s"),
     ("destination", Common, &["retries", "maxretries", "maxattempts", "backoff"], "retry: {max_attempts: 185}"),
+    ("destination", Common, &["response", "onresponse", "statuscodes", "errors"], "responses: [{when, outcome}]"),
+    ("destination", Common, &["sign", "signature", "proxy"], "it in its `connection`"),
     ("destination", Common, &["dlq", "deadlettertopic", "deadletters"], "dead_letter: {topic: …}"),
     ("destination", Common, &["maxconcurrency", "parallelism", "maxinflight", "concurrent"], "concurrency: {max: 64}"),
     ("destination", Common, &["timeoutms", "timeoutseconds", "requesttimeout", "deadline"], "timeout: 10s"),
@@ -157,6 +218,28 @@ static FOREIGN_KINDS: &[(&str, &str)] = &[
     ("credentials", "connection"),
 ];
 
+/// Words that others have for ours: the key, theirs without case, `-` and `_`, and ours.
+static FOREIGN_WORDS: &[(&str, &[&str], &str)] = &[
+    ("outcome", &["ok", "delivered", "done", "accept", "accepted", "ack"], "success"),
+    ("outcome", &["exists", "conflict", "ignore", "skip"], "duplicate"),
+    ("outcome", &["ratelimited", "ratelimit", "overload", "slowdown", "backoff"], "throttled"),
+    ("outcome", &["unauthorized", "tokenexpired", "expired", "refresh"], "auth_expired"),
+    ("outcome", &["fail", "failure", "failed", "error", "permanent", "deadletter", "drop", "nack"], "reject"),
+    ("outcome", &["transient", "again", "unavailable", "ambiguous"], "retry"),
+    ("outcome", &["hold", "disable", "disabled", "stop", "incident"], "gone"),
+    ("client_auth", &["header", "clientsecretbasic"], "basic"),
+    ("client_auth", &["post", "form", "clientsecretpost"], "body"),
+    ("resolve", &["remote", "server"], "proxy"),
+    ("resolve", &["client", "self"], "local"),
+];
+
+/// Our word for what was written under `key`.
+pub(super) fn word_instead(key: &str, written: &str) -> Option<&'static str> {
+    let plain = normal(written);
+    let ours = FOREIGN_WORDS.iter().find(|(of, theirs, _)| *of == key && theirs.contains(&plain.as_str()));
+    ours.map(|(_, _, ours)| *ours)
+}
+
 /// What to write instead of `key`, which `table` does not have.
 pub(super) fn instead(table: &Table, key: &str) -> String {
     let plain = normal(key);
@@ -166,7 +249,8 @@ pub(super) fn instead(table: &Table, key: &str) -> String {
     }
     let foreign = FOREIGN.iter().find(|(noun, _, names, _)| *noun == table.noun && names.contains(&plain.as_str()));
     if let Some((_, whose, _, write)) = foreign {
-        let write = if write.contains('`') { (*write).to_owned() } else { format!("`{write}`") };
+        let spoken = write.contains('`') || write.starts_with("nothing ");
+        let write = if spoken { (*write).to_owned() } else { format!("`{write}`") };
         return match whose {
             Aws => format!("AWS's name; write {write}"),
             Alibaba => format!("Alibaba's name; write {write}"),
@@ -269,6 +353,8 @@ mod tests {
     fn every_foreign_name_stands_for_a_table_that_lacks_it() {
         let mut nouns =
             vec!["auth", "auth.basic", "auth.api_key", "tls", "rate_limit", "retry", "dead_letter", "kafka"];
+        nouns.extend(["auth.oauth2", "auth.token", "auth.token.request", "auth.token.read", "auth.token.send", "sign"]);
+        nouns.extend(["sign.hmac", "sign.standard_webhooks", "sign.dingtalk", "proxy", "response"]);
         nouns.extend(["target", "test", "expectation", "connection", "destination", "source", "rule"]);
         for (noun, _, names, write) in FOREIGN {
             assert!(nouns.contains(noun), "{noun}");

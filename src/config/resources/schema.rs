@@ -1,8 +1,10 @@
 //! The key tables as a JSON Schema (draft 2020-12), for editors.
 
-use super::keys::{EXPECTATION, KINDS, LIMIT, Shape, Table};
+use super::keys::{EXPECTATION, Exchange, KINDS, LIMIT, Shape, Table, Word};
 use serde_json::{Map, Value, json};
 
+/// A duration.
+const DURATION: &str = r"[0-9.]+\s*(ms|s|m|min|h|d)";
 /// A text that a reference gives.
 const REFERENCE: &str = r"\$\{(env|file):";
 
@@ -49,6 +51,11 @@ fn object(table: &Table) -> Value {
     })
 }
 
+fn enumeration(words: &[Word]) -> Value {
+    let words: Vec<_> = words.iter().filter(|word| !word.later).map(|word| word.text).collect();
+    json!({ "enum": words })
+}
+
 /// `None` for what this version refuses.
 fn shape(shape_of: Shape) -> Option<Value> {
     let text = || json!({ "type": "string" });
@@ -56,15 +63,22 @@ fn shape(shape_of: Shape) -> Option<Value> {
     Some(match shape_of {
         Shape::Later => return None,
         Shape::Kind | Shape::Text | Shape::Hidden | Shape::Secret | Shape::PemFile => text(),
+        Shape::Secrets => json!({ "type": "array", "minItems": 1, "items": text() }),
+        Shape::TokenEndpoint => pattern("(https?:/)?/.*"),
+        Shape::ProxyUrl => pattern("environment|https?://.+"),
+        Shape::Method => pattern("[A-Za-z]+"),
+        Shape::HeaderName => pattern("[!#$%&'*+.^_`|~0-9A-Za-z-]+"),
+        Shape::SignatureFormat => pattern(r".*\{(hex|base64)\}.*"),
+        Shape::AnswerPath => pattern(r"\$.*"),
+        Shape::Lifetime => pattern(&format!(r"\$.*|{DURATION}")),
+        Shape::AnswerPattern => json!({ "type": "object" }),
         Shape::Url => pattern("https?://.+"),
         Shape::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,63}$" }),
         Shape::Bool => json!({ "type": "boolean" }),
         Shape::Count(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
-        Shape::Duration(..) => pattern(r"[0-9.]+\s*(ms|s|m|min|h|d)"),
-        Shape::Words(words) => {
-            let words: Vec<_> = words.iter().filter(|word| !word.later).map(|word| word.text).collect();
-            json!({ "enum": words })
-        }
+        Shape::Duration(..) => pattern(DURATION),
+        Shape::Words(words) => enumeration(words),
+        Shape::WordOr(words, table) => json!({ "anyOf": [enumeration(words), object(table)] }),
         Shape::Topic => pattern("[A-Za-z0-9._-]{1,249}"),
         Shape::Topics => json!({ "type": "array", "minItems": 1, "items": shape(Shape::Topic) }),
         Shape::Delay => json!({ "type": "array", "minItems": 2, "maxItems": 2, "items": shape(Shape::Duration(0, 0)) }),
@@ -74,16 +88,17 @@ fn shape(shape_of: Shape) -> Option<Value> {
             json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
         }
         Shape::Networks => json!({ "type": "array", "items": text() }),
-        Shape::FixedHeaders => {
+        Shape::FixedHeaders
+        | Shape::Exchange(Exchange::Headers | Exchange::Form | Exchange::SendHeaders | Exchange::SendQuery) => {
             json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
         }
-        Shape::FixedQuery => {
+        Shape::FixedQuery | Shape::Exchange(Exchange::Query) => {
             let one = json!({ "type": ["string", "number", "boolean"] });
             json!({ "type": "object", "additionalProperties": { "anyOf": [one, { "type": "array", "items": one }] } })
         }
         Shape::FixedBody | Shape::Values | Shape::AnyMap => json!({ "type": "object" }),
         Shape::PathValues => json!({ "type": ["object", "array"] }),
-        Shape::Any | Shape::Verbatim => json!({}),
+        Shape::Any | Shape::Verbatim | Shape::Exchange(Exchange::Json) => json!({}),
         Shape::Expectations => {
             let mut expectation = object(&EXPECTATION);
             if let Value::Object(expectation) = &mut expectation {

@@ -51,6 +51,48 @@ pub(super) fn join(base: Option<&BaseUrl>, endpoint: &str) -> Result<(BaseUrl, S
     Ok((target, appended))
 }
 
+/// Where tokens are fetched: scheme, host and port, and the path with its query. A path is joined to the connection's
+/// url; without one here it is only looked at.
+pub(super) fn token_endpoint(connection: Option<&BaseUrl>, text: &str) -> Result<(BaseUrl, String), Wrong> {
+    if text.contains(['{', '}']) {
+        let message = format!("`{text}` has a brace, but a token is fetched without an event");
+        return Err((message, "write the path as it is".to_owned()));
+    }
+    if text.starts_with('/') {
+        check_path(text)?;
+        let path = connection.map(|base| base.path.as_str()).unwrap_or_default();
+        let base =
+            connection.cloned().unwrap_or(BaseUrl { tls: true, host: String::new(), port: 443, path: String::new() });
+        return Ok((BaseUrl { path: String::new(), ..base }, format!("{path}{text}")));
+    }
+    if !text.contains("://") {
+        let cure = "write https://login.example.com/token, or /token to join it to the connection's url";
+        return Err((format!("`{text}` is neither a url nor a path that begins with `/`"), cure.to_owned()));
+    }
+    let (mut base, query) = absolute(text)?;
+    let path = std::mem::take(&mut base.path);
+    let path = if path.is_empty() { "/".to_owned() } else { path };
+    let target = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    Ok((base, target))
+}
+
+/// The url of a proxy: scheme, host and port.
+pub(super) fn proxy(text: &str) -> Result<BaseUrl, Wrong> {
+    let example = || "write http://proxy.example.com:3128".to_owned();
+    if text.contains('@') {
+        // Not shown: it is a password.
+        return Err(("a url must not carry a password".to_owned(), "write `username` and `password`".to_owned()));
+    }
+    let (base, query) = absolute(text).map_err(|(message, _)| (message, example()))?;
+    if query.is_some() || !matches!(base.path.as_str(), "" | "/") {
+        return Err((format!("`{text}` has a path or query, which no proxy looks at"), example()));
+    }
+    Ok(BaseUrl { path: String::new(), ..base })
+}
+
 /// Why a url that works may be a mistake.
 pub(super) fn doubt(text: &str) -> Option<Wrong> {
     let base = parse(text).ok()?;

@@ -96,14 +96,6 @@ fn every_fault_has_code_place_and_cure() {
         (source("kafka: {topic: t, topics: [t]}"), "/kafka/topic: kafka has no key `topic`; write `topics: […]`"),
         // Not built yet.
         (
-            connection("auth: {oauth2: {}}"),
-            "4:8 CONFIG_NOT_SUPPORTED /auth/oauth2: auth: `oauth2` is not supported by this version",
-        ),
-        (connection("sign: {}"), "CONFIG_NOT_SUPPORTED /sign: connection: `sign` is not supported by this version"),
-        (connection("responses: []"), "CONFIG_NOT_SUPPORTED /responses"),
-        (connection("rate_limit: 1/s"), "CONFIG_NOT_SUPPORTED /rate_limit"),
-        (connection("proxy: x"), "CONFIG_NOT_SUPPORTED /proxy"),
-        (
             destination("rate: exact"),
             "4:7 CONFIG_NOT_SUPPORTED /rate: `rate: exact` is not supported by this version; write `shared`",
         ),

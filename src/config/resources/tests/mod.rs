@@ -1,5 +1,7 @@
 //! What good resource files become, and what is told about a whole set of them.
 
+mod connection_faults;
+mod connections;
 mod faults;
 
 use super::{Context, Read, read_text, schema};
@@ -281,6 +283,14 @@ fn the_schema_is_made_of_the_same_tables() {
     assert_eq!(destination["additionalProperties"], false);
     assert!(destination["properties"]["rate_limit"]["anyOf"].is_array());
     assert!(destination["properties"].get("batch").is_none(), "not built yet");
+    let connection = &kinds[0]["properties"];
+    let auth = &connection["auth"]["anyOf"][1]["properties"];
+    assert_eq!(auth["oauth2"]["required"], serde_json::json!(["token_endpoint", "client_id", "client_secret"]));
+    assert_eq!(auth["token"]["properties"]["send"]["properties"]["query"]["type"], "object");
+    assert!(auth.get("ssh").is_none(), "not built yet");
+    assert_eq!(connection["proxy"]["anyOf"][0]["enum"], serde_json::json!(["none", "environment"]));
+    assert_eq!(connection["responses"]["items"]["required"], serde_json::json!(["when", "outcome"]));
+    assert_eq!(destination["properties"]["responses"]["items"], connection["responses"]["items"]);
     assert!(kinds[3]["properties"]["targets"]["items"]["properties"]["body"].is_object());
 }
 

@@ -1,5 +1,9 @@
 //! The keys of every resource: the one list that the checker, its messages and the JSON Schema are made from.
 
+mod connection;
+
+pub(super) use connection::CONNECTION;
+
 /// A map with known keys.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -33,8 +37,20 @@ pub(super) enum Shape {
     Hidden,
     /// A text that is always hidden, and should be a reference.
     Secret,
+    /// Secrets, at least one; a list.
+    Secrets,
     /// A base url.
     Url,
+    /// An absolute url or a path, perhaps with a query.
+    TokenEndpoint,
+    /// The url of a proxy, or the word `environment`.
+    ProxyUrl,
+    /// A method of HTTP.
+    Method,
+    /// The name of a header.
+    HeaderName,
+    /// The value of a signature's header, with `{hex}` or `{base64}`.
+    SignatureFormat,
     /// `true` or `false`.
     Bool,
     /// A whole number from..=to.
@@ -61,6 +77,14 @@ pub(super) enum Shape {
     FixedHeaders,
     /// Fixed query parameters.
     FixedQuery,
+    /// A part of a token request, or what carries the token.
+    Exchange(Exchange),
+    /// A definite path into an answer, root `$`.
+    AnswerPath,
+    /// A duration, or a definite path into an answer.
+    Lifetime,
+    /// An event pattern over an answer.
+    AnswerPattern,
     /// A map of fixed JSON values.
     FixedBody,
     /// A map of values (transforms.md rule 53).
@@ -77,12 +101,32 @@ pub(super) enum Shape {
     Expectations,
     /// A map with known keys.
     Table(&'static Table),
+    /// One of these words, or a map with known keys.
+    WordOr(&'static [Word], &'static Table),
     /// A map with exactly one of these keys, or the word `none`.
     OneOf(&'static Table),
     /// A list of maps with known keys, at least one.
     List(&'static Table),
     /// Known, but this version cannot do it.
     Later,
+}
+
+/// A part of a token request, or what carries the token. Its texts are literal but for references: there is no event
+/// that a path could lead into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// Headers.
+    Headers,
+    /// Query parameters.
+    Query,
+    /// Form parameters.
+    Form,
+    /// A JSON value.
+    Json,
+    /// Headers that may hold the token.
+    SendHeaders,
+    /// Query parameters that may hold the token.
+    SendQuery,
 }
 
 /// A word that may stand somewhere.
@@ -123,73 +167,6 @@ const DEAD_LETTER: Key = key("dead_letter", Shape::Table(&DEAD_LETTER_TABLE), "W
 /// The kinds of resource, each with its table; what is referred to stands before what refers.
 pub(super) static KINDS: [&Table; 4] = [&CONNECTION, &DESTINATION, &SOURCE, &RULE];
 
-pub(super) static CONNECTION: Table = Table {
-    noun: "connection",
-    about: "A system we talk to, and who we are there.",
-    keys: &[
-        KIND,
-        NAME,
-        DESCRIPTION,
-        key("url", Shape::Url, "Base url; https, or http with a warning unless it is loopback."),
-        key("auth", Shape::OneOf(&AUTH), "Who we are there."),
-        key("headers", Shape::FixedHeaders, "Fixed headers; they win over a target's."),
-        key("query", Shape::FixedQuery, "Fixed query parameters; they win over a target's."),
-        key("body", Shape::FixedBody, "Fixed top-level keys of a JSON object body; they win."),
-        key("tls", Shape::Table(&TLS), "Private certificate authority and client certificate."),
-        key("allow_networks", Shape::Networks, "Private or loopback networks that may be dialled, e.g. 10.0.0.0/8."),
-        later("proxy"),
-        later("sign"),
-        later("rate_limit"),
-        later("responses"),
-    ],
-};
-
-pub(super) static AUTH: Table = Table {
-    noun: "auth",
-    about: "Exactly one way to prove who we are.",
-    keys: &[
-        key("basic", Shape::Table(&BASIC), "User name and password, RFC 7617."),
-        key("bearer", Shape::Secret, "The token of `Authorization: Bearer`."),
-        key("api_key", Shape::Table(&API_KEY), "A header or query parameter."),
-        later("oauth2"),
-        later("token"),
-        later("ssh"),
-        later("s3"),
-    ],
-};
-
-static BASIC: Table = Table {
-    noun: "auth.basic",
-    about: "User name and password.",
-    keys: &[
-        required("username", Shape::Hidden, "User."),
-        required("password", Shape::Secret, "Password; may be empty."),
-        DESCRIPTION,
-    ],
-};
-
-static API_KEY: Table = Table {
-    noun: "auth.api_key",
-    about: "A key in a header or query parameter.",
-    keys: &[
-        required("name", Shape::Text, "Name of the header or parameter."),
-        required("value", Shape::Secret, "The key."),
-        key("in", Shape::Words(&[word("header"), word("query")]), "Where it goes; header by default."),
-        DESCRIPTION,
-    ],
-};
-
-static TLS: Table = Table {
-    noun: "tls",
-    about: "Files are PEM; a relative path starts at the folder of the resource file.",
-    keys: &[
-        key("ca_file", Shape::PemFile, "Certificate authority to trust in addition."),
-        key("client_certificate_file", Shape::PemFile, "Our certificate."),
-        key("client_key_file", Shape::PemFile, "Its private key."),
-        DESCRIPTION,
-    ],
-};
-
 pub(super) static DESTINATION: Table = Table {
     noun: "destination",
     about: "An API destination: where, how, how fast.",
@@ -199,20 +176,55 @@ pub(super) static DESTINATION: Table = Table {
         DESCRIPTION,
         required("connection", Shape::Name, "The connection it uses."),
         key("endpoint", Shape::Text, "Appended to the connection's url; `{name}` and `*` are path parameters."),
-        key("method", Shape::Text, "HTTP method; POST by default."),
+        key("method", Shape::Method, "HTTP method; POST by default."),
         key("headers", Shape::Values, "Headers, values of the event."),
         key("query", Shape::Values, "Query parameters, values of the event."),
         key("timeout", Shape::Duration(1, 300), "Total deadline of a request, 1s to 300s; 10s by default."),
         key("concurrency", Shape::Table(&CONCURRENCY), "Requests in flight."),
         key("rate_limit", Shape::Rates, "Requests of all replicas together, e.g. 50/min."),
         key("rate", Shape::Words(&[word("shared"), later_word("exact")]), "How replicas share the limit."),
+        key("responses", Shape::List(&RESPONSE), "What answers mean; asked before the connection's."),
         RETRY,
         DEAD_LETTER,
         later("breaker"),
         later("dead_letter_budget"),
         later("batch"),
-        later("responses"),
         later("file"),
+    ],
+};
+
+/// An entry of `responses` (transforms.md rule 51).
+static RESPONSE: Table = Table {
+    noun: "response",
+    about: "What an answer means. The first entry that matches wins, then the status decides; any entry with success \
+            switches off that 2xx is success.",
+    keys: &[
+        required(
+            "when",
+            Shape::AnswerPattern,
+            "Event pattern over status, headers (names in lower case), body and, in a batch, item; or over error \
+             (not_sent, no_answer) where there is no answer.",
+        ),
+        required(
+            "outcome",
+            Shape::Words(&[
+                word("success"),
+                word("duplicate"),
+                word("retry"),
+                word("throttled"),
+                word("auth_expired"),
+                word("reject"),
+                word("gone"),
+            ]),
+            "success and duplicate: delivered. retry: again. throttled: close the gate for a while. auth_expired: \
+             fetch a new token, again. reject: dead letter. gone: hold the destination.",
+        ),
+        key(
+            "wait",
+            Shape::Duration(1, 86_400),
+            "Of retry and throttled, 1s to 24h; else as the answer or policy says.",
+        ),
+        DESCRIPTION,
     ],
 };
 
