@@ -15,7 +15,10 @@ pub mod publish;
 pub mod run;
 pub mod schema;
 mod setup;
+mod since;
+pub mod tail;
 mod tools;
+pub mod trace;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -104,6 +107,10 @@ enum Command {
     Explain(explain::Options),
     /// Write events to a topic, and see on request what becomes of them.
     Publish(publish::Options),
+    /// Watch deliveries as they end.
+    Tail(tail::Options),
+    /// What became of one event: matched or why not, every attempt, where it ended, what to do.
+    Trace(trace::Options),
     /// Look at dead letters, and send them again.
     Dlq(dlq::Options),
     /// Print the JSON Schema of resource files.
@@ -219,6 +226,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Check(options)) => check::run(global, &options),
         Some(Command::Explain(options)) => block_on(explain::run(global, &options)),
         Some(Command::Publish(options)) => block_on(publish::run(global, &options)),
+        Some(Command::Tail(options)) => block_on(tail::run(global, &options)),
+        Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
         Some(Command::Schema) => schema::run(),
         Some(Command::Completions(options)) => completions::run(&options),

@@ -11,10 +11,13 @@ use tokio::task::JoinHandle;
 /// How long the reading thread looks before it asks whether somebody still listens.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The outcomes from now on.
+/// Outcomes that are read before somebody looks at them.
+const READ_AHEAD: usize = 10_000;
+
+/// The outcomes as they come.
 #[derive(Debug)]
 pub(super) struct Outcomes {
-    traces: mpsc::UnboundedReceiver<Result<EventTrace<'static>, kafka::Error>>,
+    traces: mpsc::Receiver<Result<EventTrace<'static>, kafka::Error>>,
     reading: JoinHandle<()>,
 }
 
@@ -24,24 +27,32 @@ impl Outcomes {
     /// # Errors
     /// There is no such topic; Kafka does not answer.
     pub(super) fn follow(client: &ClientSettings, topics: &Topics) -> Result<Self, Failure> {
+        Self::follow_from(client, topics, kafka::From::End)
+    }
+
+    /// The same from another place on.
+    ///
+    /// # Errors
+    /// There is no such topic; Kafka does not answer.
+    pub(super) fn follow_from(client: &ClientSettings, topics: &Topics, from: kafka::From) -> Result<Self, Failure> {
         let topic = topics.trace();
         let reader = tokio::task::block_in_place(|| {
             let mut reader = Reader::open(client)?;
-            reader.follow(&topic, kafka::From::End)?;
+            reader.follow(&topic, from)?;
             Ok::<_, kafka::Error>(reader)
         });
         let mut reader = reader.map_err(missing)?;
-        let (tell, traces) = mpsc::unbounded_channel();
+        let (tell, traces) = mpsc::channel(READ_AHEAD);
         let reading = tokio::task::spawn_blocking(move || {
             while !tell.is_closed() {
                 let told = match reader.wait(LOOK) {
                     Ok(None) => continue,
                     Ok(Some(record)) => match record.value().map(EventTrace::read) {
-                        Some(Ok(trace)) => tell.send(Ok(trace)),
+                        Some(Ok(trace)) => tell.blocking_send(Ok(trace)),
                         // Not of ours, or of a later version: nothing to tell.
                         Some(Err(_)) | None => continue,
                     },
-                    Err(error) => tell.send(Err(error)),
+                    Err(error) => tell.blocking_send(Err(error)),
                 };
                 if told.is_err() {
                     return;
@@ -80,7 +91,8 @@ impl Outcomes {
     }
 }
 
-fn missing(error: kafka::Error) -> Failure {
+/// There is no trace topic, or Kafka does not answer.
+pub(super) fn missing(error: kafka::Error) -> Failure {
     let kafka::Error::Topic { topic, .. } = error else { return error.into() };
     let message = format!(
         "topic `{topic}` does not exist, so nobody would tell what becomes of events\n \
@@ -125,7 +137,7 @@ impl Lines {
 }
 
 /// `0:17` of `shop.orders:0:17`.
-fn without_topic(position: &str) -> &str {
+pub(super) fn without_topic(position: &str) -> &str {
     let mut colons = position.rmatch_indices(':').skip(1);
     colons.next().and_then(|(at, _)| position.get(at + 1..)).unwrap_or(position)
 }

@@ -15,6 +15,7 @@ mod committer;
 mod embedded;
 mod error;
 mod intake;
+mod keyed;
 mod logging;
 mod membership;
 mod partition;

@@ -3,6 +3,7 @@
 
 use super::client::{self, ClientSettings};
 use super::error::Error;
+use super::keyed::ByKey;
 use super::logging::Logging;
 use super::partition::{TopicPartition, copy};
 use super::start;
@@ -12,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub enum From {
 /// Reads topics.
 pub struct Reader {
     consumer: BaseConsumer<Logging>,
+    /// How our producer chooses partitions, if it is known.
+    keyed: Option<ByKey>,
     topics: HashMap<String, Arc<str>>,
 }
 
@@ -52,7 +55,7 @@ impl Reader {
         let mut config = client::consumer(settings, "tidegate-tools", None)?;
         config.set("enable.partition.eof", "true").set("queued.max.messages.kbytes", "16384");
         let consumer = config.create_with_context(client::logging(settings)).map_err(Error::Settings)?;
-        Ok(Self { consumer, topics: HashMap::new() })
+        Ok(Self { consumer, keyed: ByKey::of(settings), topics: HashMap::new() })
     }
 
     /// The record at a position; `None` if there is none (any more).
@@ -87,15 +90,61 @@ impl Reader {
     ///
     /// # Errors
     /// Kafka does not answer, or has no such topic.
-    pub fn scan(
+    pub fn scan(&mut self, topic: &str, from: From, each: impl FnMut(Record) -> ControlFlow<()>) -> Result<u64, Error> {
+        let starts = self.starts(topic, from, None)?;
+        self.scan_from(topic, from, &starts, each)
+    }
+
+    /// The same for the one partition that holds the records with this key, if our producer wrote them; every partition
+    /// if that is not known.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such topic.
+    pub fn scan_key(
+        &mut self,
+        topic: &str,
+        key: &[u8],
+        from: From,
+        each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let count = partitions(&self.consumer, topic)?;
+        let starts = self.starts(topic, from, self.keyed.and_then(|by| by.partition(key, count)))?;
+        self.scan_from(topic, from, &starts, each)
+    }
+
+    /// The first record at each of these offsets or after it, as far as there is one.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such topic.
+    pub fn first_of(&mut self, topic: &str, offsets: &HashMap<i32, i64>) -> Result<Vec<Record>, Error> {
+        let mut starts = self.starts(topic, From::Beginning, None)?;
+        starts.retain_mut(|(partition, start, _)| {
+            let wanted = offsets.get(partition).copied();
+            *start = wanted.unwrap_or(*start).max(*start);
+            wanted.is_some()
+        });
+        let mut left: HashSet<i32> = starts.iter().filter(|(_, start, end)| start < end).map(|(p, ..)| *p).collect();
+        let mut found = Vec::new();
+        self.scan_from(topic, From::Beginning, &starts, |record| {
+            if left.remove(&record.position.partition) {
+                found.push(record);
+            }
+            if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// From the given starts up to the given ends.
+    fn scan_from(
         &mut self,
         topic: &str,
         from: From,
+        bounds: &[(i32, i64, i64)],
         mut each: impl FnMut(Record) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
         let mut ends = HashMap::new();
         let mut starts = Vec::new();
-        for (partition, start, high) in self.starts(topic, from)? {
+        for &(partition, start, high) in bounds {
             if start < high {
                 ends.insert(partition, high);
                 starts.push((partition, start));
@@ -136,7 +185,7 @@ impl Reader {
     /// # Errors
     /// Kafka does not answer, or has no such topic.
     pub fn follow(&mut self, topic: &str, from: From) -> Result<(), Error> {
-        let starts: Vec<_> = self.starts(topic, from)?.into_iter().map(|(p, start, _)| (p, start)).collect();
+        let starts: Vec<_> = self.starts(topic, from, None)?.into_iter().map(|(p, start, _)| (p, start)).collect();
         self.assign(topic, &starts)
     }
 
@@ -161,14 +210,15 @@ impl Reader {
         client::watermarks(self.consumer.client(), topic, partition, PATIENCE).map_err(ask)
     }
 
-    /// Partition, where to start, end.
-    fn starts(&self, topic: &str, from: From) -> Result<Vec<(i32, i64, i64)>, Error> {
+    /// Partition, where to start, end; `only` of this partition.
+    fn starts(&self, topic: &str, from: From, only: Option<i32>) -> Result<Vec<(i32, i64, i64)>, Error> {
         let count = partitions(&self.consumer, topic)?;
         let times = match from {
             From::Time(time) => self.times(topic, count, time),
             From::Beginning | From::End => HashMap::new(),
         };
         (0..count)
+            .filter(|partition| only.is_none_or(|only| only == *partition))
             .map(|partition| {
                 let (low, high) = self.watermarks(topic, partition)?;
                 let start = match from {

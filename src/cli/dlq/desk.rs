@@ -5,6 +5,7 @@
 //! `delivered` says that its delivery arrived after all. Both are kept as long as that topic keeps its records.
 
 use super::filter::Filter;
+use crate::cli::since::age;
 use crate::cli::tools::{Kafka, Tool, Use};
 use crate::cli::{Failure, Global, output};
 use crate::kafka::{self, Reader};
@@ -19,7 +20,6 @@ use crate::pipeline::snapshot::Snapshot;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Whether it can be done without usable resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,28 +246,5 @@ impl Letter {
     /// How old it is, roughly: `3s`, `5m`, `2h`, `4d`.
     pub(super) fn age(&self, now: WallMs) -> String {
         self.at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)))
-    }
-}
-
-/// A time that has passed, in its largest unit.
-pub(super) fn age(passed: Duration) -> String {
-    let seconds = passed.as_secs();
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_short() {
-        let shown = |seconds| age(Duration::from_secs(seconds));
-        assert_eq!([shown(0), shown(119), shown(120)], ["0s", "119s", "2m"]);
-        assert_eq!([shown(7_199), shown(7_200), shown(172_800)], ["119m", "2h", "2d"]);
     }
 }

@@ -1,12 +1,11 @@
 //! Which dead letters are meant.
 
-use crate::cli::{Exit, Failure, events};
+use crate::cli::{Failure, events, since};
 use crate::json::document::Document;
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
 use crate::model::fault::Fault;
 use crate::model::stored::StoredHeaders;
-use crate::model::units;
 use crate::pattern::{self, Pattern};
 use clap::Args;
 
@@ -55,7 +54,7 @@ impl Filter {
             target,
             code: options.code.clone(),
             status: options.status,
-            since: options.since.as_deref().map(|text| time(text, WallMs::now())).transpose()?,
+            since: options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?,
             pattern: options.pattern.as_deref().map(compile).transpose()?,
         })
     }
@@ -87,20 +86,6 @@ impl Filter {
     }
 }
 
-fn time(text: &str, now: WallMs) -> Result<WallMs, Failure> {
-    if let Some(time) = WallMs::parse_rfc3339(text) {
-        return Ok(time);
-    }
-    match units::duration(text) {
-        Ok(ago) => Ok(WallMs(now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))),
-        Err(_) => {
-            let message =
-                format!("--since {text}: write a time ago such as 30m or 2h, or a time such as {}", now.rfc3339());
-            Err(Failure::new(Exit::Usage, "USAGE", message))
-        }
-    }
-}
-
 fn compile(text: &str) -> Result<Pattern, Failure> {
     pattern::compile(text, &pattern::Options::default()).map(|compiled| compiled.pattern).map_err(|found| {
         let named = |fault: Fault| {
@@ -114,6 +99,7 @@ fn compile(text: &str) -> Result<Pattern, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Exit;
     use crate::model::fault::Place;
     use crate::model::record::Record;
     use crate::model::stored::Address;

@@ -1,9 +1,10 @@
 //! `tidegate dlq show`: one dead letter, and whether today's rule would do better.
 
-use super::desk::{Desk, Letter, State, age};
+use super::desk::{Desk, Letter, State};
 use super::export::Content;
 use super::list::Row;
 use crate::cli::outcomes::reason;
+use crate::cli::since::age;
 use crate::cli::{Exit, Failure, Global, Output, output};
 use crate::model::clock::WallMs;
 use crate::pipeline::explain::{self, ExplainedRequest};
