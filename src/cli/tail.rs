@@ -76,7 +76,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let from = since.map_or(kafka::From::End, kafka::From::Time);
     let outcomes = Outcomes::follow_from(&kafka.client, &tool.topics(), from)?;
-    if !global.quiet && !kafka.embedded {
+    if !global.quiet {
         hidden(&tool.settings.trace).iter().for_each(|line| output::complain(line));
     }
     let mut view = View {

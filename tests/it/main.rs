@@ -17,6 +17,7 @@
 
 mod bad_input;
 mod examples;
+mod eyes;
 mod foreign;
 mod kill;
 mod loss;

@@ -63,8 +63,8 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         Some(record) => vec![looking.one(record)?],
         None => looking.all(&options.event).await?,
     };
-    let hidden =
-        !kafka.embedded && (!tool.settings.trace.enabled || tool.settings.trace.outcomes != TraceOutcomes::All);
+    let settings = &tool.settings.trace;
+    let hidden = !settings.enabled || settings.outcomes != TraceOutcomes::All;
     if reads.is_empty() {
         return Err(looking.unknown(options, hidden));
     }

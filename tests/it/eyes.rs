@@ -1,0 +1,258 @@
+//! Eyes on everything: `trace` tells the story of each event, `tail` follows what happens, both from the topics alone.
+
+use crate::support::events::{Message, structured};
+use crate::support::{Answer, Bed, eventually};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// Asserts that these words come in this order.
+    #[track_caller]
+    fn tells(self, words: &[&str]) -> Self {
+        let mut rest = self.out.as_str();
+        for word in words {
+            let at = rest.find(word).unwrap_or_else(|| panic!("no `{word}` (any more) in\n{}", self.out));
+            rest = &rest[at + word.len()..];
+        }
+        self
+    }
+}
+
+fn command(bed: &Bed, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(arguments).arg("-c").arg(bed.settings_file("tool", "")).env("NO_COLOR", "1");
+    for (key, _) in std::env::vars_os() {
+        if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE_")) {
+            command.env_remove(key);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn ask(bed: &Bed, arguments: &[&str]) -> Said {
+    let output = command(bed, arguments).output().expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let code = output.status.code().expect("an exit code");
+    Said { code, out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// An API that takes each event as its name says, and two rules of which one wants orders that were paid.
+fn bed(test: &str) -> Bed {
+    let bed = Bed::new(test, 1, |seen| match (seen.event.as_str(), seen.attempt) {
+        ("twice", 1 | 2) | ("late", 1) | ("tier", 1..=3) => Answer::status(503).body("{\"error\":\"too busy\"}"),
+        ("dead", 1) => Answer::status(422).body("branch is empty"),
+        _ => Answer::status(204).body(""),
+    });
+    bed.resources(
+        "eyes.yaml",
+        &format!(
+            "{}
+---
+kind: destination
+name: sink
+connection: api
+endpoint: /in
+---
+kind: rule
+name: paid
+from: orders
+pattern: {{type: [order.paid]}}
+targets:
+- name: book
+  destination: sink
+  headers: {{x-event: $.id}}
+---
+kind: rule
+name: large
+from: orders
+pattern: {{data: {{total: [{{numeric: ['>', 1000]}}]}}}}
+targets:
+- name: note
+  destination: sink
+  headers: {{x-event: $.id}}
+",
+            bed.source_and_connection(", strict: true")
+        ),
+    );
+    bed
+}
+
+fn order(id: &str, kind: &str) -> Message {
+    structured(id, kind, "{\"total\": 12.50}")
+}
+
+#[test]
+fn trace_tells_each_story_and_tail_follows() {
+    let bed = bed("eyes-trace");
+    let origin = |offset: usize| format!("{}:0:{offset}", bed.topic());
+    let replica = bed.replica("one");
+    let paid = ["plain", "twice", "tier", "dead"].map(|id| order(id, "order.paid"));
+    let others = [order("other", "order.shipped"), Message::value("no event").partition(0)];
+    bed.broker.produce(&bed.topic(), paid.into_iter().chain(others));
+    bed.api
+        .wait_until("all but the dead one arrive", SOON, |log| ["plain", "twice", "tier"].iter().all(|id| log.has(id)));
+    let letters = eventually("two dead letters", SOON, || {
+        let letters = ask(&bed, &["dlq", "-o", "json"]).exits(0).json();
+        if letters.as_array().map(Vec::len) == Some(2) { Ok(letters) } else { Err(letters.to_string()) }
+    });
+    let letter =
+        letters.as_array().expect("rows").iter().find(|l| l["code"] == "DELIVER_STATUS").expect("the refused one");
+    let letter = letter["id"].as_str().expect("an id").to_owned();
+    let known = |id: &str| {
+        eventually("its trace", SOON, || match ask(&bed, &["trace", id]) {
+            said if said.out.contains(": delivered") || said.out.contains(": dead letter") => Ok(said),
+            said => Err(format!("{said:?}")),
+        })
+    };
+
+    known("twice").exits(0).tells(&[
+        "event     twice  order.paid  from /test\n",
+        &format!("received  {}  20", origin(1)),
+        "paid/book → sink: delivered, 3 attempts\n",
+        "  503  ",
+        "DELIVER_STATUS  {\"error\":\"too busy\"}\n",
+        "  503  ",
+        "DELIVER_STATUS  {\"error\":\"too busy\"}\n",
+        "  204  ",
+        "delivered\n",
+        "large  no match: data.total is 12.50",
+    ]);
+    known("tier").exits(0).tells(&[
+        "paid/book → sink: delivered, 4 attempts\n",
+        "  503  ",
+        "  503  ",
+        "  503  ",
+        "into the retry tier until ",
+        "  204  ",
+    ]);
+    let show = format!("next      tidegate dlq show {letter}; ");
+    known("dead").exits(0).tells(&[
+        "paid/book → sink: dead letter, 1 attempt\n",
+        "  422  ",
+        "branch is empty\n",
+        &format!("dead letter {letter}: DELIVER_STATUS"),
+        &show,
+        "tidegate dlq redrive --target paid/book --dry-run\n",
+    ]);
+    ask(&bed, &["dlq", "redrive", "--code", "DELIVER_STATUS", "--yes"]).exits(0);
+    let said = ask(&bed, &["trace", "dead"]).exits(0).tells(&[
+        "paid/book → sink: delivered, 2 attempts\n",
+        "  422  ",
+        &format!("dead letter {letter} sent again (redrive)\n"),
+        "  204  ",
+    ]);
+    assert!(!said.out.contains("next "), "nothing is left to do: {}", said.out);
+
+    // What leaves no record by itself is told by its place; by its id only that it cannot be known.
+    let said = ask(&bed, &["trace", "plain"]).exits(1);
+    assert!(said.err.contains("TRACE_UNKNOWN") && said.err.contains("taken at once"), "{}", said.err);
+    ask(&bed, &["trace", &origin(0)]).exits(0).tells(&[
+        "event     plain",
+        "paid/book",
+        "matches today",
+        "next      ",
+        "taken at once",
+    ]);
+    ask(&bed, &["trace", &origin(4)]).exits(0).tells(&[
+        "event     other  order.shipped",
+        "paid   no match: type is \"order.shipped\"",
+        "large  no match: ",
+    ]);
+    ask(&bed, &["trace", &origin(5)]).exits(0).tells(&[
+        "event     not decoded\n",
+        "cannot be decoded",
+        "no delivery: dead letter\n",
+        "DECODE_",
+        "mend who publishes it",
+    ]);
+
+    let story = &ask(&bed, &["trace", "tier", "-o", "json"]).exits(0).json()[0];
+    assert_eq!(
+        (&story["record"], &story["settled"], &story["type"]),
+        (&"present".into(), &true.into(), &"order.paid".into())
+    );
+    let delivery = &story["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["attempts"]), (&"delivered".into(), &4.into()));
+    let steps: Vec<&str> =
+        delivery["steps"].as_array().expect("steps").iter().map(|s| s["step"].as_str().expect("a step")).collect();
+    assert_eq!(steps, ["attempt", "attempt", "attempt", "handed_off", "attempt"]);
+    assert!(delivery["steps"][0]["replica"].as_str().is_some_and(|r| !r.is_empty()), "{delivery}");
+
+    // From the past: what is filtered away is not seen, and the order is that of time.
+    let tail = |arguments: &[&str]| {
+        Tail(command(&bed, &[&["tail", "--since", "1h"], arguments].concat()).spawn().expect("it runs"))
+    };
+    let mut past = tail(&["--outcome", "delivered", "--rule", "paid", "-o", "jsonl"]);
+    let mut lines = past.lines();
+    let first: Vec<Value> = lines.by_ref().take(3).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    let told: Vec<&str> = first.iter().map(|t| t["event"].as_str().expect("an id")).collect();
+    assert!(told[..2].contains(&"twice") && told[..2].contains(&"tier") && told[2] == "dead", "{told:?}");
+    let mut codes = tail(&["--code", "deliver_status", "--destination", "sink", "--target", "paid/book"]);
+    let mut codes = codes.lines();
+    let line = codes.next().expect("a line");
+    assert!(line.contains("paid/book → sink") && line.contains("DELIVER_STATUS"), "{line}");
+    // Live: the next one comes too; then nobody listens any more, and it ends in peace.
+    bed.broker.produce(&bed.topic(), [order("late", "order.paid")]);
+    let line = lines.next().expect("a line");
+    assert!(line.contains("\"late\"") && line.contains("\"took_ms\""), "{line}");
+    drop(lines);
+    bed.broker
+        .produce(&bed.topic(), [order("twice", "order.paid"), order("tier", "order.paid")].map(|m| m.key("late")));
+    drop(codes);
+    past.ends_quietly();
+    assert!(replica.stop(SOON).success());
+}
+
+/// A running `tail`; dropping it ends it.
+struct Tail(Child);
+
+impl Tail {
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        let out = self.0.stdout.take().expect("its output");
+        BufReader::new(out).lines().map_while(Result::ok)
+    }
+
+    /// Waits until it ends by itself, with success and without complaint.
+    #[track_caller]
+    fn ends_quietly(mut self) {
+        let status =
+            eventually("tail ends", SOON, || self.0.try_wait().expect("its state").ok_or_else(|| "it runs".to_owned()));
+        let mut err = String::new();
+        std::io::Read::read_to_string(&mut self.0.stderr.take().expect("its errors"), &mut err).expect("text");
+        assert!(status.success(), "{err}");
+        let hint = "deliveries that are taken at once are not recorded (trace.outcomes = \"failures\")";
+        assert!(err.starts_with(hint) && err.lines().count() == 1, "{err}");
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
