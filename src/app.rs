@@ -2,7 +2,8 @@
 //!
 //! Start: topics → producer → token service → workers → the stored intake → slots → sources → admin. Each is ready for the next.
 //! Shutdown, the other way round and in this order: refuse intake → stop taking records → drain deliveries to a
-//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin and token service off.
+//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin and token service off →
+//! flush telemetry.
 //! Whoever is started here is joined here.
 
 use crate::admin;
@@ -22,6 +23,7 @@ use crate::pipeline::supervisor::Supervisor;
 use crate::pipeline::ticket::{Budget, Caps};
 use crate::pipeline::worker::{Command, LaneKind, Shared, Traced, Worker};
 use crate::telemetry::counters::{Counters, Totals};
+use crate::telemetry::otlp::Otlp;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -72,6 +74,7 @@ pub struct App {
     tokens: exchange::Post,
     /// What runs beside the workers, on the small runtime.
     services: JoinSet<()>,
+    otlp: Option<Otlp>,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,8 @@ pub struct Extras {
     /// Create the sources' topics with so many partitions if they are missing. On a real Kafka they are the business of
     /// whoever writes to them.
     pub source_partitions: Option<i32>,
+    /// Sends traces, metrics and logs.
+    pub otlp: Option<Otlp>,
     /// Sees every traced outcome as JSON.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
@@ -138,6 +143,7 @@ impl App {
             traced: traced(&settings, &extras),
             traces: traces.clone(),
             replica: Arc::clone(&replica),
+            spans: extras.otlp.as_ref().and_then(Otlp::spans),
             tap: extras.tap,
         };
         let (workers, threads) = start_workers(delivery.workers, &shared)?;
@@ -190,6 +196,7 @@ impl App {
             admin,
             tokens,
             services,
+            otlp: extras.otlp,
         };
         app.adjust_sources()?;
         Ok(app)
@@ -303,6 +310,7 @@ impl App {
             admin,
             view,
             mut services,
+            otlp,
             ..
         } = self;
         view.intakes.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -334,6 +342,10 @@ impl App {
         }
         // A fetch that is under way is of no use to anybody.
         services.shutdown().await;
+        // Last, so that it holds what was said until here; it takes a few seconds at most.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(otlp)).await {
+            tracing::error!(%error, "telemetry ended early");
+        }
     }
 }
 

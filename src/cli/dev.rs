@@ -85,7 +85,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         Failure::new(Exit::Configuration, "DEV_PORT", message)
     })?;
     let env = Env::process().with(API_VARIABLE, &format!("http://{api}"));
-    let settings = setup::dev_settings(global, &env)?;
+    let (settings, otlp) = setup::dev_settings(global, &env)?;
     // One partition, so that the first dead letter is 0:0.
     let dead_letter = DeadLetterSettings { partitions: 1, ..settings.dead_letter.clone() };
     let admin_listen = Some(local(admin_port));
@@ -100,7 +100,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         None => built_in(&setup::context(&settings, &env)),
     };
     let (tap, mut view) = mpsc::unbounded_channel();
-    let extras = Extras { trace_all: true, source_partitions: Some(PARTITIONS), tap: Some(tap) };
+    let extras = Extras { trace_all: true, source_partitions: Some(PARTITIONS), tap: Some(tap), otlp };
     let started = App::start(Arc::clone(&settings), client.clone(), Admin::embedded(&broker)?, loaded, extras).await;
     let mut app = started.map_err(setup::app_failure)?;
     let work = async {

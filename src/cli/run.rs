@@ -26,13 +26,14 @@ const TIDY: Duration = Duration::from_secs(3_600);
 /// It cannot start.
 pub async fn run(global: &Global) -> Result<(), Failure> {
     let env = Env::process();
-    let settings = setup::settings(global, &env)?;
+    let (settings, otlp) = setup::run_settings(global, &env)?;
     let paths = setup::resource_paths(global, &settings);
     let loaded = setup::resources(global, &settings, &env, &paths)?;
     let client = setup::client(&settings).await?;
     let kafka = Admin::real(&client)?;
     let mut stop = Stop::listen()?;
-    let started = App::start(Arc::clone(&settings), client, kafka, loaded.resources, Extras::default()).await;
+    let extras = Extras { otlp, ..Extras::default() };
+    let started = App::start(Arc::clone(&settings), client, kafka, loaded.resources, extras).await;
     let mut app = started.map_err(setup::app_failure)?;
     let mut reload = Reloads::start(&settings, paths, &env)?;
     let mut ready = false;

@@ -11,6 +11,7 @@ use crate::model::resources::Resources;
 use crate::pipeline::handing::DEAD_LETTERS;
 use crate::pipeline::snapshot::Snapshot;
 use crate::telemetry::log;
+use crate::telemetry::otlp::Otlp;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,21 +22,43 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Settings, with logging installed.
 pub(super) fn settings(global: &Global, env: &Env) -> Result<Arc<Settings>, Failure> {
-    settings_with(global, env, None)
+    let (settings, _) = load(global, env)?;
+    install_log(global, env, &settings, None, None)?;
+    Ok(Arc::new(settings))
+}
+
+/// Settings of `run`, with logging installed and telemetry begun, if it goes anywhere.
+pub(super) fn run_settings(global: &Global, env: &Env) -> Result<(Arc<Settings>, Option<Otlp>), Failure> {
+    serving(global, env, None)
 }
 
 /// Settings of a command that answers and ends: it logs warnings only, for its errors say what Kafka's client logged.
 pub(super) fn tool_settings(global: &Global, env: &Env) -> Result<Arc<Settings>, Failure> {
-    settings_with(global, env, Some("warn,librdkafka=off"))
+    let (settings, _) = load(global, env)?;
+    install_log(global, env, &settings, Some("warn,librdkafka=off"), None)?;
+    Ok(Arc::new(settings))
 }
 
 /// Settings of `dev`, whose live view shows dead letters already.
-pub(super) fn dev_settings(global: &Global, env: &Env) -> Result<Arc<Settings>, Failure> {
-    settings_with(global, env, Some(&format!("info,{DEAD_LETTERS}=off")))
+pub(super) fn dev_settings(global: &Global, env: &Env) -> Result<(Arc<Settings>, Option<Otlp>), Failure> {
+    serving(global, env, Some(&format!("info,{DEAD_LETTERS}=off")))
 }
 
-fn settings_with(global: &Global, env: &Env, level: Option<&str>) -> Result<Arc<Settings>, Failure> {
+fn serving(global: &Global, env: &Env, level: Option<&str>) -> Result<(Arc<Settings>, Option<Otlp>), Failure> {
     let (settings, _) = load(global, env)?;
+    let otlp = Otlp::start(&settings.telemetry, settings.kafka.instance_id.as_deref())
+        .map_err(|error| Failure::new(Exit::Configuration, error.code(), error))?;
+    install_log(global, env, &settings, level, otlp.as_ref())?;
+    Ok((Arc::new(settings), otlp))
+}
+
+fn install_log(
+    global: &Global,
+    env: &Env,
+    settings: &Settings,
+    level: Option<&str>,
+    otlp: Option<&Otlp>,
+) -> Result<(), Failure> {
     let format = match settings.log.format {
         LogFormat::Text => log::Format::Text,
         LogFormat::Json => log::Format::Json,
@@ -51,8 +74,7 @@ fn settings_with(global: &Global, env: &Env, level: Option<&str>) -> Result<Arc<
         super::Color::Always => true,
         super::Color::Never => false,
     };
-    log::install(level, format, color).map_err(|e| Failure::new(Exit::Configuration, "CONFIG_VALUE", e))?;
-    Ok(Arc::new(settings))
+    log::install(level, format, color, otlp).map_err(|e| Failure::new(Exit::Configuration, "CONFIG_VALUE", e))
 }
 
 /// `--print-config`.

@@ -129,6 +129,13 @@ impl WallMs {
     }
 }
 
+/// The present time of day as exact as the system gives it; for spans.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this module is the clock")]
+pub fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
 #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();

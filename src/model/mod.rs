@@ -14,4 +14,5 @@ pub mod request;
 pub mod resources;
 pub mod stored;
 pub mod text;
+pub mod trace_context;
 pub mod units;

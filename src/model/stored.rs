@@ -148,6 +148,8 @@ pub struct StoredHeaders {
     pub exhausted: Option<String>,
     /// How often it was redriven from a dead-letter topic.
     pub redrives: u32,
+    /// The span of the last attempt, if it was sampled: a W3C `traceparent`, to which the next span links.
+    pub traceparent: Option<String>,
 }
 
 /// Whose delivery a stored record is.
@@ -222,6 +224,7 @@ impl StoredHeaders {
             response: None,
             exhausted: None,
             redrives: 0,
+            traceparent: None,
         }
     }
 
@@ -277,13 +280,14 @@ impl StoredHeaders {
             response: owned("tidegate-response")?,
             exhausted: owned("tidegate-exhausted")?,
             redrives: reader.parsed("tidegate-redrives")?.unwrap_or(0),
+            traceparent: owned("tidegate-traceparent")?,
         })
     }
 
     /// The headers to write, in the order of the contract; what is unknown is left out.
     #[must_use]
     pub fn write(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::with_capacity(18);
+        let mut headers = Vec::with_capacity(19);
         let mut put = |name, value: Option<String>| {
             if let Some(value) = value {
                 headers.push((name, value));
@@ -308,6 +312,7 @@ impl StoredHeaders {
         put("tidegate-response", self.response.as_deref().map(cut));
         put("tidegate-exhausted", self.exhausted.clone());
         put("tidegate-redrives", Some(self.redrives.to_string()));
+        put("tidegate-traceparent", self.traceparent.clone());
         headers
     }
 }
@@ -396,6 +401,7 @@ mod tests {
         headers.due_ms = Some(3);
         headers.exhausted = Some("max_age".into());
         headers.redrives = 1;
+        headers.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
         let written = headers.write();
         let expected = [
             ("tidegate-version", "1"),
@@ -416,6 +422,7 @@ mod tests {
             ("tidegate-response", &"é".repeat(512)),
             ("tidegate-exhausted", "max_age"),
             ("tidegate-redrives", "1"),
+            ("tidegate-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ];
         let pairs: Vec<_> = written.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(pairs, expected);

@@ -9,11 +9,14 @@ use crate::model::outcome::{Class, Report, Settlement};
 use crate::model::request::Request;
 use crate::model::stored::{Address, StoredHeaders, delivery_id};
 use crate::model::text::ShowText;
+use crate::model::trace_context::TraceParent;
 use crate::pipeline::deliver::Job;
 use crate::pipeline::settle::{self, Attempt, EventTrace};
 use crate::pipeline::snapshot::CompiledTarget;
+use crate::pipeline::spans;
 use crate::pipeline::ticket::{Held, Ticket, Window};
 use crate::pipeline::transform::Meta;
+use crate::telemetry::spans::AttemptSpan;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -34,6 +37,8 @@ pub struct Delivery {
     pub history: History,
     /// Where finished attempts are put.
     pub inbox: Rc<Inbox>,
+    /// The span of the attempt that is being made, if the event is sampled.
+    pub attempt: RefCell<Option<Box<AttemptSpan>>>,
 }
 
 /// What already happened to a delivery.
@@ -61,6 +66,8 @@ pub struct History {
     pub stored: bool,
     /// Attempts that failed since it came to this process, for its trace: nothing is kept of one that is taken at once.
     pub failed: Vec<Report>,
+    /// The span of the last attempt, if it was sampled.
+    pub traceparent: Option<TraceParent>,
 }
 
 impl History {
@@ -79,6 +86,7 @@ impl History {
             redrives: 0,
             stored: false,
             failed: Vec::new(),
+            traceparent: None,
         }
     }
 
@@ -97,6 +105,7 @@ impl History {
             redrives: headers.redrives,
             stored: true,
             failed: Vec::new(),
+            traceparent: spans::previous(headers),
         }
     }
 }
@@ -195,6 +204,7 @@ impl Delivery {
             first_attempt_ms: self.history.first_attempt.map(|at| at.0),
             last_attempt_ms: self.history.last_attempt.map(|at| at.0),
             redrives: self.history.redrives,
+            traceparent: self.history.traceparent.map(|parent| parent.to_string()),
             ..StoredHeaders::new(&self.event().record, Some(address))
         }
     }
@@ -265,7 +275,9 @@ impl Job for Delivery {
         let render = || self.target.template.render(event, &Document::of(event), &self.meta(), show);
         // A defect in rendering must cost this event's delivery only, not the dispatcher that serves all others.
         match catch_unwind(AssertUnwindSafe(render)) {
-            Ok(rendered) => rendered.map_err(|error| unsent(error.code(), error.to_string())),
+            Ok(rendered) => {
+                rendered.map(|request| self.traced(request)).map_err(|error| unsent(error.code(), error.to_string()))
+            }
             Err(_) => {
                 Err(unsent("TRANSFORM_PANIC", "the request could not be built; please report this rule".to_owned()))
             }
@@ -285,6 +297,7 @@ impl Job for Delivery {
     }
 
     fn finished(self, report: Report) {
+        self.attempt_ended();
         let inbox = Rc::clone(&self.inbox);
         if !inbox.closed.get() {
             inbox.ended.borrow_mut().push((self, report));

@@ -212,6 +212,7 @@ impl Flow {
             let [tier, ..] = TIERS;
             next = Next::Tier { due: wall.plus(tier.delay) };
         }
+        delivery.decided(&report, &next);
         let dead_letter_topic = &delivery.target.dead_letter_topic;
         let record = &delivery.event().record;
         let hand_off = match next {

@@ -139,6 +139,14 @@ impl Flow {
                 trace.dead_letter = Some(written.position.to_string().into());
                 // A tier record may have been too large for its tier.
                 trace.due = None;
+                if let Kept::Event(held) = &kept
+                    && let Some(span) = &held.span
+                {
+                    span.failed(
+                        trace.code.as_deref().unwrap_or_default(),
+                        trace.message.as_deref().unwrap_or_default(),
+                    );
+                }
                 log_dead_letter(&trace);
             }
             Settlement::Delivered | Settlement::Filtered => {}

@@ -22,6 +22,7 @@ use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::{CompiledRule, SourceRules};
 use crate::telemetry::counters::count;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ impl SourceFeed {
             Ok(event) => self.route(event, rules, flow, now),
             Err((record, error)) => {
                 count(&flow.context.counters.undecodable);
+                flow.failed_span(&record, None, error.code(), &error.to_string());
                 for ticket in flow.window.admit(&record, 1) {
                     flow.dead_letter(ticket, &record, Lost::unread(error.code(), error.to_string()), now);
                 }
@@ -60,18 +62,22 @@ impl SourceFeed {
     }
 
     fn route(&self, event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+        let span = flow.event_span(&event, &event.record.position, None);
         let mut wanted: Wanted<'_> = SmallVec::new();
         rules.wanted(&Document::of(&event), |rule, verdict| wanted.push((rule, verdict)));
         let claims: usize = wanted.iter().map(|(rule, verdict)| verdict.map_or(1, |()| rule.targets.len())).sum();
         let counters = &flow.context.counters;
         if claims == 0 {
             count(&counters.filtered);
+            if let Some(span) = span {
+                span.outcome(Settlement::Filtered.as_str());
+            }
             flow.window.admit(&event.record, 0).for_each(drop);
             flow.context.trace_plain(event.id(), || filtered(&event, now));
             return;
         }
         count(&counters.matched);
-        let held = flow.window.hold(event);
+        let held = flow.window.hold(event, span);
         let mut tickets = flow.window.admit(&held.event.record, claims);
         for (rule, verdict) in wanted {
             match verdict {
@@ -81,13 +87,16 @@ impl SourceFeed {
                         let history = History::begin(&held.event, target, claims, now);
                         let inbox = Rc::clone(&flow.inbox);
                         let (held, target) = (Rc::clone(&held), Arc::clone(target));
-                        flow.begin(Delivery { held, target, ticket, history, inbox });
+                        flow.begin(Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() });
                     }
                 }
                 Err(limit) => {
                     for ticket in tickets.by_ref().take(1) {
                         count(&counters.deliveries);
                         let message = format!("rule {}: {limit}", rule.rule.name);
+                        if let Some(span) = &held.span {
+                            span.failed(limit.code(), &message);
+                        }
                         let lost = Lost { event: Some(&held.event), ..Lost::unread(limit.code(), message) };
                         flow.dead_letter(ticket, &held.event.record, lost, now);
                     }

@@ -24,6 +24,7 @@ pub mod rule_tests;
 pub mod settle;
 pub mod slots;
 pub mod snapshot;
+pub mod spans;
 pub mod stored_lane;
 pub mod supervisor;
 pub mod ticket;

@@ -17,6 +17,7 @@ use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::{self, Step};
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
 use crate::telemetry::counters::count;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -102,10 +103,12 @@ fn begin(
         Ok(event) => {
             count(&flow.context.counters.resumed);
             let history = History::resumed(&headers, address, now);
-            let held = flow.window.hold(event);
+            let span = flow.event_span(&event, &record.position, Some(&headers));
+            let held = flow.window.hold(event, span);
             for ticket in flow.window.admit(record, 1) {
                 let (held, target, inbox) = (Rc::clone(&held), Arc::clone(target), Rc::clone(&flow.inbox));
-                flow.begin(Delivery { held, target, ticket, history: history.clone(), inbox });
+                let history = history.clone();
+                flow.begin(Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() });
             }
         }
         Err(error) => dead_letter(record, Some(headers), None, (error.code(), error.to_string()), flow, now),
@@ -134,6 +137,7 @@ fn dead_letter(
     flow: &Flow,
     now: WallMs,
 ) {
+    flow.failed_span(record, headers.as_ref(), code, &message);
     for ticket in flow.window.admit(record, 1) {
         let lost = Lost { headers: headers.clone(), event, ..Lost::unread(code, message.clone()) };
         flow.dead_letter(ticket, record, lost, now);

@@ -7,6 +7,7 @@
 use crate::model::event::CloudEvent;
 use crate::model::record::Record;
 use crate::pipeline::commit::{CommitState, OffsetTracker, Scope};
+use crate::telemetry::spans::EventSpan;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -125,11 +126,12 @@ impl Window {
         (0..claims).map(move |_| Ticket { window: Rc::clone(&window), offset, settled: false })
     }
 
-    /// Puts an event into the window; it counts there until the last delivery lets go of it.
+    /// Puts an event into the window, with its span if it is sampled; it counts there until the last delivery lets go of
+    /// it.
     #[must_use]
-    pub fn hold(self: &Rc<Self>, event: CloudEvent) -> Rc<Held> {
+    pub fn hold(self: &Rc<Self>, event: CloudEvent, span: Option<EventSpan>) -> Rc<Held> {
         let room = self.reserve(&event.record);
-        Rc::new(Held { event, _room: room })
+        Rc::new(Held { event, span, _room: room })
     }
 
     /// Takes room for a record until the result is dropped.
@@ -217,6 +219,8 @@ impl Drop for Ticket {
 pub struct Held {
     /// The event.
     pub event: CloudEvent,
+    /// Its span, if it is sampled; it ends with this.
+    pub span: Option<EventSpan>,
     _room: Room,
 }
 
@@ -312,7 +316,7 @@ mod tests {
     fn an_event_larger_than_all_caps_is_admitted_alone() {
         let window = window(Caps { records: 100, bytes: 100 }, 50);
         assert!(window.has_room());
-        let large = window.hold(event(record(0, 10_000)));
+        let large = window.hold(event(record(0, 10_000)), None);
         assert!(!window.has_room());
         assert!(window.bytes() >= 10_000);
         drop(large);
@@ -328,8 +332,8 @@ mod tests {
             Window::new(None, caps, Arc::clone(&budget), Arc::new(Notify::new()))
         };
         let (one, two) = (new(), new());
-        let small = two.hold(event(record(0, 1)));
-        let held = one.hold(event(record(0, 10_000)));
+        let small = two.hold(event(record(0, 1)), None);
+        let held = one.hold(event(record(0, 10_000)), None);
         assert!(!two.has_room(), "the other window has used up what there is for all");
         drop(held);
         assert!(two.has_room());

@@ -16,6 +16,7 @@ use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::stored_lane::StoredFeed;
 use crate::pipeline::ticket::{Budget, Caps, Window};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::spans::Spans;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -50,6 +51,8 @@ pub struct Shared {
     pub traces: Producer,
     /// How this replica is called in them.
     pub replica: Arc<str>,
+    /// Makes spans, if traces are sent anywhere.
+    pub spans: Option<Arc<Spans>>,
     /// Sees every traced outcome of this process, as JSON; the live view of `dev`.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }

@@ -4,3 +4,5 @@
 
 pub mod counters;
 pub mod log;
+pub mod otlp;
+pub mod spans;

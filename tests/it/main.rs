@@ -27,3 +27,4 @@ mod reload;
 mod scenarios;
 mod story;
 mod support;
+mod telemetry;

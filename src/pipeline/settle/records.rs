@@ -123,6 +123,7 @@ pub fn redrive_record(topics: &Topics, dead: &Record, now: WallMs) -> Result<Out
         origin: old.origin,
         origin_timestamp_ms: old.origin_timestamp_ms,
         redrives: old.redrives.saturating_add(1),
+        traceparent: old.traceparent,
         ..StoredHeaders::new(dead, Some(address))
     };
     Ok(tier_record(topics, dead, &headers, now, now))

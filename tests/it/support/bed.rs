@@ -6,6 +6,7 @@ use super::replica::Replica;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -22,6 +23,8 @@ pub(crate) struct Bed {
     pub(crate) api: Api,
     name: String,
     folder: TempDir,
+    /// More sections for the replicas' settings.
+    sections: Mutex<String>,
 }
 
 impl Drop for Bed {
@@ -48,6 +51,7 @@ impl Bed {
             api: Api::start(script),
             name: unique(test),
             folder: TempDir::new().expect("a folder for settings"),
+            sections: Mutex::default(),
         };
         fs::create_dir(bed.folder.path().join("resources")).expect("a folder for resources");
         bed.broker.create_topic(&bed.topic(), partitions);
@@ -139,6 +143,11 @@ allow_networks: [127.0.0.0/8]",
         fs::write(self.folder.path().join("resources").join(file), yaml).expect("a resource file");
     }
 
+    /// Adds sections to the settings of the replicas that start from now on.
+    pub(crate) fn settings(&self, toml: &str) {
+        self.sections.lock().expect("nobody panicked").push_str(toml);
+    }
+
     /// Starts a replica and waits until it is ready.
     #[track_caller]
     pub(crate) fn replica(&self, name: &str) -> Replica {
@@ -181,11 +190,14 @@ paths = [{:?}]
 
 [admin]
 listen = \"127.0.0.1:0\"
+
+{}
 ",
             self.broker.bootstrap,
             self.name,
             self.name,
-            self.folder.path().join("resources")
+            self.folder.path().join("resources"),
+            self.sections.lock().expect("nobody panicked"),
         )
         .expect("text");
         let path = self.folder.path().join(format!("{name}.toml"));

@@ -5,12 +5,14 @@
 pub(crate) mod api;
 pub(crate) mod bed;
 pub(crate) mod broker;
+pub(crate) mod collector;
 pub(crate) mod events;
 pub(crate) mod replica;
 
 pub(crate) use api::{Answer, Log};
 pub(crate) use bed::Bed;
 pub(crate) use broker::Stored;
+pub(crate) use collector::Collector;
 pub(crate) use replica::Replica;
 
 use std::time::Duration;
