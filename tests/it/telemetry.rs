@@ -168,7 +168,8 @@ fn spans_have_the_right_parents_links_and_attributes() {
     assert_eq!(attributes(&consumed.attributes), expected.map(|(key, value)| (key.to_owned(), value)).into());
     let attempt = &attempts[0];
     assert_eq!((attempt.name.as_str(), attempt.kind()), ("POST /in/{id}", SpanKind::Client));
-    let delivery_id = bed.api.log(|log| log.requests[0].idempotency_key().to_owned());
+    let sent = |log: &crate::support::Log| log.requests.iter().find(|seen| seen.event == "header").cloned();
+    let delivery_id = bed.api.log(sent).unwrap().idempotency_key().to_owned();
     let url = bed.api.url();
     let expected = [
         ("http.request.method", "POST"),
