@@ -1,13 +1,14 @@
 //! Dial: from a host name to a connection that speaks HTTP: resolve, check every address, connect, TLS.
 
 use super::guard::Guard;
-use super::pool::Connection;
+use super::pool::Dialled;
 use super::stream::{Phase, Stream, Wire};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -25,7 +26,14 @@ pub struct Dialer {
     pub(super) port: u16,
     pub(super) guard: Guard,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// What they chose last: one of the four below.
+    pub(super) speaks: AtomicU8,
 }
+
+const UNKNOWN: u8 = 0;
+const HTTP1: u8 = 1;
+const HTTP2: u8 = 2;
+const ONLY_HTTP1: u8 = 3;
 
 /// Why no connection came about; no byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +150,12 @@ impl Dialer {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn dial(&self, wire: Rc<Wire>) -> Result<Box<Connection>, Error> {
+    pub async fn dial(&self, wire: Rc<Wire>) -> Result<Dialled, Error> {
         let connected = wire.unless_expired(self.connect(&wire)).await;
         connected.unwrap_or_else(|| Err(Error::Timeout { host: self.host.clone(), phase: wire.phase() }))
     }
 
-    async fn connect(&self, wire: &Rc<Wire>) -> Result<Box<Connection>, Error> {
+    async fn connect(&self, wire: &Rc<Wire>) -> Result<Dialled, Error> {
         wire.enter(Phase::Resolve);
         let addresses = self.resolve().await?;
         wire.enter(Phase::Connect);
@@ -160,14 +168,44 @@ impl Dialer {
             None => Stream::plain(tcp, Rc::clone(wire)),
             Some((config, name)) => {
                 wire.enter(Phase::Handshake);
-                let connector = TlsConnector::from(Arc::clone(config));
+                let connector = TlsConnector::from(self.config(config));
                 let tls = connector.connect(name.clone(), tcp).await.map_err(|source| self.tls_error(source))?;
                 Stream::tls(tls, Rc::clone(wire))
             }
         };
-        Connection::open(stream, Rc::clone(wire))
-            .await
-            .map_err(|error| Error::Handshake { host: self.host.clone(), source: io::Error::other(error) })
+        let dialled = Dialled::open(stream, Rc::clone(wire)).await;
+        let dialled =
+            dialled.map_err(|error| Error::Handshake { host: self.host.clone(), source: io::Error::other(error) })?;
+        let speaks = match &dialled {
+            Dialled::Http1(_) => HTTP1,
+            Dialled::Http2(_) => HTTP2,
+        };
+        // Once they want HTTP/1.1 it stays so.
+        if self.speaks.load(Ordering::Relaxed) != ONLY_HTTP1 {
+            self.speaks.store(speaks, Ordering::Relaxed);
+        }
+        Ok(dialled)
+    }
+
+    /// One connection may carry many requests, so more of them are dialled one after the other. Not known before the
+    /// first one.
+    #[must_use]
+    pub fn may_share(&self) -> bool {
+        self.tls.is_some() && [UNKNOWN, HTTP2].contains(&self.speaks.load(Ordering::Relaxed))
+    }
+
+    /// They want HTTP/1.1, although they offer HTTP/2 (RFC 9113, 7: `HTTP_1_1_REQUIRED`).
+    pub fn avoid_http2(&self) {
+        self.speaks.store(ONLY_HTTP1, Ordering::Relaxed);
+    }
+
+    fn config(&self, config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+        if self.speaks.load(Ordering::Relaxed) != ONLY_HTTP1 {
+            return Arc::clone(config);
+        }
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols.retain(|protocol| protocol != b"h2");
+        Arc::new(config)
     }
 
     /// The addresses that may be dialled, both families in turn.
@@ -289,7 +327,8 @@ mod tests {
     use super::*;
 
     fn dialer(host: &str) -> Dialer {
-        Dialer { connection: "api".to_owned(), host: host.to_owned(), port: 443, guard: Guard::default(), tls: None }
+        let (connection, host) = ("api".to_owned(), host.to_owned());
+        Dialer { connection, host, port: 443, guard: Guard::default(), tls: None, speaks: AtomicU8::default() }
     }
 
     #[test]

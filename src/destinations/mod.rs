@@ -2,9 +2,9 @@
 //!
 //! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
 //! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
-//! `rate`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `pool`
-//! and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what people wrote about
-//! answers; what an answer means is decided by the step `deliver`.
+//! `rate`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `http1`,
+//! `http2`, `pool` and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what
+//! people wrote about answers; what an answer means is decided by the step `deliver`.
 
 pub mod auth;
 pub mod breaker;
@@ -15,6 +15,8 @@ pub mod dial;
 pub mod exchange;
 pub mod gate;
 pub mod guard;
+pub mod http1;
+pub mod http2;
 pub mod pool;
 pub mod rate;
 pub mod responses;
@@ -185,6 +187,7 @@ impl Destination {
             port: base.port,
             guard: Guard::new(&resource.connection.allow_networks),
             tls,
+            speaks: AtomicU8::default(),
         };
         let path = resource.endpoint.split('?').next().unwrap_or_default();
         let fixed_endpoint = !path.contains(['{', '*']);

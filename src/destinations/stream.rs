@@ -1,5 +1,6 @@
 //! The byte stream under an HTTP connection: TCP, or TLS over it, counting what was written.
 
+use super::dial::is_verification;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
@@ -13,9 +14,18 @@ use tokio_rustls::client::TlsStream;
 /// What is known of a connection from outside while a request is under way on it; shared within one thread.
 #[derive(Debug, Default)]
 pub struct Wire {
-    written: Cell<u64>,
+    bytes: Rc<Bytes>,
     expired: Cell<bool>,
     phase: Cell<Phase>,
+}
+
+/// Bytes of a connection; the requests of a shared one count the same.
+#[derive(Debug, Default)]
+struct Bytes {
+    written: Cell<u64>,
+    heard: Cell<u64>,
+    /// One side does not accept the other's certificate: TLS 1.3 tells so after the handshake.
+    distrusted: Cell<bool>,
 }
 
 /// What a request is waiting for.
@@ -38,7 +48,25 @@ impl Wire {
     /// Bytes handed to the socket (before encryption) since the connection exists.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.written.get()
+        self.bytes.written.get()
+    }
+
+    /// How often something came.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.bytes.heard.get()
+    }
+
+    /// One side said that it does not accept the other's certificate.
+    #[must_use]
+    pub fn is_distrusted(&self) -> bool {
+        self.bytes.distrusted.get()
+    }
+
+    /// For another request on the same connection.
+    #[must_use]
+    pub fn of_another(&self) -> Rc<Self> {
+        Rc::new(Self { bytes: Rc::clone(&self.bytes), ..Self::default() })
     }
 
     /// What is being waited for.
@@ -92,18 +120,32 @@ impl Stream {
         Self { io: Io::Tls(Box::new(TokioIo::new(tls))), wire }
     }
 
+    /// The other side chose HTTP/2 in the TLS handshake.
+    pub(super) fn speaks_http2(&self) -> bool {
+        match &self.io {
+            Io::Plain(_) => false,
+            Io::Tls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     fn count(&self, written: usize) {
         let written = u64::try_from(written).unwrap_or(u64::MAX);
-        self.wire.written.set(self.wire.written.get().saturating_add(written));
+        self.wire.bytes.written.set(self.wire.bytes.written.get().saturating_add(written));
     }
 }
 
 impl Read for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<Result<()>> {
-        match &mut self.get_mut().io {
+        let this = self.get_mut();
+        let read = ready!(match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        });
+        match &read {
+            Ok(()) => this.wire.bytes.heard.set(this.wire.bytes.heard.get().saturating_add(1)),
+            Err(error) => this.wire.bytes.distrusted.set(is_verification(error)),
         }
+        Poll::Ready(read)
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn client(connection: &Connection, roots: &Roots) -> Result<Arc<Clien
             builder.with_client_auth_cert(chain, key).map_err(|error| wrong(error.to_string()))?
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

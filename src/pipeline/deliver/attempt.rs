@@ -4,7 +4,7 @@ use super::content::{self, Content};
 use super::error::Error;
 use super::judge::{By, Outcome, Verdict, judge_failure};
 use crate::destinations::Destination;
-use crate::destinations::pool::Connection;
+use crate::destinations::pool::{Connection, Incoming, ProtocolError};
 use crate::destinations::responses::{self, End};
 use crate::destinations::sign::Signed;
 use crate::destinations::stream::Phase;
@@ -14,11 +14,10 @@ use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Method, Uri};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -45,9 +44,11 @@ pub(super) struct Answer {
 pub(super) struct Exchange {
     pub(super) answer: Result<Answer, Error>,
     /// The connection, if it can take another request.
-    pub(super) connection: Option<Box<Connection>>,
+    pub(super) connection: Option<Connection>,
     /// The connection had carried a request before.
     pub(super) reused: bool,
+    /// The connection carries requests of others too.
+    pub(super) shared: bool,
 }
 
 /// The request as HTTP, authentication and signature added last.
@@ -100,13 +101,13 @@ fn expects_body(method: &Method) -> bool {
 
 /// Sends the request and reads the answer. Ends early when the connection's wire is expired.
 pub(super) async fn exchange(
-    mut connection: Box<Connection>,
+    mut connection: Connection,
     request: hyper::Request<Full<Bytes>>,
     destination: &Destination,
     limit: Duration,
 ) -> Exchange {
     let wire = Rc::clone(connection.wire());
-    let reused = connection.is_used();
+    let (reused, shared) = (connection.is_used(), connection.is_shared());
     let before = wire.written();
     let host = || destination.authority().to_str().unwrap_or_default().to_owned();
     wire.enter(Phase::Headers);
@@ -120,12 +121,13 @@ pub(super) async fn exchange(
     let head = match head {
         Some(Ok(head)) => head,
         Some(Err(source)) => {
-            let error = Error::without_answer(&host(), source, sent);
-            return Exchange { answer: Err(error), connection: None, reused };
+            let error = Error::without_answer(&host(), source, &wire, sent);
+            return Exchange { answer: Err(error), connection: None, reused, shared };
         }
         None => {
+            connection.gave_up();
             let error = Error::Timeout { host: host(), phase: Phase::Headers, limit, sent };
-            return Exchange { answer: Err(error), connection: None, reused };
+            return Exchange { answer: Err(error), connection: None, reused, shared };
         }
     };
     wire.enter(Phase::Body);
@@ -139,25 +141,25 @@ pub(super) async fn exchange(
             false
         }
         None => {
+            connection.gave_up();
             answer.broken = Some(Error::Timeout { host: host(), phase: Phase::Body, limit, sent: true });
             false
         }
     };
     // One look: an answer that came before the request was sent whole leaves a connection that is of no use.
     let ready = answer.whole && poll_fn(|cx| Poll::Ready(connection.is_ready(cx))).await;
-    Exchange { answer: Ok(answer), connection: ready.then_some(connection), reused }
+    Exchange { answer: Ok(answer), connection: ready.then_some(connection), reused, shared }
 }
 
 /// Reads the body into `into`, as far as it is kept; `false` if it goes on beyond that.
-async fn read(connection: &mut Connection, mut body: Incoming, into: &mut Bytes) -> hyper::Result<bool> {
+async fn read(connection: &mut Connection, mut body: Incoming, into: &mut Bytes) -> Result<bool, ProtocolError> {
     let mut more = BytesMut::new();
     loop {
-        let frame = poll_fn(|cx| {
+        let data = poll_fn(|cx| {
             connection.drive(cx);
-            Pin::new(&mut body).poll_frame(cx)
+            body.poll_data(cx)
         });
-        let Some(frame) = frame.await.transpose()? else { break };
-        let Ok(data) = frame.into_data() else { continue };
+        let Some(data) = data.await.transpose()? else { break };
         if into.is_empty() && more.is_empty() {
             // Most answers come in one piece, which is kept as it is.
             *into = data;

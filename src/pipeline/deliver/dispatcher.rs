@@ -105,7 +105,7 @@ impl<J: Job> Dispatcher<J> {
         drop(gone);
     }
 
-    /// Drops the abandoned jobs in flight, with their connections, at the next turn of the worker. They are not told.
+    /// Drops the abandoned jobs in flight, with their connections or streams, at the next turn of the worker. They are not told.
     pub fn cancel_abandoned(&self) {
         self.purge_abandoned();
         self.cancel.set(true);

@@ -1,11 +1,10 @@
 //! Why an attempt has no answer, or none that counts.
 
-use crate::destinations::dial::{self, is_verification, waiting};
+use crate::destinations::dial::{self, waiting};
+use crate::destinations::pool::ProtocolError;
 use crate::destinations::responses::End;
-use crate::destinations::stream::Phase;
+use crate::destinations::stream::{Phase, Wire};
 use crate::model::outcome::Class;
-use std::error::Error as _;
-use std::io;
 use std::time::Duration;
 
 /// The ways an attempt ends without a complete answer.
@@ -26,13 +25,21 @@ pub enum Error {
         /// Host and port.
         host: String,
     },
+    /// They did not look at the request (HTTP/2: GOAWAY, `REFUSED_STREAM`).
+    #[error("{host} ended the connection or refused the request before looking at it ({source})")]
+    Refused {
+        /// Host and port.
+        host: String,
+        /// What HTTP says.
+        source: ProtocolError,
+    },
     /// The connection broke after sending began.
     #[error("{host} closed the connection without an answer ({source}); it may or may not have taken the request")]
     Reset {
         /// Host and port.
         host: String,
         /// What HTTP says.
-        source: hyper::Error,
+        source: ProtocolError,
     },
     /// They no longer accept who we are.
     #[error("{host} refused our TLS certificate ({source}); check the client certificate of the connection")]
@@ -40,15 +47,15 @@ pub enum Error {
         /// Host and port.
         host: String,
         /// What HTTP says.
-        source: hyper::Error,
+        source: ProtocolError,
     },
     /// What came is not HTTP.
-    #[error("{host} answered something that is not HTTP/1.1 ({source}); check scheme and port of the url")]
+    #[error("{host} answered something that is not HTTP ({source}); check scheme and port of the url")]
     Malformed {
         /// Host and port.
         host: String,
         /// What HTTP says.
-        source: hyper::Error,
+        source: ProtocolError,
     },
     /// The answer began with success but broke off.
     #[error("{host} answered {status} but broke off within the answer ({source})")]
@@ -58,7 +65,7 @@ pub enum Error {
         /// Status.
         status: u16,
         /// What HTTP says.
-        source: hyper::Error,
+        source: ProtocolError,
     },
     /// The deadline of the whole request passed.
     #[error("{}", late(host, *phase, *limit, *sent))]
@@ -81,7 +88,7 @@ impl Error {
         match self {
             Self::Dial(dial) => dial.code(),
             Self::Request { .. } => "DELIVER_REQUEST",
-            Self::Closed { .. } | Self::Reset { .. } | Self::Truncated { .. } => "DELIVER_RESET",
+            Self::Closed { .. } | Self::Refused { .. } | Self::Reset { .. } | Self::Truncated { .. } => "DELIVER_RESET",
             Self::Verify { .. } => "DELIVER_TLS",
             Self::Malformed { .. } => "DELIVER_MALFORMED",
             Self::Timeout { .. } => "DELIVER_TIMEOUT",
@@ -94,7 +101,9 @@ impl Error {
         match self {
             Self::Dial(dial) if dial.is_incident() => Class::Incident,
             Self::Verify { .. } => Class::Incident,
-            Self::Dial(_) | Self::Closed { .. } | Self::Timeout { sent: false, .. } => Class::Transient,
+            Self::Dial(_) | Self::Closed { .. } | Self::Refused { .. } | Self::Timeout { sent: false, .. } => {
+                Class::Transient
+            }
             Self::Request { .. } => Class::Reject,
             Self::Reset { .. } | Self::Malformed { .. } | Self::Truncated { .. } | Self::Timeout { sent: true, .. } => {
                 Class::Ambiguous
@@ -107,9 +116,11 @@ impl Error {
         match self {
             Self::Request { .. } => None,
             // Who refuses our certificate takes no request either.
-            Self::Dial(_) | Self::Closed { .. } | Self::Verify { .. } | Self::Timeout { sent: false, .. } => {
-                Some(End::NotSent)
-            }
+            Self::Dial(_)
+            | Self::Closed { .. }
+            | Self::Refused { .. }
+            | Self::Verify { .. }
+            | Self::Timeout { sent: false, .. } => Some(End::NotSent),
             Self::Reset { .. } | Self::Malformed { .. } | Self::Truncated { .. } | Self::Timeout { sent: true, .. } => {
                 Some(End::NoAnswer)
             }
@@ -122,17 +133,19 @@ impl Error {
         matches!(self, Self::Timeout { .. } | Self::Dial(dial::Error::Timeout { .. }))
     }
 
-    /// The end of a request without an answer; `sent` tells whether a byte of it left.
-    pub(super) fn without_answer(host: &str, source: hyper::Error, sent: bool) -> Self {
+    /// The end of a request without an answer; `sent` tells whether a byte of it may have left.
+    pub(super) fn without_answer(host: &str, source: ProtocolError, wire: &Wire, sent: bool) -> Self {
         let host = host.to_owned();
-        let io = source.source().and_then(|inner| inner.downcast_ref::<io::Error>());
-        if io.is_some_and(is_verification) {
+        if wire.is_distrusted() {
             return Self::Verify { host, source };
         }
         if !sent {
             return Self::Closed { host };
         }
-        if source.is_parse() { Self::Malformed { host, source } } else { Self::Reset { host, source } }
+        if source.is_unprocessed() {
+            return Self::Refused { host, source };
+        }
+        if source.is_malformed() { Self::Malformed { host, source } } else { Self::Reset { host, source } }
     }
 }
 

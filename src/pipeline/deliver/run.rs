@@ -17,7 +17,7 @@ use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::judge::Verdict;
 use crate::destinations::connection::Credentials;
-use crate::destinations::pool::{Connection, Pool};
+use crate::destinations::pool::{Connection, Dialled, Pool};
 use crate::destinations::rate::Decision;
 use crate::destinations::stream::Wire;
 use crate::destinations::token::Lease;
@@ -46,7 +46,7 @@ const ROUNDS: usize = 16;
 type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
 
 enum Ended {
-    Dialled(Result<Box<Connection>, dial::Error>),
+    Dialled(Result<Dialled, dial::Error>),
     Answered(Exchange),
 }
 
@@ -106,6 +106,8 @@ pub(super) struct Run<'a, J: Job> {
     owner: &'a Dispatcher<J>,
     flights: FuturesUnordered<Flight<'a, J>>,
     dialling: u32,
+    /// The last dial failed.
+    unreachable: bool,
     pool: Pool,
     /// No deadline in flight is before this.
     alarm: Option<Monotonic>,
@@ -127,6 +129,7 @@ impl<'a, J: Job> Run<'a, J> {
             owner,
             flights: FuturesUnordered::new(),
             dialling: 0,
+            unreachable: false,
             pool: Pool::default(),
             alarm: None,
             timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
@@ -144,6 +147,7 @@ impl<'a, J: Job> Run<'a, J> {
                 self.cancel_abandoned();
             }
             self.expire(Monotonic::now());
+            self.pool.drive(cx);
             while let Poll::Ready(Some(landed)) = Pin::new(&mut self.flights).poll_next(cx) {
                 if let Some((job, ended, log)) = landed {
                     self.land(job, ended, log);
@@ -151,6 +155,7 @@ impl<'a, J: Job> Run<'a, J> {
             }
             let flying = self.flights.len();
             wait = self.launch(cx);
+            self.pool.drive(cx);
             if self.flights.len() == flying && !self.owner.woken.get() {
                 break;
             }
@@ -235,6 +240,11 @@ impl<'a, J: Job> Run<'a, J> {
             Credentials::Wait(until) => return self.step_back(waiting, None, until),
         };
         let connection = if waiting.fresh { None } else { self.pool.take(cx) };
+        // What is being dialled may carry this one too. If that fails, they are tried side by side.
+        let shares = destination.dialer().may_share() && !self.unreachable;
+        if connection.is_none() && self.dialling > 0 && shares {
+            return self.step_back(waiting, None, None);
+        }
         // Without a connection, those being dialled come first; with one, only the permit counts.
         let (ahead, horizon) = if connection.is_some() { (0, Duration::ZERO) } else { (self.dialling, DIAL_AHEAD) };
         match destination.limits().peek(now, ahead, horizon) {
@@ -287,22 +297,12 @@ impl<'a, J: Job> Run<'a, J> {
     }
 
     /// The job goes back to the head of the line, and this worker takes no part in the contest for slots.
-    fn step_back(
-        &mut self,
-        waiting: Waiting<J>,
-        connection: Option<Box<Connection>>,
-        until: Option<Monotonic>,
-    ) -> Next {
+    fn step_back(&mut self, waiting: Waiting<J>, connection: Option<Connection>, until: Option<Monotonic>) -> Next {
         self.leave();
         self.step_aside(waiting, connection, until)
     }
 
-    fn step_aside(
-        &mut self,
-        waiting: Waiting<J>,
-        connection: Option<Box<Connection>>,
-        until: Option<Monotonic>,
-    ) -> Next {
+    fn step_aside(&mut self, waiting: Waiting<J>, connection: Option<Connection>, until: Option<Monotonic>) -> Next {
         if let Some(connection) = connection {
             self.pool.put(connection, Monotonic::now());
         }
@@ -333,7 +333,7 @@ impl<'a, J: Job> Run<'a, J> {
     fn send(
         &mut self,
         waiting: Waiting<J>,
-        connection: Box<Connection>,
+        connection: Connection,
         token: Option<&Lease>,
         probe: bool,
         now: Monotonic,
@@ -390,9 +390,10 @@ impl<'a, J: Job> Run<'a, J> {
         let (verdict, report) = match ended {
             Ended::Dialled(dialled) => {
                 self.dialling = self.dialling.saturating_sub(1);
+                self.unreachable = dialled.is_err();
                 match dialled {
                     Ok(connection) => {
-                        self.pool.put(connection, now);
+                        self.pool.add(connection, now);
                         self.give_back(log.probe, now);
                         self.requeue(Waiting { spent, dials: log.dials, ..log.again(job) });
                         return;
@@ -401,16 +402,28 @@ impl<'a, J: Job> Run<'a, J> {
                 }
             }
             Ended::Answered(exchange) => {
-                let Exchange { answer, connection, reused } = exchange;
+                let Exchange { answer, connection, reused, shared } = exchange;
                 if let Some(connection) = connection {
                     self.pool.put(connection, now);
                 }
                 match answer {
-                    Err(Error::Closed { .. }) if reused => {
+                    Err(Error::Closed { .. }) if reused && (!shared || log.dials < DIALS) => {
                         // It was closed while idle: not the event's fault, and nothing was sent.
                         destination.limits().refund();
                         self.give_back(log.probe, now);
-                        self.requeue(Waiting { spent, dials: log.dials, fresh: true, ..log.again(job) });
+                        // The pool knows that a shared one has ended.
+                        let dials = log.dials.saturating_add(u8::from(shared));
+                        self.requeue(Waiting { spent, dials, fresh: !shared, ..log.again(job) });
+                        return;
+                    }
+                    Err(Error::Refused { source, .. }) if log.dials < DIALS => {
+                        // Nobody looked at it, so it does not count; but they saw it, so its permit is spent.
+                        if source.wants_http1() {
+                            destination.dialer().avoid_http2();
+                        }
+                        self.give_back(log.probe, now);
+                        let dials = log.dials.saturating_add(1);
+                        self.requeue(Waiting { spent, dials, ..log.again(job) });
                         return;
                     }
                     Err(error) => attempt::fail(destination, &error, span),

@@ -1,6 +1,8 @@
 //! Tests of the step against a scripted server on loopback.
 
 mod answers;
+mod frames;
+mod http2;
 mod limits;
 mod server;
 mod tls;

@@ -9,11 +9,11 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-const CA: &[u8] = include_bytes!("ca.pem");
+pub(super) const CA: &[u8] = include_bytes!("ca.pem");
 const SERVER: (&[u8], &[u8]) = (include_bytes!("server.pem"), include_bytes!("server.key.pem"));
 const CLIENT: (&[u8], &str) = (include_bytes!("client.pem"), include_str!("client.key.pem"));
 
-fn server_config(asks_for_client: bool) -> Arc<ServerConfig> {
+pub(super) fn server_config(asks_for_client: bool) -> Arc<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
