@@ -45,6 +45,7 @@ const ROUNDS: usize = 16;
 
 type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
 
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Ended {
     Dialled(Result<Dialled, dial::Error>),
     Answered(Exchange),
