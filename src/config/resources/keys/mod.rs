@@ -186,8 +186,12 @@ pub(super) static DESTINATION: Table = Table {
         key("responses", Shape::List(&RESPONSE), "What answers mean; asked before the connection's."),
         RETRY,
         DEAD_LETTER,
+        key(
+            "dead_letter_budget",
+            Shape::WordOr(&[word("off")], &BUDGET),
+            "How much it may refuse for good before it is held; `off`: anything.",
+        ),
         later("breaker"),
-        later("dead_letter_budget"),
         later("batch"),
         later("file"),
     ],
@@ -224,6 +228,17 @@ static RESPONSE: Table = Table {
             Shape::Duration(1, 86_400),
             "Of retry and throttled, 1s to 24h; else as the answer or policy says.",
         ),
+        DESCRIPTION,
+    ],
+};
+
+static BUDGET: Table = Table {
+    noun: "dead_letter_budget",
+    about: "A destination that refuses more than both is held, and its events wait, until its resources change.",
+    keys: &[
+        key("max", Shape::Count(0, 1_000_000), "So many are always allowed; 20 by default."),
+        key("percent", Shape::Count(0, 100), "Of all outcomes in the window; 5 by default."),
+        key("window", Shape::Duration(10, 86_400), "How far back outcomes count; 5m by default."),
         DESCRIPTION,
     ],
 };

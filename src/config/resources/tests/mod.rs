@@ -6,7 +6,9 @@ mod faults;
 
 use super::{Context, Read, read_text, schema};
 use crate::config::env::Env;
-use crate::model::resources::{Auth, BaseUrl, Delay, Expectation, KeyPlace, OnMissing, PayloadDecode, Start};
+use crate::model::resources::{
+    Auth, BaseUrl, DeadLetterBudget, Delay, Expectation, KeyPlace, OnMissing, PayloadDecode, Start,
+};
 use crate::model::text::{ShowText, Text};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ name: builds
 connection: api
 endpoint: /pipelines/{pipeline}/builds
 timeout: 15s
+dead_letter_budget: {percent: 50}
 concurrency: {max: 8}
 rate_limit: [50/min, {limit: 3/s, burst: 10}]
 rate: shared
@@ -128,6 +131,7 @@ fn good_files_become_resources() {
     assert_eq!(builds.base.origin(), "https://api.example.com");
     assert_eq!((builds.endpoint.as_str(), builds.method.as_str()), ("/pipelines/{pipeline}/builds", "POST"));
     assert_eq!((builds.timeout, builds.concurrency_max), (Duration::from_secs(15), 8));
+    assert_eq!(builds.dead_letter_budget, Some(DeadLetterBudget { percent: 50, ..DeadLetterBudget::default() }));
     assert_eq!(builds.rate_limits.iter().map(|l| (l.rate.requests, l.burst)).collect::<Vec<_>>(), [(50, 1), (3, 10)]);
     assert_eq!((builds.retry.max_age, builds.retry.max_attempts), (Duration::from_secs(3600), 5));
     assert_eq!(builds.retry.delay, Delay::FullJitter { first: Duration::from_secs(2), max: Duration::from_secs(60) });
