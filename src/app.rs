@@ -7,6 +7,7 @@
 //! Whoever is started here is joined here.
 
 use crate::admin;
+use crate::admin::replica::{Parts, Replica};
 use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::exchange;
@@ -21,13 +22,17 @@ use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::supervisor::Supervisor;
 use crate::pipeline::ticket::{Budget, Caps};
-use crate::pipeline::worker::{Command, LaneKind, Shared, Traced, Worker};
-use crate::telemetry::counters::{Counters, Totals};
+use crate::pipeline::worker::{Command, LaneKind, STORED, Shared, Traced, Worker};
+use crate::telemetry::figures::lane::Lanes;
+use crate::telemetry::figures::{SourceFigures, Totals};
+use crate::telemetry::metrics::{self, Metrics, Watched};
 use crate::telemetry::otlp::Otlp;
+use crate::telemetry::state::{Missing, State};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use opentelemetry_sdk::metrics::MeterProviderBuilder;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,6 +47,9 @@ pub enum Error {
     /// The resources have faults.
     #[error("the resources have {} faults", .0.len())]
     Resources(Vec<Fault>),
+    /// The metrics.
+    #[error("metrics cannot be gathered: {0}")]
+    Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
     /// The operating system refuses something.
     #[error("{what}: {source}")]
     System {
@@ -68,7 +76,8 @@ pub struct App {
     slots_intake: Arc<Intake>,
     stored_intake: Arc<Intake>,
     sources: HashMap<Name, RunningSource>,
-    view: Arc<View>,
+    replica: Arc<Replica>,
+    metrics: Arc<Metrics>,
     admin: Option<admin::Server>,
     /// Where dispatchers ask for tokens.
     tokens: exchange::Post,
@@ -96,9 +105,6 @@ pub struct Extras {
     /// Sees every traced outcome as JSON.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
-
-/// The intake of the retry tiers, as the admin server names it; no source may have this name.
-const STORED: &str = "stored";
 
 /// Room for our headers on top of the largest event (delivery.md "Missing offsets").
 const HEADER_BYTES: u64 = 64 << 10;
@@ -137,6 +143,7 @@ impl App {
             producer: producer.clone(),
             topics: topics.clone(),
             dead_letter_topic: Arc::from(settings.dead_letter.topic.as_str()),
+            lanes: Arc::new(Lanes::default()),
             budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 2)),
             caps: Caps { records: delivery.window_records, bytes: bytes(delivery.window_bytes) },
             commit_map: delivery.commit_map,
@@ -148,7 +155,8 @@ impl App {
         };
         let (workers, threads) = start_workers(delivery.workers, &shared)?;
         let stored_group = format!("{}.stored", settings.kafka.group);
-        let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers);
+        let figures = snapshot.load().figures().source(STORED);
+        let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);
         // The slots' topic never has a record; the others share what may be prefetched.
         let intakes = snapshot.load().resources.sources.len() + 1;
         let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
@@ -163,14 +171,32 @@ impl App {
         let slots_intake = Arc::new(Intake::subscribe(&client, &slots_group, &slots_topic, options, owner)?);
         // Whoever owns the slots may send what lies in the tiers.
         stored_owner.bind(&stored_intake, slots_intake.membership());
-        let counters: Vec<Arc<Counters>> = workers.iter().map(|w| Arc::clone(&w.counters)).collect();
-        let view = Arc::new(View { counters, intakes: Mutex::new(BTreeMap::new()) });
-        view.set("slots", Some(&slots_intake));
-        view.set(STORED, Some(&stored_intake));
+        let parts = Parts {
+            snapshot: Arc::clone(&snapshot),
+            producer: producer.clone(),
+            traces: traces.clone(),
+            slots: Arc::clone(&slots),
+            lanes: Arc::clone(&shared.lanes),
+            budget: Arc::clone(&shared.budget),
+            caps: shared.caps,
+        };
+        let looks = Arc::new(Replica::new(parts));
+        looks.set("slots", Some(&slots_intake));
+        looks.set(STORED, Some(&stored_intake));
+        let mut otlp = extras.otlp;
+        let metrics = Arc::new(metrics::provider(|builder| match &mut otlp {
+            Some(otlp) => {
+                let builder = builder.with_resource(otlp.resource().clone());
+                otlp.take_metrics_reader().into_iter().fold(builder, MeterProviderBuilder::with_reader)
+            }
+            None => builder,
+        })?);
+        let watched: Arc<dyn Watched> = Arc::<Replica>::clone(&looks);
+        metrics.watch(watched);
+        bind(&metrics, &looks);
         let admin = match settings.admin_listen {
             Some(address) => {
-                let shown: Arc<dyn admin::View> = Arc::<View>::clone(&view);
-                let started = admin::Server::start(address, shown).await;
+                let started = admin::Server::start(address, Arc::clone(&looks), Arc::clone(&metrics)).await;
                 Some(started.map_err(|source| Error::System {
                     what: "the admin server cannot listen on `admin.listen`",
                     source,
@@ -192,11 +218,12 @@ impl App {
             slots_intake,
             stored_intake,
             sources: HashMap::new(),
-            view,
+            replica: looks,
+            metrics,
             admin,
             tokens,
             services,
-            otlp: extras.otlp,
+            otlp,
         };
         app.adjust_sources()?;
         Ok(app)
@@ -217,6 +244,7 @@ impl App {
         next.fetch_tokens_by(&self.tokens);
         next.adopt(&previous, Monotonic::now());
         self.snapshot.store(Arc::new(next));
+        bind(&self.metrics, &self.replica);
         self.slots.share();
         for worker in self.workers.iter() {
             worker.tell(Command::Reloaded);
@@ -239,13 +267,19 @@ impl App {
     /// What has happened so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        admin::View::totals(&*self.view)
+        self.snapshot.load().figures().totals()
     }
 
     /// What is not ready yet; empty when work can flow.
     #[must_use]
-    pub fn unready(&self) -> Vec<String> {
-        admin::View::unready(&*self.view)
+    pub fn unready(&self) -> Vec<Missing> {
+        self.replica.missing()
+    }
+
+    /// What it looks like now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.replica.state()
     }
 
     /// Where the admin server listens, if it does.
@@ -270,7 +304,7 @@ impl App {
         let gone: Vec<Name> = self.sources.iter().filter(gone).map(|(name, _)| name.clone()).collect();
         let mut closing = Vec::new();
         for name in gone {
-            self.view.set(name.as_str(), None);
+            self.replica.set(name.as_str(), None);
             closing.extend(self.sources.remove(&name).map(|running| running.intake));
         }
         close_all(&closing, self.close_deadline());
@@ -280,12 +314,13 @@ impl App {
                 continue;
             }
             let group = source.group.clone().unwrap_or_else(|| format!("{}.{name}", self.settings.kafka.group));
-            let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers);
+            let figures = snapshot.figures().source(name.as_str());
+            let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers, figures);
             let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
             let options = intake_options(&self.settings, intakes, source.start, source.on_missing);
             let intake = Arc::new(Intake::subscribe(&self.client, &group, &source.topics, options, owner)?);
             supervisor.bind(&intake, intake.membership());
-            self.view.set(name.as_str(), Some(&intake));
+            self.replica.set(name.as_str(), Some(&intake));
             self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
         }
         Ok(())
@@ -308,12 +343,13 @@ impl App {
             producer,
             traces,
             admin,
-            view,
+            replica,
+            metrics,
             mut services,
             otlp,
             ..
         } = self;
-        view.intakes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        replica.close();
         let stopped = tokio::task::spawn_blocking(move || {
             let sources: Vec<_> = sources.into_values().map(|running| running.intake).collect();
             // Each intake stops taking records, drains its lanes, commits and leaves its group.
@@ -343,49 +379,22 @@ impl App {
         // A fetch that is under way is of no use to anybody.
         services.shutdown().await;
         // Last, so that it holds what was said until here; it takes a few seconds at most.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(otlp)).await {
+        let told = tokio::task::spawn_blocking(move || {
+            if let Err(error) = metrics.shutdown() {
+                tracing::debug!(%error, "metrics were not all told");
+            }
+            drop(otlp);
+        });
+        if let Err(error) = told.await {
             tracing::error!(%error, "telemetry ended early");
         }
     }
 }
 
-/// What the admin server sees of us.
-#[derive(Debug)]
-struct View {
-    counters: Vec<Arc<Counters>>,
-    intakes: Mutex<BTreeMap<String, Arc<Intake>>>,
-}
-
-impl View {
-    fn set(&self, name: &str, intake: Option<&Arc<Intake>>) {
-        let mut intakes = self.intakes.lock().unwrap_or_else(PoisonError::into_inner);
-        match intake {
-            Some(intake) => drop(intakes.insert(name.to_owned(), Arc::clone(intake))),
-            None => drop(intakes.remove(name)),
-        }
-    }
-}
-
-impl admin::View for View {
-    fn unready(&self) -> Vec<String> {
-        let intakes = self.intakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if intakes.is_empty() {
-            return vec!["shutting down".to_owned()];
-        }
-        let state = |(name, intake): (&String, &Arc<Intake>)| {
-            let state = intake.state();
-            match &state.failed {
-                Some(why) => Some(format!("{name}: {why}")),
-                // The tiers have no group: whether there is anything to read depends on the slots.
-                None if name == STORED || state.has_joined() => None,
-                None => Some(format!("{name}: not assigned by its group yet")),
-            }
-        };
-        intakes.iter().filter_map(state).collect()
-    }
-
-    fn totals(&self) -> Totals {
-        Totals::of(&self.counters)
+/// Has the durations of all destinations recorded.
+fn bind(metrics: &Metrics, replica: &Replica) {
+    for measured in replica.measured() {
+        metrics.histograms().bind(&measured);
     }
 }
 
@@ -497,8 +506,14 @@ fn start_workers(count: usize, shared: &Shared) -> Result<Workers, Error> {
     Ok((Arc::from(workers), threads))
 }
 
-fn supervisor(settings: &Settings, kind: LaneKind, group: &str, workers: &Arc<[Worker]>) -> Arc<Supervisor> {
-    Arc::new(Supervisor::new(kind, group, Arc::clone(workers), settings.delivery.drain_timeout))
+fn supervisor(
+    settings: &Settings,
+    kind: LaneKind,
+    group: &str,
+    workers: &Arc<[Worker]>,
+    figures: Arc<SourceFigures>,
+) -> Arc<Supervisor> {
+    Arc::new(Supervisor::new(kind, group, Arc::clone(workers), settings.delivery.drain_timeout, figures))
 }
 
 /// What is prefetched may take half of the memory budget, in equal parts for all `intakes`: each partition may hold its

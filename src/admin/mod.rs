@@ -1,13 +1,22 @@
-//! The admin server: whether we live, whether we are ready, which version this is, and the figures so far.
+//! The admin server: whether we live, whether we are ready, which version this is, what we look like, and the metrics.
 //!
 //! `/livez` answers as long as the process can answer. `/readyz` says whether work can flow: every intake has joined its
-//! group (assigned or standing by); it never depends on a destination, for restarting us mends none.
+//! group (assigned or standing by), and the producer is connected; it never depends on a destination, for restarting us
+//! mends none. `/state` is [`State`](crate::telemetry::state::State) as JSON, `/metrics` the text format of Prometheus.
+//! Nothing that it shows is secret, and nothing can be changed here.
 
-use crate::telemetry::counters::Totals;
+pub mod replica;
+
+use crate::kafka;
+use crate::telemetry::metrics::{Build, Metrics, TEXT_FORMAT};
+use crate::telemetry::state::{Missing, State as Looks};
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
+use replica::Replica;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +24,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// What the admin server shows; filled by the application.
-pub trait View: Send + Sync + std::fmt::Debug + 'static {
-    /// What is not ready yet, by name; empty when all is.
-    fn unready(&self) -> Vec<String>;
-
-    /// The figures so far.
-    fn totals(&self) -> Totals;
-}
+/// Everything there is.
+const PATHS: [&str; 5] = ["/livez", "/readyz", "/metrics", "/state", "/version"];
 
 /// A running admin server.
 #[derive(Debug)]
@@ -32,16 +35,29 @@ pub struct Server {
     task: JoinHandle<std::io::Result<()>>,
 }
 
+#[derive(Debug, Clone)]
+struct Shown {
+    replica: Arc<Replica>,
+    metrics: Arc<Metrics>,
+}
+
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    waiting_for: Vec<String>,
+    missing: Vec<Missing>,
 }
 
 #[derive(Debug, Serialize)]
 struct Version {
     name: &'static str,
-    version: &'static str,
+    #[serde(flatten)]
+    build: Build,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    error: String,
+    paths: [&'static str; 5],
 }
 
 impl Server {
@@ -50,16 +66,11 @@ impl Server {
     /// # Errors
     /// The address cannot be listened on.
     #[allow(clippy::disallowed_methods, reason = "this server owns the task and joins it in `stop`")]
-    pub async fn start(address: SocketAddr, view: Arc<dyn View>) -> std::io::Result<Self> {
+    pub async fn start(address: SocketAddr, replica: Arc<Replica>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let router = Router::new()
-            .route("/livez", get(|| async { "ok" }))
-            .route("/readyz", get(readyz))
-            .route("/version", get(version))
-            .route("/state", get(state))
-            .with_state(view);
+        let router = router().with_state(Shown { replica, metrics });
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         Ok(Self { address, stop, task })
@@ -82,17 +93,54 @@ impl Server {
     }
 }
 
-async fn readyz(State(view): State<Arc<dyn View>>) -> (StatusCode, Json<Readiness>) {
-    let waiting_for = view.unready();
-    let ready = waiting_for.is_empty();
+fn router() -> Router<Shown> {
+    let answers: [MethodRouter<Shown>; 5] =
+        [get(|| async { "ok\n" }), get(readyz), get(metrics), get(state), get(version)];
+    let routes = PATHS.into_iter().zip(answers);
+    let router = routes.fold(Router::new(), |router, (path, answer)| router.route(path, answer.fallback(only_get)));
+    router.fallback(unknown)
+}
+
+async fn readyz(State(shown): State<Shown>) -> (StatusCode, Json<Readiness>) {
+    let missing = shown.replica.missing();
+    let ready = missing.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, waiting_for }))
+    (status, Json(Readiness { ready, missing }))
 }
 
 async fn version() -> Json<Version> {
-    Json(Version { name: "tidegate", version: env!("CARGO_PKG_VERSION") })
+    Json(Version { name: "tidegate", build: Build::with(kafka::client_version()) })
 }
 
-async fn state(State(view): State<Arc<dyn View>>) -> Json<Totals> {
-    Json(view.totals())
+async fn state(State(shown): State<Shown>) -> Json<Looks> {
+    Json(shown.replica.state())
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    // Thousands of series take some milliseconds, in which others are to be answered.
+    let text = tokio::task::spawn_blocking(move || shown.metrics.text()).await;
+    match text {
+        Ok(Ok(text)) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Response {
+    tracing::error!(%error, "the metrics cannot be shown");
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+async fn unknown(uri: Uri) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("there is no {}", uri.path()))
+}
+
+async fn only_get(method: Method, uri: Uri) -> Response {
+    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} answers GET, not {method}", uri.path()));
+    answer.headers_mut().insert(ALLOW, axum::http::HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+fn refuse(status: StatusCode, error: String) -> Response {
+    (status, Json(Refusal { error, paths: PATHS })).into_response()
 }

@@ -10,6 +10,7 @@ use super::tls::{self, Roots};
 use super::token::{Lease, Look};
 use crate::model::clock::Monotonic;
 use crate::model::resources;
+use crate::telemetry::state;
 use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -34,32 +35,6 @@ pub enum Credentials {
     Ready(Option<Lease>),
     /// The token is being fetched, or cannot be had: ask again at this moment, if it is known, or when woken.
     Wait(Option<Monotonic>),
-}
-
-/// A connection at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// Its name.
-    pub connection: String,
-    /// It has rate limits.
-    pub limited: bool,
-    /// Owned slots of 32; the share of its rate limits.
-    pub share: u8,
-    /// Until its next permit; `None` if one is there, or if there is no share.
-    pub rate_wait_ms: Option<u64>,
-    /// Its token, if it needs one.
-    pub token: Option<TokenStatus>,
-}
-
-/// The token of a connection at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TokenStatus {
-    /// There is one that may be used.
-    pub valid: bool,
-    /// Fetched so far.
-    pub fetches: u64,
-    /// Why no new one comes, if so.
-    pub trouble: Option<Trouble>,
 }
 
 /// Why a connection cannot be built from its resource.
@@ -176,21 +151,17 @@ impl Connection {
 
     /// What it says about itself.
     #[must_use]
-    pub fn status(&self, now: Monotonic) -> Status {
+    pub fn status(&self, now: Monotonic) -> state::Connection {
         let rate_wait_ms = match self.limiter.peek(now) {
             Decision::WaitUntil(at) => Some(millis(at.since(now))),
             Decision::Granted | Decision::NoShare => None,
         };
-        Status {
-            connection: self.resource.name.to_string(),
-            limited: self.limiter.is_limited(),
+        state::Connection {
+            name: self.resource.name.to_string(),
+            rate_limits: self.resource.rate_limits.iter().map(|limit| limit.rate.to_string()).collect(),
             share: self.limiter.share(),
             rate_wait_ms,
-            token: self.auth.token().map(|(_, tokens)| TokenStatus {
-                valid: tokens.is_valid(now),
-                fetches: tokens.fetches(),
-                trouble: tokens.trouble(),
-            }),
+            token: self.auth.token().map(|(_, tokens)| tokens.state(now)),
         }
     }
 

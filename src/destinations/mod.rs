@@ -30,6 +30,7 @@ pub mod waiters;
 use crate::model::clock::Monotonic;
 use crate::model::outcome::{Class, Report};
 use crate::model::resources;
+use crate::telemetry::figures::destination::DestinationFigures;
 use auth::{Auth, Revealed};
 use breaker::{Breaker, Change, Pass};
 use budget::{Budget, Exceeded};
@@ -44,7 +45,7 @@ use rate::{Both, Limiter};
 use responses::Responses;
 use rustls_pki_types::ServerName;
 use status::Trouble;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use waiters::{Seat, Waiters};
@@ -79,8 +80,33 @@ struct Shared {
     waiters: Arc<Waiters>,
     budget: Budget,
     hold: AtomicU8,
+    /// When hold, gate and breaker began, for status.
+    since: Since,
+    figures: Arc<DestinationFigures>,
     /// Written when the breaker opens, read for status; never on the hot path.
     trouble: Mutex<Option<Trouble>>,
+}
+
+/// When things began that stop a destination.
+#[derive(Debug, Default)]
+struct Since {
+    hold: Moment,
+    gate: Moment,
+    breaker: Moment,
+}
+
+/// A moment, if there is one.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn set(&self, at: Monotonic) {
+        self.0.store(at.0.max(1), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Monotonic> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Monotonic)
+    }
 }
 
 /// Why a destination cannot be built from its resource.
@@ -281,6 +307,12 @@ impl Destination {
         Revealed::new()
     }
 
+    /// What is counted of it.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<DestinationFigures> {
+        &self.shared.figures
+    }
+
     /// Its concurrency limit.
     #[must_use]
     pub fn concurrency(&self) -> &Concurrency {
@@ -308,7 +340,9 @@ impl Destination {
             Hold::Gone => GONE,
             Hold::DeadLetterBudget => OVER_BUDGET,
         };
-        self.shared.hold.store(word, Ordering::Release);
+        if self.shared.hold.swap(word, Ordering::AcqRel) == 0 {
+            self.shared.since.hold.set(Monotonic::now());
+        }
     }
 
     /// Ends a hold, opens the gate and lets the breaker probe at once.
@@ -386,6 +420,9 @@ impl Destination {
             }
             Health::Overloaded(retry_after) => {
                 shared.concurrency.congestion(now, began);
+                if shared.gate.closed_until(now).is_none() {
+                    shared.since.gate.set(now);
+                }
                 shared.gate.overload(now, retry_after);
                 // It is alive, which is all that a probe asks.
                 if probe { shared.breaker.success(now, probe) } else { Change::None }
@@ -403,8 +440,11 @@ impl Destination {
             Change::Opened => {
                 let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
                 tracing::warn!(destination = %name, code, message, "stopped sending to the destination");
-                *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Trouble { code, message: message.to_owned() });
+                let trouble = Trouble { code, message: message.to_owned() };
+                let before = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(trouble);
+                if before.is_none() {
+                    shared.since.breaker.set(now);
+                }
                 shared.waiters.wake_all();
             }
             Change::Closed => {
@@ -475,6 +515,8 @@ impl Shared {
             waiters,
             budget: Budget::default(),
             hold: AtomicU8::new(0),
+            since: Since::default(),
+            figures: Arc::default(),
             trouble: Mutex::new(None),
         }
     }

@@ -3,27 +3,11 @@
 use super::breaker::State;
 use super::rate::{Decision, LimitOf};
 use super::{Destination, Hold};
-use crate::model::clock::Monotonic;
+use crate::model::clock::{Monotonic, WallMs};
+use crate::telemetry::state;
 use serde::Serialize;
 use std::sync::PoisonError;
 use std::time::Duration;
-
-/// A destination at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// Its name.
-    pub destination: String,
-    /// Why it takes nothing now, if so.
-    pub held: Option<Held>,
-    /// Requests in flight of this replica.
-    pub in_flight: u32,
-    /// How many there may be now.
-    pub concurrency_limit: u32,
-    /// Owned slots of 32; the share of the rate limits.
-    pub share: u8,
-    /// What stopped it last, until it is back.
-    pub trouble: Option<Trouble>,
-}
 
 /// Why nothing is sent, and for how long if that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,12 +50,18 @@ pub enum Held {
 }
 
 /// What stopped a destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     /// Code of the attempt.
     pub code: &'static str,
     /// Its message.
     pub message: String,
+}
+
+impl Trouble {
+    pub(super) fn shown(self) -> state::Trouble {
+        state::Trouble { code: self.code.to_owned(), message: self.message }
+    }
 }
 
 impl Destination {
@@ -103,17 +93,83 @@ impl Destination {
 
     /// All of it.
     #[must_use]
-    pub fn status(&self, now: Monotonic) -> Status {
+    pub fn status(&self, now: Monotonic) -> state::Destination {
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Status {
-            destination: self.resource.name.to_string(),
-            held: self.why_held(now),
+        let trouble = self.connection.token_trouble().or(trouble).map(Trouble::shown);
+        let breaker = match self.shared.breaker.state() {
+            State::Closed => "closed",
+            State::Open { incident: true, .. } => "incident",
+            State::Open { incident: false, .. } => "open",
+            State::HalfOpen => "half_open",
+        };
+        state::Destination {
+            name: self.resource.name.to_string(),
+            connection: self.resource.connection.name.to_string(),
+            held: self.why_held(now).map(|held| self.explain(held, trouble.as_ref(), now)),
+            breaker: breaker.to_owned(),
+            gate_closed: self.shared.gate.closed_until(now).is_some(),
             in_flight: self.shared.concurrency.in_flight(),
             concurrency_limit: self.shared.concurrency.limit(),
+            waiting: self.figures().waiting(),
+            rate_limits: self.resource.rate_limits.iter().map(|limit| limit.rate.to_string()).collect(),
             share: self.shared.limiter.share(),
-            trouble: self.connection.token_trouble().or(trouble),
+            trouble,
         }
     }
+
+    /// Why it is held, since when, for how long, and what to do.
+    fn explain(&self, held: Held, trouble: Option<&state::Trouble>, now: Monotonic) -> state::Held {
+        let since = &self.shared.since;
+        let because = trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.message));
+        let (reason, since, wait_ms, detail, what_to_do) = match held {
+            Held::Hold { by: Hold::Manual } => {
+                ("manual", since.hold.get(), None, "held by hand".to_owned(), "resume it")
+            }
+            Held::Hold { by: Hold::Gone } => {
+                let what = "correct its `endpoint`, or remove the targets that name it; a changed resource resumes it";
+                ("gone", since.hold.get(), None, "it answered 410 Gone".to_owned(), what)
+            }
+            Held::Hold { by: Hold::DeadLetterBudget } => {
+                let what = "look at the dead letters (tidegate dlq), mend the rule or the destination; a changed destination is resumed";
+                ("dlq_budget", since.hold.get(), None, "too many events ended as dead letters".to_owned(), what)
+            }
+            Held::Overload { wait_ms } => {
+                let what = "ends by itself; if it comes again and again, lower `rate_limit` or `concurrency`";
+                ("overload", since.gate.get(), Some(wait_ms), "it asked for a pause".to_owned(), what)
+            }
+            Held::Token { wait_ms } => {
+                let what = "ends by itself when a token comes; if none does, correct `auth` of the connection";
+                ("token", None, Some(wait_ms), format!("its connection has no token{because}"), what)
+            }
+            Held::Breaker { wait_ms } => {
+                let what = "ends by itself when a probe succeeds; look at the destination";
+                ("breaker", since.breaker.get(), Some(wait_ms), format!("it fails{because}"), what)
+            }
+            Held::Incident { wait_ms } => {
+                let what = "correct the connection or destination; a changed resource is tried at once";
+                ("incident", since.breaker.get(), Some(wait_ms), format!("it is wrong as a whole{because}"), what)
+            }
+            Held::Rate { limit, wait_ms } => {
+                let whose = match limit {
+                    LimitOf::Destination => "the rate limit of the destination",
+                    LimitOf::Connection => "the rate limit of its connection",
+                };
+                ("rate", None, Some(wait_ms), whose.to_owned(), "")
+            }
+            Held::NoShare => {
+                let what = "ends when Kafka assigns slots to this replica; with more than 32 replicas some get none";
+                ("no_share", None, None, "this replica owns no part of the rate limit".to_owned(), what)
+            }
+        };
+        let (reason, what_to_do) = (reason.to_owned(), what_to_do.to_owned());
+        let since_ms = since.map(|since| wall(since, now));
+        state::Held { reason, detail, since_ms, wait_ms, what_to_do }
+    }
+}
+
+/// A moment of the process as a time of day, in milliseconds.
+fn wall(at: Monotonic, now: Monotonic) -> i64 {
+    WallMs::now().0.saturating_sub(i64::try_from(now.since(at).as_millis()).unwrap_or(0))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -7,9 +7,10 @@
 //! used on, and without one deliveries wait and use up nothing.
 
 use super::gate::doubled;
-use super::status::Trouble;
+use super::status::{Trouble, millis};
 use super::waiters::Waiters;
 use crate::model::clock::Monotonic;
+use crate::telemetry::state;
 use arc_swap::{ArcSwapOption, Guard};
 use hyper::header::{HeaderName, HeaderValue};
 use secrecy::SecretString;
@@ -92,6 +93,7 @@ pub struct Tokens {
 struct Rare {
     fetches: u64,
     failures: u32,
+    failures_in_all: u64,
     trouble: Option<Trouble>,
     listeners: Vec<Weak<Waiters>>,
 }
@@ -182,6 +184,7 @@ impl Tokens {
         let wait = doubled(FIRST, rare.failures, LONGEST).mul_f64(0.75 + chance.clamp(0.0, 1.0) * 0.25);
         let wait = wait.max(asked_wait.unwrap_or_default());
         rare.failures = rare.failures.saturating_add(1).min(32);
+        rare.failures_in_all += 1;
         let known = rare.trouble.as_ref() == Some(&trouble);
         rare.trouble = Some(trouble);
         // Those who wait learn when to ask again.
@@ -229,6 +232,30 @@ impl Tokens {
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.rare().trouble.clone()
+    }
+
+    /// What it says about itself; never the token.
+    #[must_use]
+    pub fn state(&self, now: Monotonic) -> state::Token {
+        let (fetched, failures, trouble) = {
+            let rare = self.rare();
+            (rare.fetches, rare.failures_in_all, rare.trouble.clone())
+        };
+        let current = self.current.load();
+        let good = current.as_ref().filter(|token| token.is_good(now));
+        let word = match (good, &trouble, &*current) {
+            (Some(_), _, _) => "valid",
+            (None, Some(_), _) => "failing",
+            (None, None, Some(_)) => "expired",
+            (None, None, None) => "missing",
+        };
+        state::Token {
+            state: word.to_owned(),
+            expires_in_ms: good.map(|token| millis(token.expires_at.since(now))),
+            fetched,
+            failures,
+            trouble: trouble.map(Trouble::shown),
+        }
     }
 
     /// Tokens fetched so far.

@@ -8,6 +8,7 @@ use super::committer::{Core, Shared};
 use super::logging::Logging;
 use super::partition::{Assigned, Life, Queue, TopicPartition};
 use super::start::{self, Beginning};
+use super::statistics;
 use super::table::{Entry, Item, New, Phase, Stored};
 use crate::model::clock::Monotonic;
 use rdkafka::config::RDKafkaLogLevel;
@@ -35,6 +36,11 @@ impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Ordering::Relaxed);
         self.log.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        statistics::take_in(&self.shared, statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -172,7 +178,8 @@ pub(super) fn enter(
     queue: Option<(Queue, Arc<Life>)>,
 ) -> Option<Assigned> {
     let Some((queue, life)) = queue else {
-        let phase = Phase::Halted("the Kafka client does not know the partition".to_owned());
+        let why = "the Kafka client does not know the partition".to_owned();
+        let phase = Phase::Halted { why, since: Monotonic::now() };
         core.table.insert(New { at, phase, life: Arc::default(), committed: None, pending: None, start: None });
         return None;
     };

@@ -82,6 +82,7 @@ pub(super) fn consumer(
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "false")
+        .set("statistics.interval.ms", "2000")
         .set("max.poll.interval.ms", "60000")
         .set("queued.min.messages", "1000")
         .set("queued.max.messages.kbytes", "2048")
@@ -109,6 +110,7 @@ pub(super) fn producer(settings: &ClientSettings) -> Result<ClientConfig, Error>
     let mut config = common(settings)?;
     config
         .set("acks", "all")
+        .set("statistics.interval.ms", "2000")
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("linger.ms", "5")

@@ -86,8 +86,10 @@ pub(super) struct Core {
     /// Nothing works any more, and why.
     pub(super) failed: Option<String>,
     pub(super) rebalances: u64,
+    pub(super) commits: u64,
     pub(super) commit_failures: u64,
     pub(super) stale_commits: u64,
+    pub(super) missing: u64,
     /// Where the rotation of resumed partitions stands.
     pub(super) turn: usize,
 }
@@ -263,6 +265,7 @@ impl Shared {
             }
         }
         if whole == RDKafkaErrorCode::NoError {
+            core.commits += 1;
             return;
         }
         core.commit_failures += 1;

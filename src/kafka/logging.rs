@@ -1,12 +1,14 @@
 //! What librdkafka says, filtered: a broker that is down says so once in ten seconds, not a hundred times.
 
+use super::statistics;
 use crate::model::clock::Monotonic;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a repeated message is kept quiet.
@@ -20,17 +22,40 @@ pub(super) struct Logging {
     quiet: bool,
     said: Mutex<HashMap<String, Monotonic>>,
     failures: Mutex<Vec<(String, String)>>,
+    reach: Arc<Reach>,
+}
+
+/// Whether a client is connected to any broker, as its statistics last said.
+#[derive(Debug, Default)]
+pub(super) struct Reach(AtomicBool);
+
+impl Reach {
+    /// It said that it is connected to none.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Logging {
     /// `client` names it in log lines.
     pub(super) fn new(client: &str) -> Self {
-        Self { client: client.to_owned(), quiet: false, said: Mutex::default(), failures: Mutex::default() }
+        Self {
+            client: client.to_owned(),
+            quiet: false,
+            said: Mutex::default(),
+            failures: Mutex::default(),
+            reach: Arc::default(),
+        }
     }
 
     /// For a client whose failures are told by who asked.
     pub(super) fn quiet(client: &str) -> Self {
         Self { quiet: true, ..Self::new(client) }
+    }
+
+    /// The same, which notes whether its client is connected.
+    pub(super) fn noting(self, reach: &Arc<Reach>) -> Self {
+        Self { reach: Arc::clone(reach), ..self }
     }
 
     /// What each broker failed with, newest last, as librdkafka words it: (`host:port`, reason).
@@ -62,6 +87,12 @@ impl Logging {
 }
 
 impl ClientContext for Logging {
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Some(connected) = statistics::is_connected(statistics) {
+            self.reach.0.store(!connected, Ordering::Relaxed);
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Producers share the user's properties with consumers; librdkafka remarks on each that is not for this kind.
         if self.quiet || facility == "CONFWARN" || !self.first(&without_digits(message), Monotonic::now()) {

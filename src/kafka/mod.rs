@@ -25,6 +25,7 @@ mod producer;
 mod read;
 mod start;
 mod state;
+mod statistics;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -42,4 +43,5 @@ pub use producer::{Producer, SendError};
 pub use read::{From, Lag, Lags, Reader};
 pub use start::{OnMissing, Start};
 pub use state::{IntakeState, PartitionState};
+pub use statistics::client_version;
 pub use topics::{Admin, TopicInfo, TopicSpec, Watermarks};

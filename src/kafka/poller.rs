@@ -235,7 +235,8 @@ impl Poller {
             Again::Halt { missing } => {
                 tracing::error!(partition = %at, missing, "its next offset is gone; halted, as `on_missing` says");
                 if let Some(entry) = self.shared.core().table.get_mut(at) {
-                    entry.phase = Phase::Halted(format!("the next offset is gone, {missing} records would be skipped"));
+                    let why = format!("the next offset is gone, {missing} records would be skipped");
+                    entry.phase = Phase::Halted { why, since: Monotonic::now() };
                     entry.skipped = missing;
                 }
                 return Ok(None);
@@ -258,6 +259,7 @@ impl Poller {
         let queue = callbacks::split(&self.consumer, at);
         self.consumer.incremental_assign(&callbacks::list([(at, beginning.offset)].into_iter())?)?;
         let mut core = self.shared.core();
+        core.missing += skipped;
         let assigned = callbacks::enter(&mut core, at.clone(), beginning, queue);
         if let Some(entry) = core.table.get_mut(at) {
             entry.skipped = skipped;

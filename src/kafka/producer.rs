@@ -6,7 +6,7 @@
 
 use super::client::{self, ClientSettings};
 use super::error::Error;
-use super::logging::Logging;
+use super::logging::{Logging, Reach};
 use crate::model::clock::Monotonic;
 use crate::model::record::{OutRecord, Position};
 use arc_swap::ArcSwap;
@@ -77,6 +77,7 @@ struct Inner {
     current: ArcSwap<Made>,
     making: Mutex<()>,
     dropped: AtomicU64,
+    reach: Arc<Reach>,
 }
 
 struct Made {
@@ -108,13 +109,15 @@ impl Producer {
     }
 
     fn of(config: ClientConfig, settings: &ClientSettings) -> Result<Self, Error> {
-        let client = make(&config, &settings.brokers).map_err(Error::Settings)?;
+        let reach = Arc::default();
+        let client = make(&config, &settings.brokers, &reach).map_err(Error::Settings)?;
         Ok(Self(Arc::new(Inner {
             config,
             name: settings.brokers.clone(),
             current: ArcSwap::from_pointee(Made { client, number: 0 }),
             making: Mutex::default(),
             dropped: AtomicU64::new(0),
+            reach,
         })))
     }
 
@@ -138,6 +141,12 @@ impl Producer {
         if made.client.send_result(outgoing(&record)).is_err() && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(topic = %record.topic, "no room for more records of what became of events; they are dropped and counted, deliveries are not");
         }
+    }
+
+    /// It has not lost every broker, as far as is known.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !self.0.reach.is_lost()
     }
 
     /// Records of [`Producer::post`] for which there was no room.
@@ -182,7 +191,7 @@ impl Producer {
         if self.0.current.load().number != number {
             return;
         }
-        match make(&self.0.config, &self.0.name) {
+        match make(&self.0.config, &self.0.name, &self.0.reach) {
             Ok(client) => {
                 tracing::error!(brokers = self.0.name, "the producer has failed for good and is made anew");
                 self.0.current.store(Arc::new(Made { client, number: number + 1 }));
@@ -192,8 +201,8 @@ impl Producer {
     }
 }
 
-fn make(config: &ClientConfig, name: &str) -> Result<FutureProducer<Logging>, KafkaError> {
-    config.create_with_context(Logging::new(name))
+fn make(config: &ClientConfig, name: &str, reach: &Arc<Reach>) -> Result<FutureProducer<Logging>, KafkaError> {
+    config.create_with_context(Logging::new(name).noting(reach))
 }
 
 fn outgoing(record: &OutRecord) -> FutureRecord<'_, [u8], [u8]> {

@@ -4,6 +4,7 @@ use super::committer::Shared;
 use super::table::Phase;
 use crate::model::clock::Monotonic;
 use serde::Serialize;
+use std::time::Duration;
 
 /// A snapshot of an intake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,10 +17,14 @@ pub struct IntakeState {
     pub evidence_age_ms: Option<u64>,
     /// Assignments so far.
     pub rebalances: u64,
+    /// Commits that were saved.
+    pub commits: u64,
     /// Commits that were not saved.
     pub commit_failures: u64,
     /// Commits of an epoch that was over.
     pub stale_commits: u64,
+    /// Records that were gone before they were read, in all epochs.
+    pub missing: u64,
     /// Its partitions.
     pub partitions: Vec<PartitionState>,
 }
@@ -37,6 +42,10 @@ pub struct PartitionState {
     pub phase: &'static str,
     /// Why it is halted.
     pub held: Option<String>,
+    /// Milliseconds since it was halted.
+    pub held_ms: Option<u64>,
+    /// The end of the partition, as last heard; only what is fetched is heard of.
+    pub high_watermark: Option<i64>,
     /// The offset that Kafka is known to have saved.
     pub committed: Option<i64>,
     /// An offset that is still to be saved.
@@ -57,11 +66,11 @@ impl IntakeState {
     pub(super) fn of(shared: &Shared, now: Monotonic) -> Self {
         let core = shared.core();
         let partitions = core.table.iter().map(|(at, entry)| {
-            let (phase, held) = match &entry.phase {
-                Phase::Running => ("running", None),
-                Phase::Starting(_) => ("starting", None),
-                Phase::Restarting => ("restarting", None),
-                Phase::Halted(why) => ("halted", Some(why.clone())),
+            let (phase, held, since) = match &entry.phase {
+                Phase::Running => ("running", None, None),
+                Phase::Starting(_) => ("starting", None, None),
+                Phase::Restarting => ("restarting", None, None),
+                Phase::Halted { why, since } => ("halted", Some(why.clone()), Some(*since)),
             };
             PartitionState {
                 topic: at.topic.to_string(),
@@ -69,6 +78,8 @@ impl IntakeState {
                 epoch: entry.epoch,
                 phase,
                 held,
+                held_ms: since.map(|since| millis(now.since(since))),
+                high_watermark: entry.high_watermark,
                 committed: entry.committed.as_ref().map(|c| c.next_offset),
                 pending: entry.item(at).map(|item| item.stored.next_offset),
                 paused: entry.paused,
@@ -79,11 +90,17 @@ impl IntakeState {
         Self {
             group: shared.group.clone(),
             failed: core.failed.clone(),
-            evidence_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            evidence_age_ms: age.map(millis),
             rebalances: core.rebalances,
+            commits: core.commits,
             commit_failures: core.commit_failures,
             stale_commits: core.stale_commits,
+            missing: core.missing,
             partitions: partitions.collect(),
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

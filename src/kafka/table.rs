@@ -31,7 +31,12 @@ pub(super) enum Phase {
     /// It waits for its queue to be dropped, to be read again from an offset that exists.
     Restarting,
     /// `on_missing: halt`, or nobody can read it: nothing is read until it is assigned anew.
-    Halted(String),
+    Halted {
+        /// Why.
+        why: String,
+        /// When that happened.
+        since: Monotonic,
+    },
 }
 
 /// One of our partitions.
@@ -50,6 +55,8 @@ pub(super) struct Entry {
     /// Not fetched now, for more partitions are assigned than the budget allows at a time.
     pub(super) paused: bool,
     pub(super) skipped: u64,
+    /// The end of the partition, as last heard.
+    pub(super) high_watermark: Option<i64>,
     /// Commit it by itself: a joint commit met an error of a single partition, which librdkafka reports for all.
     alone: bool,
     /// No commit before this.
@@ -139,6 +146,7 @@ impl Table {
             floor: new.start,
             paused: false,
             skipped: 0,
+            high_watermark: None,
             alone: false,
             not_before: Monotonic(0),
             bare: false,

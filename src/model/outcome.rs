@@ -4,7 +4,7 @@ use super::clock::WallMs;
 use std::time::Duration;
 
 /// The class of an attempt's end (delivery.md "Failure classes").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// They took it, or had it already.
     Success,

@@ -59,6 +59,17 @@ impl Rate {
     }
 }
 
+/// As it is written: `50/min`.
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = [(1, "s"), (60, "min"), (3_600, "h"), (86_400, "d")];
+        match units.iter().find(|(seconds, _)| self.per == Duration::from_secs(*seconds)) {
+            Some((_, unit)) => write!(f, "{}/{unit}", self.requests),
+            None => write!(f, "{}/{:?}", self.requests, self.per),
+        }
+    }
+}
+
 /// `3/s`, `50/min`, `1000/h`, `5000/d`, also `100/10s`.
 ///
 /// # Errors
@@ -106,6 +117,9 @@ mod tests {
         assert!(size_bytes("5").is_err());
         assert_eq!(rate("50/min"), Ok(Rate { requests: 50, per: Duration::from_secs(60) }));
         assert_eq!(rate("100/10s"), Ok(Rate { requests: 100, per: Duration::from_secs(10) }));
+        for written in ["3/s", "50/min", "1000/h", "5000/d", "100/10s"] {
+            assert_eq!(rate(written).unwrap().to_string(), written);
+        }
         assert!(rate("5").is_err_and(|e| e.contains("5/s")));
         assert!(rate("0/s").is_err());
     }

@@ -10,17 +10,17 @@ use crate::model::outcome::{Report, Settlement};
 use crate::model::stored::TIERS;
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
-use crate::pipeline::handing::{Acknowledged, Kept};
+use crate::pipeline::handing::{Account, Acknowledged, Kept};
 use crate::pipeline::settle::{self, HandOff, Next};
 use crate::pipeline::ticket::Window;
 use crate::pipeline::worker::{Context, Traced};
-use crate::telemetry::counters::count;
+use crate::telemetry::figures::lane::LaneSeat;
+use crate::telemetry::figures::{End, Intake as Counted, SourceFigures};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -64,6 +64,8 @@ pub struct Flow {
     pub inbox: Rc<Inbox>,
     /// Which partition, in which epoch.
     pub claim: Claim,
+    pub(super) source: Arc<SourceFigures>,
+    figures: LaneSeat,
     wake: Arc<Notify>,
     ended: Vec<(Delivery, Report)>,
     retries: BinaryHeap<Reverse<Retry>>,
@@ -127,19 +129,34 @@ impl Drop for Flow {
 impl Flow {
     /// A flow without deliveries.
     #[must_use]
-    pub fn new(context: Rc<Context>, claim: Claim, window: Rc<Window>, wake: Arc<Notify>) -> Self {
+    pub fn new(
+        context: Rc<Context>,
+        claim: Claim,
+        source: Arc<SourceFigures>,
+        window: Rc<Window>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let figures = context.lanes.begin(&claim.group, &claim.at.topic, claim.at.partition);
+        figures.stands(&window.stands(), Monotonic::now());
         let inbox = Inbox::new(claim.link.membership.clone(), Arc::clone(&wake));
         Self {
             context,
             window,
             inbox,
             claim,
+            source,
+            figures,
             wake,
             ended: Vec::new(),
             retries: BinaryHeap::new(),
             hand_offs: FuturesUnordered::new(),
             commit_due: None,
         }
+    }
+
+    /// Counts what became of a record of this lane.
+    pub fn count(&self, what: Counted) {
+        self.source.count(self.context.worker, what);
     }
 
     /// Gives a delivery to the dispatcher of its destination.
@@ -168,6 +185,7 @@ impl Flow {
                     %error,
                     "partition held: reading on would skip records; mend the topic, then restart this replica"
                 );
+                self.figures.unreadable(Monotonic::now());
                 Took::Held
             }
         }
@@ -199,10 +217,11 @@ impl Flow {
     }
 
     fn settle(&mut self, mut delivery: Delivery, report: Report, now: Monotonic, wall: WallMs) {
-        let counters = &self.context.counters;
+        let (worker, target) = (self.context.worker, Arc::clone(&delivery.target));
         delivery.note(&report);
+        let Report { class, code, status, .. } = report;
         if report.sent.is_some() {
-            count(&counters.attempts);
+            target.figures.attempted(worker, End { class, code, status });
         }
         let room = self.window.is_relaxed() && !self.window.is_closing();
         let history = delivery.for_settle(wall);
@@ -217,7 +236,10 @@ impl Flow {
         let record = &delivery.event().record;
         let hand_off = match next {
             Next::Delivered => {
-                count(&counters.delivered);
+                target.figures.delivered(worker);
+                if let Some(happened) = record.timestamp_ms {
+                    target.destination.figures().delivered(wall.since(WallMs(happened)));
+                }
                 let trace = || delivery.trace(Settlement::Delivered, &report, wall);
                 if delivery.is_plain() {
                     self.context.trace_plain(delivery.event().id(), trace);
@@ -245,7 +267,8 @@ impl Flow {
         if let Next::Tier { due } = next {
             trace.due = Some(due.rfc3339().into());
         }
-        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
+        let account = Account::new(&target.figures, class, code);
+        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
     }
 
     /// Settles the hand-offs that Kafka has acknowledged, without waiting for others.
@@ -283,6 +306,7 @@ impl Flow {
             Some(_) => {
                 self.commit_due = None;
                 self.window.take_changed();
+                self.figures.stands(&self.window.stands(), now);
                 if let Some(commit) = self.position() {
                     self.claim.link.committer.store(commit);
                 }
@@ -295,6 +319,7 @@ impl Flow {
         let scope = Scope { group: &self.claim.group, topic: &at.topic, partition: at.partition };
         let CommitState { next_offset, metadata } = self.window.commit_state(&scope)?;
         let metadata = if self.context.commit_map { metadata } else { String::new() };
+        self.figures.mapped(metadata.len());
         Some(Commit { at: at.clone(), epoch: self.claim.epoch, next_offset, metadata })
     }
 
@@ -322,7 +347,7 @@ impl Flow {
                 () = self.wake.notified() => {}
                 () = &mut timeout => {
                     let cut_off = self.window.open();
-                    self.context.counters.cut_off.fetch_add(u64::try_from(cut_off).unwrap_or(0), Relaxed);
+                    self.source.cut_off(self.context.worker, cut_off);
                     self.context.dispatchers.cancel_abandoned();
                     break;
                 }

@@ -10,9 +10,12 @@ use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::settle::{self, Attempt, EventTrace, HandOff, Written};
 use crate::pipeline::ticket::{Held, Room, Ticket};
-use crate::telemetry::counters::count;
+use crate::telemetry::figures::{End, TargetFigures};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Code of a stored record that went to the end of its tier again.
+const REAPPENDED: &str = "REAPPENDED";
 
 /// Code of a delivery that waits for its target to be known again.
 const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
@@ -25,8 +28,24 @@ pub(super) struct Acknowledged {
     ticket: Ticket,
     written: Written,
     trace: EventTrace<'static>,
+    account: Account,
     /// Let go only now, so that the bytes count until they are no longer needed.
     kept: Kept,
+}
+
+/// Where a hand-off is counted, and as what.
+#[derive(Debug)]
+pub struct Account {
+    figures: Arc<TargetFigures>,
+    end: End,
+}
+
+impl Account {
+    /// With the target whose delivery ended so.
+    #[must_use]
+    pub fn new(figures: &Arc<TargetFigures>, class: Class, code: &'static str) -> Self {
+        Self { figures: Arc::clone(figures), end: End { class, code, status: None } }
+    }
 }
 
 /// What keeps room in the window while a record is written.
@@ -61,12 +80,26 @@ impl Lost<'_> {
 
 impl Flow {
     /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
-    pub fn hand_off(&self, ticket: Ticket, hand_off: HandOff, trace: EventTrace<'static>, kept: Kept) {
-        let writing = settle::write(self.context.producer.clone(), hand_off, Arc::clone(&self.context.counters));
+    pub fn hand_off(
+        &self,
+        ticket: Ticket,
+        hand_off: HandOff,
+        trace: EventTrace<'static>,
+        account: Account,
+        kept: Kept,
+    ) {
+        let (source, worker) = (Arc::clone(&self.source), self.context.worker);
+        let failed = move || source.hand_off_failed(worker);
+        let writing = settle::write(self.context.producer.clone(), hand_off, failed);
         self.hand_offs.push(Box::pin(async move {
             let written = writing.await;
-            Acknowledged { ticket, written, trace, kept }
+            Acknowledged { ticket, written, trace, account, kept }
         }));
+    }
+
+    /// The account of what belongs to no target of today.
+    fn unaddressed(&self, code: &'static str) -> Account {
+        Account::new(self.context.snapshot.load().figures().nobody(), Class::Reject, code)
     }
 
     /// Puts a stored record at the end of its tier again: it is not due, or its target is not known here yet.
@@ -74,7 +107,7 @@ impl Flow {
         let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
         let topics = &self.context.topics;
         let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
-        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
     }
 
     /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
@@ -97,7 +130,7 @@ impl Flow {
             ..named(&headers)
         };
         let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
-        self.hand_off(ticket, hand_off, trace, Kept::Room(self.window.reserve(record)));
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(code), Kept::Room(self.window.reserve(record)));
     }
 
     /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may
@@ -125,17 +158,18 @@ impl Flow {
             due: Some(due.rfc3339().into()),
             ..trace
         };
-        self.hand_off(delivery.ticket, hand_off, trace, Kept::Event(delivery.held));
+        let account = Account::new(&delivery.target.figures, Class::Reject, TARGET_UNKNOWN);
+        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
     }
 
     pub(super) fn acknowledged(&self, done: Acknowledged) {
-        let Acknowledged { ticket, written, mut trace, kept } = done;
-        let counters = &self.context.counters;
+        let Acknowledged { ticket, written, mut trace, account: Account { figures, end }, kept } = done;
+        let worker = self.context.worker;
         trace.outcome = written.settlement.as_str().into();
         match written.settlement {
-            Settlement::HandedOff => count(&counters.handed_off),
+            Settlement::HandedOff => figures.handed_off(worker, &written.position.topic),
             Settlement::DeadLettered => {
-                count(&counters.dead_lettered);
+                figures.dead_lettered(worker, end);
                 trace.dead_letter = Some(written.position.to_string().into());
                 // A tier record may have been too large for its tier.
                 trace.due = None;

@@ -20,7 +20,7 @@ use crate::pipeline::flow::{Feed, Flow, Took};
 use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::{CompiledRule, SourceRules};
-use crate::telemetry::counters::count;
+use crate::telemetry::figures::Intake;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -44,15 +44,15 @@ impl SourceFeed {
 
     fn process(&self, record: Record, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
         if flow.window.already_done(&record) {
-            count(&flow.context.counters.skipped_by_map);
+            flow.count(Intake::SkippedByMap);
             flow.window.admit(&record, 0).for_each(drop);
             return;
         }
-        count(&flow.context.counters.received);
+        flow.count(Intake::Received);
         match decode::decode(record, &rules.decode_options()) {
             Ok(event) => self.route(event, rules, flow, now),
             Err((record, error)) => {
-                count(&flow.context.counters.undecodable);
+                flow.count(Intake::Undecodable);
                 flow.failed_span(&record, None, error.code(), &error.to_string());
                 for ticket in flow.window.admit(&record, 1) {
                     flow.dead_letter(ticket, &record, Lost::unread(error.code(), error.to_string()), now);
@@ -66,9 +66,8 @@ impl SourceFeed {
         let mut wanted: Wanted<'_> = SmallVec::new();
         rules.wanted(&Document::of(&event), |rule, verdict| wanted.push((rule, verdict)));
         let claims: usize = wanted.iter().map(|(rule, verdict)| verdict.map_or(1, |()| rule.targets.len())).sum();
-        let counters = &flow.context.counters;
         if claims == 0 {
-            count(&counters.filtered);
+            flow.count(Intake::Filtered);
             if let Some(span) = span {
                 span.outcome(Settlement::Filtered.as_str());
             }
@@ -76,14 +75,13 @@ impl SourceFeed {
             flow.context.trace_plain(event.id(), || filtered(&event, now));
             return;
         }
-        count(&counters.matched);
         let held = flow.window.hold(event, span);
         let mut tickets = flow.window.admit(&held.event.record, claims);
         for (rule, verdict) in wanted {
             match verdict {
                 Ok(()) => {
                     for (target, ticket) in rule.targets.iter().zip(&mut tickets) {
-                        count(&counters.deliveries);
+                        target.figures.begun(flow.context.worker);
                         let history = History::begin(&held.event, target, claims, now);
                         let inbox = Rc::clone(&flow.inbox);
                         let (held, target) = (Rc::clone(&held), Arc::clone(target));
@@ -92,7 +90,7 @@ impl SourceFeed {
                 }
                 Err(limit) => {
                     for ticket in tickets.by_ref().take(1) {
-                        count(&counters.deliveries);
+                        flow.context.snapshot.load().figures().nobody().begun(flow.context.worker);
                         let message = format!("rule {}: {limit}", rule.rule.name);
                         if let Some(span) = &held.span {
                             span.failed(limit.code(), &message);
@@ -103,6 +101,8 @@ impl SourceFeed {
                 }
             }
         }
+        // Last, so that an event is never counted as matched before its deliveries are.
+        flow.count(Intake::Matched);
     }
 }
 

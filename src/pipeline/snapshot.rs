@@ -17,6 +17,7 @@ use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
 use crate::pipeline::decode;
 use crate::pipeline::matching::RuleSet;
 use crate::pipeline::transform::{self, Template};
+use crate::telemetry::figures::{Figures, TargetFigures};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub struct Snapshot {
     targets: HashMap<(Name, Name), Arc<CompiledTarget>>,
     connections: HashMap<Name, Arc<Connection>>,
     destinations: HashMap<Name, Arc<destinations::Destination>>,
+    figures: Arc<Figures>,
 }
 
 /// The rules that listen to one source.
@@ -69,6 +71,8 @@ pub struct CompiledTarget {
     pub dead_letter_topic: Arc<str>,
     /// Whether its rule is enabled.
     pub enabled: bool,
+    /// Where its deliveries are counted.
+    pub figures: Arc<TargetFigures>,
 }
 
 impl Snapshot {
@@ -109,9 +113,10 @@ impl Snapshot {
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),
             }
         }
+        let figures = previous.map(|previous| Arc::clone(&previous.figures)).unwrap_or_default();
         let mut rules = Vec::new();
         for rule in &resources.rules {
-            rules.extend(compile_rule(rule, &destinations, &mut faults));
+            rules.extend(compile_rule(rule, &destinations, &figures, &mut faults));
         }
         if faults.iter().any(|fault| !fault.warning) {
             return Err(faults);
@@ -128,7 +133,7 @@ impl Snapshot {
             (source.name.clone(), Arc::new(SourceRules { source: Arc::clone(source), rules, index }))
         });
         let sources = sources.collect();
-        Ok((Self { resources, rules, sources, targets, connections, destinations }, faults))
+        Ok((Self { resources, rules, sources, targets, connections, destinations, figures }, faults))
     }
 
     /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
@@ -149,6 +154,12 @@ impl Snapshot {
     /// Says who fetches the tokens of its connections; without it, none come.
     pub fn fetch_tokens_by(&self, post: &Post) {
         self.connections.values().for_each(|connection| connection.fetch_by(post));
+    }
+
+    /// What was counted under this snapshot and those before it.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// A destination by name.
@@ -237,6 +248,7 @@ impl CompiledRule {
 fn compile_rule(
     rule: &Arc<written::Rule>,
     destinations: &HashMap<Name, Arc<destinations::Destination>>,
+    figures: &Figures,
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<CompiledRule>> {
     let options =
@@ -273,6 +285,7 @@ fn compile_rule(
                     retry: target.retry.clone().unwrap_or_else(|| target.destination.retry.clone()),
                     dead_letter_topic: Arc::from(topic),
                     enabled: rule.enabled,
+                    figures: figures.target(rule.name.as_str(), target.name.as_str(), target.destination.name.as_str()),
                 }));
             }
             (Err(found), _) => faults.extend(found.into_iter().map(at_target)),

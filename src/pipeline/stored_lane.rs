@@ -16,7 +16,7 @@ use crate::pipeline::flow::{Feed, Flow, Took};
 use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::{self, Step};
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
-use crate::telemetry::counters::count;
+use crate::telemetry::figures::Intake;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl StoredFeed {
     /// Begins what a stored record asks for; gives the record back with the time to look again if it must wait.
     fn process(&self, record: Record, flow: &Flow, now: WallMs) -> Option<(Record, WallMs)> {
         if flow.window.already_done(&record) {
-            count(&flow.context.counters.skipped_by_map);
+            flow.count(Intake::SkippedByMap);
             flow.window.admit(&record, 0).for_each(drop);
             return None;
         }
@@ -101,7 +101,7 @@ fn begin(
 ) {
     match original(record, &headers, &address.rule, snapshot) {
         Ok(event) => {
-            count(&flow.context.counters.resumed);
+            target.figures.resumed(flow.context.worker);
             let history = History::resumed(&headers, address, now);
             let span = flow.event_span(&event, &record.position, Some(&headers));
             let held = flow.window.hold(event, span);

@@ -7,6 +7,7 @@ use crate::kafka::{Assigned, Commit, Intake, Membership, Owner, TopicPartition};
 use crate::model::clock::Monotonic;
 use crate::pipeline::flow::{Claim, Link};
 use crate::pipeline::worker::{Command, LaneKind, Opening, Worker};
+use crate::telemetry::figures::SourceFigures;
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,6 +23,7 @@ pub struct Supervisor {
     group: Arc<str>,
     workers: Arc<[Worker]>,
     drain_timeout: Duration,
+    figures: Arc<SourceFigures>,
     link: OnceLock<Link>,
     lanes: Mutex<HashMap<TopicPartition, usize>>,
 }
@@ -29,12 +31,19 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without lanes. `group` is the consumer group its positions are committed for.
     #[must_use]
-    pub fn new(kind: LaneKind, group: &str, workers: Arc<[Worker]>, drain_timeout: Duration) -> Self {
+    pub fn new(
+        kind: LaneKind,
+        group: &str,
+        workers: Arc<[Worker]>,
+        drain_timeout: Duration,
+        figures: Arc<SourceFigures>,
+    ) -> Self {
         Self {
             kind,
             group: Arc::from(group),
             workers,
             drain_timeout,
+            figures,
             link: OnceLock::new(),
             lanes: Mutex::new(HashMap::new()),
         }
@@ -116,6 +125,7 @@ impl Owner for Supervisor {
                 }
             }
         }
+        self.figures.drained(Monotonic::now().since(begun));
         commits
     }
 }

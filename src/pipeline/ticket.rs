@@ -7,6 +7,7 @@
 use crate::model::event::CloudEvent;
 use crate::model::record::Record;
 use crate::pipeline::commit::{CommitState, OffsetTracker, Scope};
+use crate::telemetry::figures::lane::Position;
 use crate::telemetry::spans::EventSpan;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -32,6 +33,12 @@ impl Budget {
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
+    }
+
+    /// Bytes that may be held.
+    #[must_use]
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     fn has_room(&self) -> bool {
@@ -141,6 +148,18 @@ impl Window {
         self.bytes.set(self.bytes.get() + size_bytes);
         self.budget.used_bytes.fetch_add(size_bytes, Relaxed);
         Room { size_bytes, window: Rc::clone(self) }
+    }
+
+    /// What it looks like, for who watches.
+    #[must_use]
+    pub fn stands(&self) -> Position {
+        Position {
+            watermark: self.tracker.borrow().as_ref().map(OffsetTracker::watermark),
+            window_records: self.records(),
+            window_bytes: self.bytes(),
+            open: self.open(),
+            full: !self.has_room(),
+        }
     }
 
     /// Claims that are neither settled nor dropped.

@@ -15,7 +15,7 @@ use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::stored_lane::StoredFeed;
 use crate::pipeline::ticket::{Budget, Caps, Window};
-use crate::telemetry::counters::Counters;
+use crate::telemetry::figures::lane::Lanes;
 use crate::telemetry::spans::Spans;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub struct Shared {
     pub topics: Topics,
     /// Where records go that belong to no target.
     pub dead_letter_topic: Arc<str>,
+    /// What lanes say of themselves.
+    pub lanes: Arc<Lanes>,
     /// Bytes for all windows together.
     pub budget: Arc<Budget>,
     /// Caps of each window.
@@ -100,8 +102,8 @@ impl Traced {
 #[derive(Debug)]
 pub struct Context {
     shared: Shared,
-    /// This worker's figures.
-    pub counters: Arc<Counters>,
+    /// This worker's number, under which it counts.
+    pub worker: usize,
     /// This worker's dispatchers.
     pub dispatchers: Dispatchers,
     rng: RefCell<fastrand::Rng>,
@@ -287,6 +289,9 @@ pub struct Opening {
     pub metadata: Option<String>,
 }
 
+/// What the retry tiers are called where a source is named; no source may have this name.
+pub const STORED: &str = "stored";
+
 /// The kinds of lanes.
 #[derive(Debug, Clone)]
 pub enum LaneKind {
@@ -300,8 +305,6 @@ pub enum LaneKind {
 #[derive(Debug, Clone)]
 pub struct Worker {
     commands: mpsc::UnboundedSender<Command>,
-    /// Its figures.
-    pub counters: Arc<Counters>,
 }
 
 impl Worker {
@@ -311,15 +314,13 @@ impl Worker {
     /// The operating system gives no thread or no event queue.
     pub fn start(index: usize, shared: Shared) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let counters = Arc::new(Counters::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let theirs = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             // Deep JSON is walked by recursion; see json::scan::MAX_DEPTH.
             .stack_size(8 << 20)
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(shared, theirs, inbox)))?;
-        Ok((Self { commands, counters }, thread))
+            .spawn(move || LocalSet::new().block_on(&runtime, serve(shared, index, inbox)))?;
+        Ok((Self { commands }, thread))
     }
 
     /// Tells the worker something. A worker that has ended hears nothing, and nobody waits for its answer: the
@@ -335,10 +336,10 @@ struct Lane {
     task: JoinHandle<Option<Commit>>,
 }
 
-async fn serve(shared: Shared, counters: Arc<Counters>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let context = Rc::new(Context {
         shared,
-        counters,
+        worker,
         dispatchers: Dispatchers::default(),
         rng: RefCell::new(fastrand::Rng::new()),
     });
@@ -402,7 +403,12 @@ fn open(context: &Rc<Context>, opening: Opening) -> Lane {
     });
     let window = Window::new(tracker, context.caps, Arc::clone(&context.budget), Arc::clone(&wake));
     let deadline = Rc::new(Cell::new(Monotonic::default()));
-    let flow = Flow::new(Rc::clone(context), claim, Rc::clone(&window), wake);
+    let source = match &kind {
+        LaneKind::Source(source) => source.as_str(),
+        LaneKind::Stored => STORED,
+    };
+    let source = context.snapshot.load().figures().source(source);
+    let flow = Flow::new(Rc::clone(context), claim, source, Rc::clone(&window), wake);
     let until = {
         let deadline = Rc::clone(&deadline);
         move || deadline.get()

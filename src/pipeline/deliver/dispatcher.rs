@@ -7,6 +7,7 @@ use super::Job;
 use super::run::Run;
 use crate::destinations::Destination;
 use crate::destinations::waiters::Seat;
+use crate::telemetry::figures::destination::Line;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub struct Dispatcher<J> {
     pub(super) destination: Arc<Destination>,
     pub(super) seat: Seat,
+    pub(super) line: Arc<Line>,
     pub(super) waiting: RefCell<VecDeque<Waiting<J>>>,
     turns: Cell<u64>,
     pub(super) in_flight: Cell<usize>,
@@ -57,9 +59,11 @@ impl<J: Job> Dispatcher<J> {
     #[must_use]
     pub fn new(destination: Arc<Destination>) -> Self {
         let seat = destination.sit();
+        let line = destination.figures().line();
         Self {
             destination,
             seat,
+            line,
             waiting: RefCell::new(VecDeque::new()),
             turns: Cell::new(0),
             in_flight: Cell::new(0),

@@ -24,6 +24,7 @@ use crate::destinations::token::Lease;
 use crate::destinations::{Attempt, Passage, dial};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::Report;
+use crate::telemetry::figures::destination::Wait;
 use futures_util::stream::{FuturesUnordered, Stream};
 use std::mem;
 use std::pin::Pin;
@@ -110,6 +111,8 @@ pub(super) struct Run<'a, J: Job> {
     /// The last dial failed.
     unreachable: bool,
     pool: Pool,
+    /// What the first in the line waits for.
+    waits_for: Option<Wait>,
     /// No deadline in flight is before this.
     alarm: Option<Monotonic>,
     timer: Pin<Box<Sleep>>,
@@ -132,6 +135,7 @@ impl<'a, J: Job> Run<'a, J> {
             dialling: 0,
             unreachable: false,
             pool: Pool::default(),
+            waits_for: None,
             alarm: None,
             timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
             timer_at: None,
@@ -165,10 +169,11 @@ impl<'a, J: Job> Run<'a, J> {
                 break;
             }
         }
+        let now = Monotonic::now();
+        self.owner.line.stands(self.owner.waiting(), self.waits_for, now);
         if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
             return Poll::Ready(());
         }
-        let now = Monotonic::now();
         let idle = self.pool.tidy(now);
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
@@ -220,6 +225,7 @@ impl<'a, J: Job> Run<'a, J> {
     fn launch_one(&mut self, cx: &mut Context<'_>, fenced: &mut usize) -> Next {
         let destination = &*self.owner.destination;
         let Some(waiting) = self.next_waiting() else {
+            self.waits_for = None;
             self.leave();
             return Next::Wait(None);
         };
@@ -231,20 +237,22 @@ impl<'a, J: Job> Run<'a, J> {
             if *fenced < line.len() {
                 return Next::Again;
             }
+            self.waits_for = Some(Wait::Fence);
             return Next::Wait(Some(now.plus(FENCE_RETRY)));
         }
         if let Passage::Wait(until) = destination.is_open(now) {
-            return self.step_back(waiting, None, until);
+            let wait = if until.is_some() { Wait::Gate } else { Wait::Hold };
+            return self.step_back(waiting, None, wait, until);
         }
         let token = match destination.credentials(now) {
             Credentials::Ready(token) => token,
-            Credentials::Wait(until) => return self.step_back(waiting, None, until),
+            Credentials::Wait(until) => return self.step_back(waiting, None, Wait::Token, until),
         };
         let connection = if waiting.fresh { None } else { self.pool.take(cx) };
         // What is being dialled may carry this one too. If that fails, they are tried side by side.
         let shares = destination.dialer().may_share() && !self.unreachable;
         if connection.is_none() && self.dialling > 0 && shares {
-            return self.step_back(waiting, None, None);
+            return self.step_back(waiting, None, Wait::Connection, None);
         }
         // Without a connection, those being dialled come first; with one, only the permit counts.
         let (ahead, horizon) = if connection.is_some() { (0, Duration::ZERO) } else { (self.dialling, DIAL_AHEAD) };
@@ -254,18 +262,18 @@ impl<'a, J: Job> Run<'a, J> {
                 // The dial begins so much earlier than the permit comes.
                 let at = Monotonic(at.0.saturating_sub(u64::try_from(horizon.as_nanos()).unwrap_or(0)));
                 let at = destination.limits().ask_again(at, fastrand::f64());
-                return self.step_back(waiting, connection, Some(at));
+                return self.step_back(waiting, connection, Wait::Rate, Some(at));
             }
-            Decision::NoShare => return self.step_back(waiting, connection, None),
+            Decision::NoShare => return self.step_back(waiting, connection, Wait::NoShare, None),
         }
         if !destination.concurrency().acquire(&self.owner.seat) {
-            return self.step_aside(waiting, connection, None);
+            return self.step_aside(waiting, connection, Wait::Concurrency, None);
         }
         let probe = match destination.pass(now) {
             Passage::Free { probe } => probe,
             Passage::Wait(until) => {
                 self.give_back_slot();
-                return self.step_back(waiting, connection, until);
+                return self.step_back(waiting, connection, Wait::Breaker, until);
             }
         };
         match connection {
@@ -276,11 +284,11 @@ impl<'a, J: Job> Run<'a, J> {
                 Decision::WaitUntil(at) => {
                     self.give_back(probe, now);
                     let at = destination.limits().ask_again(at, fastrand::f64());
-                    return self.step_back(waiting, Some(connection), Some(at));
+                    return self.step_back(waiting, Some(connection), Wait::Rate, Some(at));
                 }
                 Decision::NoShare => {
                     self.give_back(probe, now);
-                    return self.step_back(waiting, Some(connection), None);
+                    return self.step_back(waiting, Some(connection), Wait::NoShare, None);
                 }
             },
         }
@@ -298,16 +306,29 @@ impl<'a, J: Job> Run<'a, J> {
     }
 
     /// The job goes back to the head of the line, and this worker takes no part in the contest for slots.
-    fn step_back(&mut self, waiting: Waiting<J>, connection: Option<Connection>, until: Option<Monotonic>) -> Next {
+    fn step_back(
+        &mut self,
+        waiting: Waiting<J>,
+        connection: Option<Connection>,
+        wait: Wait,
+        until: Option<Monotonic>,
+    ) -> Next {
         self.leave();
-        self.step_aside(waiting, connection, until)
+        self.step_aside(waiting, connection, wait, until)
     }
 
-    fn step_aside(&mut self, waiting: Waiting<J>, connection: Option<Connection>, until: Option<Monotonic>) -> Next {
+    fn step_aside(
+        &mut self,
+        waiting: Waiting<J>,
+        connection: Option<Connection>,
+        wait: Wait,
+        until: Option<Monotonic>,
+    ) -> Next {
         if let Some(connection) = connection {
             self.pool.put(connection, Monotonic::now());
         }
         self.owner.waiting.borrow_mut().push_front(waiting);
+        self.waits_for = Some(wait);
         Next::Wait(until)
     }
 
@@ -447,6 +468,7 @@ impl<'a, J: Job> Run<'a, J> {
         let (code, message) = (report.code, report.message.as_str());
         let attempt = Attempt { now: Monotonic::now(), began: log.began, probe: log.probe, code, message };
         self.owner.destination.observe(verdict.health, &attempt, fastrand::f64());
+        self.owner.destination.figures().requested(report.took);
         self.give_back_slot();
         job.finished(report);
     }
@@ -524,6 +546,7 @@ impl<J: Job> Drop for Run<'_, J> {
             self.give_up(flight);
         }
         self.leave();
+        self.owner.line.stands(0, None, Monotonic::now());
         self.owner.in_flight.set(0);
     }
 }

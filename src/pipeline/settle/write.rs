@@ -11,7 +11,6 @@ use crate::model::clock::WallMs;
 use crate::model::outcome::Settlement;
 use crate::model::record::{OutRecord, Position, Record};
 use crate::model::stored::{StoredHeaders, Topics};
-use crate::telemetry::counters::{Counters, count};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,8 +87,8 @@ impl HandOff {
     }
 }
 
-/// Writes a hand-off until Kafka has acknowledged it.
-pub async fn write(producer: Producer, hand_off: HandOff, counters: Arc<Counters>) -> Written {
+/// Writes a hand-off until Kafka has acknowledged it; `failed` hears of every try that failed.
+pub async fn write(producer: Producer, hand_off: HandOff, failed: impl Fn()) -> Written {
     let mut record = hand_off.whole(WallMs::now());
     let (mut trimmed, mut by_reference) = (false, false);
     let mut wait = FIRST_WAIT;
@@ -114,7 +113,7 @@ pub async fn write(producer: Producer, hand_off: HandOff, counters: Arc<Counters
             | SendError::Refused { .. }
             | SendError::Fatal { .. } => {}
         }
-        count(&counters.hand_off_failures);
+        failed();
         tracing::warn!(
             code = error.code(),
             %error,
