@@ -16,9 +16,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The members of the document that `when` is matched against.
-const MEMBERS: [&str; 5] = ["status", "headers", "body", "item", "error"];
-
 /// An entry of `responses`.
 #[derive(Debug)]
 pub struct Entry {
@@ -64,7 +61,8 @@ pub struct Answer<'a> {
     pub whole: bool,
 }
 
-/// Compiles a list; faults and warnings get the place of the part they are about. An entry with a fault is left out.
+/// Compiles a list; each fault gets the place of the part it is about, and its entry is left out. What is merely doubtful
+/// was said when the resources were checked.
 pub fn compile(list: &[Response], faults: &mut Vec<Fault>) -> Vec<Arc<Entry>> {
     list.iter().filter_map(|response| entry(response, faults)).map(Arc::new).collect()
 }
@@ -81,33 +79,12 @@ fn entry(response: &Response, faults: &mut Vec<Fault>) -> Option<Entry> {
         return None;
     }
     match pattern::compile(&when.to_json(), &pattern::Options::default()) {
-        Ok(compiled) => {
-            faults.extend(compiled.warnings.into_iter().map(at));
-            faults.extend(compiled.pattern.fields().filter_map(doubt).map(at));
-            Some(Entry { when: compiled.pattern, outcome: *outcome, wait: *wait, place: place.clone() })
-        }
+        Ok(compiled) => Some(Entry { when: compiled.pattern, outcome: *outcome, wait: *wait, place: place.clone() }),
         Err(found) => {
             faults.extend(found.into_iter().map(at));
             None
         }
     }
-}
-
-/// What is doubtful about naming this field.
-fn doubt(field: &str) -> Option<Fault> {
-    let (top, rest) = field.split_once('.').unwrap_or((field, ""));
-    let pointer = format!("/{}", top.replace('~', "~0").replace('/', "~1"));
-    if !MEMBERS.contains(&top) {
-        let message = format!("no answer has a `{top}`");
-        let cure = format!("`when` knows {}", MEMBERS.join(", "));
-        return Some(Fault::warning("PATTERN_FIELD_NAME", pointer, message).cure(cure));
-    }
-    if top == "headers" && rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let message = format!("header names are in lower case here, so `{rest}` is never there");
-        let cure = format!("write `{}`", rest.to_ascii_lowercase());
-        return Some(Fault::warning("PATTERN_FIELD_NAME", pointer, message).cure(cure));
-    }
-    None
 }
 
 fn secret_in(node: &Node) -> Option<&Place> {

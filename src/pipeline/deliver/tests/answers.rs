@@ -57,7 +57,7 @@ fn keys_in_header_and_query_and_a_length_for_no_body() {
 }
 
 /// The report of one request that the server treats so.
-async fn one(act: Act, change: impl FnOnce(&mut Setup)) -> Report {
+pub(super) async fn one(act: Act, change: impl FnOnce(&mut Setup)) -> Report {
     let server = Server::start(move |_| act.clone()).await;
     let mut setup = Setup::new("127.0.0.1", server.address.port());
     setup.destination.timeout = Duration::from_millis(300);

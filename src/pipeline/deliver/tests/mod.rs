@@ -7,6 +7,7 @@ mod limits;
 mod server;
 mod tls;
 mod verdicts;
+mod wire;
 
 use super::{Dispatcher, Job};
 use crate::destinations::connection::{self, Connection as RunningConnection};

@@ -29,6 +29,8 @@ pub(super) struct Seen {
 pub(super) enum Act {
     /// Send this and keep the connection.
     Say(String),
+    /// The same, of any bytes.
+    SayBytes(Vec<u8>),
     /// Send this, then close.
     SayAndClose(String),
     /// Close without a word.
@@ -109,6 +111,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, script: &Script
         seen.borrow_mut().push(one.clone());
         let sent = match script(&one) {
             Act::Say(text) => stream.write_all(text.as_bytes()).await,
+            Act::SayBytes(bytes) => stream.write_all(&bytes).await,
             Act::SayAndClose(text) => {
                 let _gone = stream.write_all(text.as_bytes()).await;
                 return;
