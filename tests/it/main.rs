@@ -28,3 +28,4 @@ mod scenarios;
 mod story;
 mod support;
 mod telemetry;
+mod vendors;
