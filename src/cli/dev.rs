@@ -95,9 +95,12 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let broker = Embedded::start(port(options.kafka_port, 9092))?;
     let client = broker.client();
     let paths = resource_paths(global);
-    let loaded = match &paths {
-        Some(paths) => setup::resources(global, &settings, &env, paths)?.resources,
-        None => built_in(&setup::context(&settings, &env)),
+    let (loaded, files) = match &paths {
+        Some(paths) => {
+            let loaded = setup::resources(global, &settings, &env, paths)?;
+            (loaded.resources, loaded.files)
+        }
+        None => (built_in(&setup::context(&settings, &env)), Vec::new()),
     };
     let (tap, mut view) = mpsc::unbounded_channel();
     let extras = Extras { trace_all: true, source_partitions: Some(PARTITIONS), tap: Some(tap), otlp };
@@ -108,7 +111,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         if options.once {
             once(global, &app, &client, &mut view).await
         } else {
-            let reloads = paths.map(|paths| Reloads::start(&settings, paths, &env)).transpose()?;
+            let reloads = paths.map(|paths| Reloads::start(&settings, paths, files, &env)).transpose()?;
             announce(global, &app, &broker)?;
             serve(global, &mut app, reloads, &mut view).await
         }

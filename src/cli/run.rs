@@ -35,7 +35,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     let extras = Extras { otlp, ..Extras::default() };
     let started = App::start(Arc::clone(&settings), client, kafka, loaded.resources, extras).await;
     let mut app = started.map_err(setup::app_failure)?;
-    let mut reload = Reloads::start(&settings, paths, &env)?;
+    let mut reload = Reloads::start(&settings, paths, loaded.files, &env)?;
     let mut ready = false;
     let mut tidy = tokio::time::interval(TIDY);
     loop {
@@ -103,11 +103,16 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// Begins to watch, if the settings say so.
-    pub(super) fn start(settings: &Settings, paths: Vec<PathBuf>, env: &Env) -> std::io::Result<Self> {
+    /// Begins to watch, if the settings say so; `files` are those that had a part in what is loaded.
+    pub(super) fn start(
+        settings: &Settings,
+        paths: Vec<PathBuf>,
+        files: Vec<PathBuf>,
+        env: &Env,
+    ) -> std::io::Result<Self> {
         let (tell, changes) = mpsc::unbounded_channel();
         let watch = if settings.resources.watch {
-            Some(Watch::start(paths.clone(), move || {
+            Some(Watch::start(paths.clone(), files, move || {
                 // A change that nobody waits for any more needs no reload.
                 tell.send(()).ok();
             })?)
@@ -127,12 +132,16 @@ impl Reloads {
     /// Loads and swaps; says what changed, or what is wrong and that the old set stays.
     pub(super) async fn apply(&self, app: &mut App) {
         let before = app.snapshot();
-        let loaded = match config::load(&self.paths, &self.context) {
-            Ok(loaded) => loaded,
-            Err(found) => return kept(&found),
-        };
-        setup::tell(&loaded.warnings);
-        match app.reload(loaded.resources).await {
+        let read = config::read(&self.paths, &self.context);
+        // Of a broken set too: the cure may be in one of its secrets or certificates.
+        if let Some(watch) = &self.watch {
+            watch.others(read.files);
+        }
+        if read.faults.iter().any(|fault| !fault.warning) {
+            return kept(&read.faults);
+        }
+        setup::tell(&read.faults);
+        match app.reload(read.resources).await {
             Ok(()) => {
                 let changed = changes::changed(&before.resources, &app.snapshot().resources);
                 if !changed.is_empty() {

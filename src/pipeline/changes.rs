@@ -1,8 +1,11 @@
 //! What a reload changed, by name, for the line that says so.
 
 use crate::model::node::Node;
-use crate::model::resources::{Connection, Destination, Resources, Rule, Source, Target};
+use crate::model::resources::{
+    Auth, Connection, Destination, Resources, Response, ResponseOutcome, Rule, Source, Target, TokenExchange,
+};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Names of the resources that are new, gone or written differently, sorted. Moving one within a file changes nothing;
 /// neither does a secret, which is not looked at.
@@ -41,19 +44,40 @@ fn target(target: &Target) -> String {
 fn destination(d: &Destination) -> String {
     let values = [&d.headers, &d.query].map(|part| part.as_ref().map(Node::to_json));
     let Destination { base, endpoint, method, timeout, concurrency_max, rate_limits, retry, .. } = d;
-    let (connection, dead) = (&d.connection.name, &d.dead_letter_topic);
+    let (connection, dead, budget) = (&d.connection.name, &d.dead_letter_topic, &d.dead_letter_budget);
+    let answers = responses(&d.responses);
     format!(
-        "{connection} {base:?} {endpoint} {method} {values:?} {timeout:?} {concurrency_max} {rate_limits:?} {retry:?} {dead}"
+        "{connection} {base:?} {endpoint} {method} {values:?} {timeout:?} {concurrency_max} {rate_limits:?} {retry:?} \
+         {dead} {budget:?} {answers:?}"
     )
 }
 
 fn connection(c: &Connection) -> String {
     let body: Vec<_> = c.body.iter().map(|(name, node)| (name, node.to_json())).collect();
-    let Connection { url, auth, headers, query, allow_networks, rate_limits, proxy, ca_pem, client_pem, .. } = c;
+    let Connection { url, headers, query, allow_networks, rate_limits, sign, proxy, ca_pem, client_pem, .. } = c;
     let chain = client_pem.as_ref().map(|(chain, _)| chain);
+    let (auth, answers) = (auth(&c.auth), responses(&c.responses));
     format!(
-        "{url:?} {auth:?} {headers:?} {query:?} {body:?} {allow_networks:?} {rate_limits:?} {proxy:?} {ca_pem:?} {chain:?}"
+        "{url:?} {auth} {headers:?} {query:?} {body:?} {allow_networks:?} {rate_limits:?} {sign:?} {proxy:?} {ca_pem:?} \
+         {chain:?} {answers:?}"
     )
+}
+
+fn auth(auth: &Auth) -> String {
+    match auth {
+        Auth::Token(exchange) => {
+            let TokenExchange { endpoint, json, token, lifetime, send_headers, send_query } = &**exchange;
+            let json = json.as_ref().map(Node::to_json);
+            format!("{endpoint:?} {json:?} {token} {lifetime:?} {send_headers:?} {send_query:?}")
+        }
+        Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::ApiKey { .. } | Auth::OAuth2(_) => {
+            format!("{auth:?}")
+        }
+    }
+}
+
+fn responses(responses: &[Response]) -> Vec<(String, ResponseOutcome, Option<Duration>)> {
+    responses.iter().map(|response| (response.when.to_json(), response.outcome, response.wait)).collect()
 }
 
 fn source(s: &Source) -> String {

@@ -137,6 +137,9 @@ static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
     ("retry", Common, &["backoff", "interval", "initialdelay", "maxdelay", "wait"], "delay: [1s, 10m]"),
     ("retry", Common, &["strategy", "type"], "policy"),
     ("retry", Common, &["timeout", "ttl", "maxduration", "deadline"], "max_age: 24h"),
+    ("dead_letter_budget", Common, &["count", "limit", "events", "min"], "max: 20"),
+    ("dead_letter_budget", Common, &["ratio", "share", "rate", "percentage"], "percent: 5"),
+    ("dead_letter_budget", Common, &["per", "interval", "period", "time"], "window: 5m"),
     ("dead_letter", Aws, &["arn"], "topic"),
     ("dead_letter", Common, &["queue", "name"], "topic"),
     (
@@ -354,7 +357,14 @@ mod tests {
         let mut nouns =
             vec!["auth", "auth.basic", "auth.api_key", "tls", "rate_limit", "retry", "dead_letter", "kafka"];
         nouns.extend(["auth.oauth2", "auth.token", "auth.token.request", "auth.token.read", "auth.token.send", "sign"]);
-        nouns.extend(["sign.hmac", "sign.standard_webhooks", "sign.dingtalk", "proxy", "response"]);
+        nouns.extend([
+            "sign.hmac",
+            "sign.standard_webhooks",
+            "sign.dingtalk",
+            "proxy",
+            "response",
+            "dead_letter_budget",
+        ]);
         nouns.extend(["target", "test", "expectation", "connection", "destination", "source", "rule"]);
         for (noun, _, names, write) in FOREIGN {
             assert!(nouns.contains(noun), "{noun}");

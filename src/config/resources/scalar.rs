@@ -28,6 +28,7 @@ pub(super) fn fits(shape: Shape, node: &Node, key: &str) -> Result<(), Wrong> {
         (Shape::Duration(..) | Shape::Lifetime, Kind::Number(n)) => {
             Err((format!("`{key}` needs a unit"), format!("write {n}s or 1m")))
         }
+        (Shape::WordOr(words, _), Kind::Number(_)) => wrong(&format!("{} or a map", list(words)), example()),
         (Shape::Rate, Kind::Number(n)) => Err((format!("`{key}` needs a unit"), format!("write {n}/s or {n}/min"))),
         (_, Kind::Number(spelled)) => wrong("a text", format!("write \"{spelled}\"")),
         (_, Kind::String(Text::Plain(text))) => text_fits(shape, text, key, node),

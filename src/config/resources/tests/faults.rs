@@ -101,8 +101,15 @@ fn every_fault_has_code_place_and_cure() {
         ),
         (destination("batch: {}"), "CONFIG_NOT_SUPPORTED /batch"),
         (destination("breaker: {}"), "CONFIG_NOT_SUPPORTED /breaker"),
-        (destination("dead_letter_budget: none"), "CONFIG_VALUE /dead_letter_budget"),
-        (destination("dead_letter_budget: {percent: 101}"), "CONFIG_VALUE /dead_letter_budget/percent"),
+        (
+            destination("dead_letter_budget: 20"),
+            "CONFIG_VALUE /dead_letter_budget: `dead_letter_budget` must be `off` or a map, found the number 20",
+        ),
+        (
+            destination("dead_letter_budget: none"),
+            "CONFIG_VALUE /dead_letter_budget: `dead_letter_budget` must be `off` or a map, found the text `none`",
+        ),
+        (destination("dead_letter_budget: {percent: 101}"), "/dead_letter_budget/percent: `percent` must be a whole number from 0 to 100"),
         ("{kind: destination, name: d, file: {path: x}}".into(), "CONFIG_NOT_SUPPORTED /file"),
         (source("http: {path: /x}"), "CONFIG_NOT_SUPPORTED /http: source: `http` is not supported by this version"),
         (source("kafka: {topics: [t]}\nevent: {}"), "CONFIG_NOT_SUPPORTED /event"),
