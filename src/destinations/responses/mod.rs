@@ -143,6 +143,26 @@ impl Responses {
         if self.entries.is_empty() {
             return Ok(None);
         }
+        self.look(end, item, |document| {
+            for entry in &self.entries {
+                if entry.when.matches(document)? {
+                    return Ok(Some(entry));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Why an answer is not what the first entry for success describes, in one sentence for people.
+    #[must_use]
+    pub fn why_no_success(&self, end: &End<'_>) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| entry.outcome == ResponseOutcome::Success)?;
+        let sentence = self.look(end, None, |document| entry.when.explain(document).sentence);
+        Some(format!("{sentence} ({})", entry.place))
+    }
+
+    /// Shows the end of an attempt as the document that `when` is matched against.
+    fn look<T>(&self, end: &End<'_>, item: Option<Json<'_>>, look: impl FnOnce(&Document<'_>) -> T) -> T {
         let (status, headers, body);
         let mut document = Document::default();
         let mut put = |name: &'static str, value| document.members.push(Member { name: Cow::Borrowed(name), value });
@@ -170,12 +190,7 @@ impl Responses {
         if let Some(item) = item {
             put("item", Value::Json(item));
         }
-        for entry in &self.entries {
-            if entry.when.matches(&document)? {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
+        look(&document)
     }
 }
 

@@ -210,6 +210,10 @@ pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (V
     report.status = Some(status);
     if report.class != Class::Success {
         report.message = explain(destination, status, &headers, &verdict);
+        if let (By::Unrecognised, Some(why)) = (verdict.by, entries.why_no_success(&end)) {
+            report.message.push_str(": ");
+            report.message.push_str(&destination.auth().redact(&why));
+        }
         let content = if entries.reads_body() { content } else { content::decode(&headers, &body, whole) };
         let redact = |text: &str| destination.auth().redact(text);
         report.excerpt = content::excerpt(&headers, &content.bytes, redact);
@@ -281,11 +285,7 @@ fn decided(verdict: &Verdict<'_>) -> String {
     match verdict.by {
         By::Status => String::new(),
         By::Entry(entry) => format!("; `responses` ({}) say {}", entry.place, entry.outcome.as_str()),
-        By::Unrecognised => {
-            "; no entry of `responses` knows such an answer, and one of them says what success looks like; \
-                             write an entry for it"
-                .to_owned()
-        }
+        By::Unrecognised => ", which no entry of `responses` knows".to_owned(),
         By::GaveUp(limit) => format!("; `responses` cannot be decided: {limit}"),
     }
 }

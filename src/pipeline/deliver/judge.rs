@@ -4,12 +4,13 @@
 use super::error::Error;
 use super::wait;
 use crate::destinations::Health;
-use crate::destinations::responses::{Answer, End, Entry, Responses};
+use crate::destinations::responses::{End, Entry, Responses};
 use crate::json::value::Json;
 use crate::model::clock::WallMs;
 use crate::model::outcome::Class;
 use crate::model::resources::ResponseOutcome;
 use crate::pattern::EvaluationLimit;
+use hyper::header::HeaderMap;
 use std::time::Duration;
 
 /// What an end means: the outcomes that entries may have, and the two that only the status table has.
@@ -143,15 +144,16 @@ pub fn judge<'r>(
     fixed: bool,
     now: WallMs,
 ) -> Verdict<'r> {
-    let (status, asked) = match end {
-        End::Answer(answer) => (item.and_then(item_status).unwrap_or(answer.status), wait::asked(answer.headers, now)),
+    let (status, headers) = match end {
+        End::Answer(answer) => (item.and_then(item_status).unwrap_or(answer.status), Some(answer.headers)),
         End::NotSent | End::NoAnswer => (0, None),
     };
+    let asked = || headers.and_then(|headers| wait::asked(headers, now));
     let (outcome, wait, by) = match responses.first(end, item) {
         Ok(Some(entry)) => {
             let wait = match entry.outcome {
                 ResponseOutcome::Retry => entry.wait,
-                ResponseOutcome::Throttled => asked.or(entry.wait),
+                ResponseOutcome::Throttled => asked().or(entry.wait),
                 ResponseOutcome::Success
                 | ResponseOutcome::Duplicate
                 | ResponseOutcome::AuthExpired
@@ -161,7 +163,7 @@ pub fn judge<'r>(
             (Outcome::from(entry.outcome), wait, By::Entry(entry))
         }
         Ok(None) => match end {
-            End::Answer(answer) => match by_status(status, answer, fixed, asked, now) {
+            End::Answer(answer) => match by_status(status, answer.headers, fixed, now) {
                 (Outcome::Success, _) if responses.names_success() => (Outcome::Ambiguous, None, By::Unrecognised),
                 (outcome, wait) => (outcome, wait, By::Status),
             },
@@ -201,13 +203,7 @@ pub(super) fn judge_failure<'r>(responses: &'r Responses, error: &Error, fixed: 
 }
 
 /// The status table.
-fn by_status(
-    status: u16,
-    answer: &Answer<'_>,
-    fixed: bool,
-    asked: Option<Duration>,
-    now: WallMs,
-) -> (Outcome, Option<Duration>) {
+fn by_status(status: u16, headers: &HeaderMap, fixed: bool, now: WallMs) -> (Outcome, Option<Duration>) {
     let outcome = match status {
         200..=299 => Outcome::Success,
         401 | 407 => Outcome::AuthExpired,
@@ -216,8 +212,8 @@ fn by_status(
         300..=399 => Outcome::Incident,
         409 => Outcome::Ambiguous,
         408 | 425 => Outcome::Retry,
-        429 => return (Outcome::Throttled, asked),
-        503 => match wait::retry_after(answer.headers, now) {
+        429 => return (Outcome::Throttled, wait::asked(headers, now)),
+        503 => match wait::retry_after(headers, now) {
             Some(wait) => return (Outcome::Throttled, Some(wait)),
             None => Outcome::Retry,
         },

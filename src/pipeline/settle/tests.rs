@@ -84,6 +84,25 @@ fn decisions() {
 }
 
 #[test]
+fn a_wait_that_responses_fix_stands_in_for_the_policy() {
+    let hour = Duration::from_secs(3_600);
+    let after = |wait: Duration, attempts, age| {
+        let (history, now) = history(attempts, age, 1, Duration::ZERO);
+        let report = Report { wait: Some(wait), ..report(Class::Transient, None) };
+        (decide(&report, &history, &exact(60), true, now, &mut fastrand::Rng::with_seed(1)), now)
+    };
+    // Shorter than the policy's delay of a minute or ten, and longer.
+    assert_eq!(after(SECOND * 2, 1, SECOND).0, Next::RetryInMemory { after: SECOND * 2 });
+    let (next, now) = after(SECOND * 20, 30, hour);
+    assert_eq!(next, Next::Tier { due: now.plus(SECOND * 20) });
+    let (next, now) = after(hour * 20, 1, SECOND);
+    assert_eq!(next, Next::Tier { due: now.plus(hour * 20) });
+    // It cannot reach beyond the end, which is a day after the first attempt, nor give more attempts than there are.
+    assert_eq!(after(hour * 20, 1, hour * 5).0, Next::DeadLetter { exhausted: Some(Exhausted::MaxAge) });
+    assert_eq!(after(SECOND, 185, hour).0, Next::DeadLetter { exhausted: Some(Exhausted::MaxAttempts) });
+}
+
+#[test]
 fn alibabas_policies() {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut failed = |policy: &RetryPolicy, attempts, age| {

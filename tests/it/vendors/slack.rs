@@ -83,6 +83,9 @@ fn slack_refuses_in_words_and_in_a_200() {
     assert_eq!(letter.header("tidegate-exhausted"), "max_attempts");
     assert_eq!(letter.header("tidegate-code"), "RESPONSE_UNRECOGNISED");
     assert_eq!(letter.header("tidegate-response"), "Sign in", "what the page says");
+    let message = letter.header("tidegate-message");
+    assert!(message.contains("which no entry of `responses` knows: `body` is \"<html>"), "{message}");
+    assert!(message.contains("; the pattern wants \"ok\" ("), "{message}");
 
     vendor.stops("hook-gone", "closed", "hook-gone", "RESPONSE_GONE");
     vendor.stops("hook-forbidden", "forbidden", "hook-forbidden", "DELIVER_STATUS");
