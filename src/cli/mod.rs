@@ -12,10 +12,12 @@ pub mod faults;
 mod outcomes;
 pub mod output;
 pub mod publish;
+mod replicas;
 pub mod run;
 pub mod schema;
 mod setup;
 mod since;
+pub mod status;
 pub mod tail;
 mod tools;
 pub mod trace;
@@ -109,6 +111,8 @@ enum Command {
     Publish(publish::Options),
     /// Watch deliveries as they end.
     Tail(tail::Options),
+    /// How everything stands: replicas, lag, holds with reason and cure, breakers, rates, retry tiers, dead letters.
+    Status(status::Options),
     /// What became of one event: matched or why not, every attempt, where it ended, what to do.
     Trace(trace::Options),
     /// Look at dead letters, and send them again.
@@ -227,6 +231,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Explain(options)) => block_on(explain::run(global, &options)),
         Some(Command::Publish(options)) => block_on(publish::run(global, &options)),
         Some(Command::Tail(options)) => block_on(tail::run(global, &options)),
+        Some(Command::Status(options)) => block_on(status::run(global, &options)),
         Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
         Some(Command::Schema) => schema::run(),

@@ -3,8 +3,7 @@
 use super::outcomes::{Outcomes, reason, without_topic};
 use super::run::Stop;
 use super::tools::Tool;
-use super::{Failure, Global, Output, output, since};
-use crate::config::settings::{TraceOutcomes, TraceSettings};
+use super::{Failure, Global, Output, output, replicas, since};
 use crate::kafka;
 use crate::model::clock::WallMs;
 use crate::pipeline::settle::EventTrace;
@@ -77,7 +76,10 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let from = since.map_or(kafka::From::End, kafka::From::Time);
     let outcomes = Outcomes::follow_from(&kafka.client, &tool.topics(), from)?;
     if !global.quiet {
-        hidden(&tool.settings.trace).iter().for_each(|line| output::complain(line));
+        let reports = replicas::read(&kafka.client, &tool.topics(), WallMs::now())?;
+        if let Some(setting) = replicas::hidden(&reports, &tool.settings.trace) {
+            output::complain(&hidden(setting));
+        }
     }
     let mut view = View {
         outcomes,
@@ -100,20 +102,14 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// What the settings keep out of sight, and the cure.
-fn hidden(settings: &TraceSettings) -> Option<String> {
-    let cure = "to see all of them: trace.outcomes = \"all\"";
-    match (settings.enabled, settings.outcomes) {
-        (false, _) => Some("nothing is recorded (trace.enabled = false), so nothing will be seen here".to_owned()),
-        (true, TraceOutcomes::All) => None,
-        (true, TraceOutcomes::Failures) => {
-            Some(format!("deliveries that are taken at once are not recorded (trace.outcomes = \"failures\"); {cure}"))
-        }
-        (true, TraceOutcomes::Sample) => Some(format!(
-            "of deliveries that are taken at once {} % are recorded (trace.outcomes = \"sample\"); {cure}",
-            settings.sample * 100.0
-        )),
-    }
+/// What is kept out of sight, and the cure.
+fn hidden(setting: &str) -> String {
+    let what = match setting {
+        "trace.enabled = false" => "what becomes of events is not recorded",
+        "trace.outcomes = \"sample\"" => "most deliveries that are taken at once are not recorded",
+        _ => "deliveries that are taken at once are not recorded",
+    };
+    format!("{what} ({setting}); to see all of them: trace.outcomes = \"all\"")
 }
 
 struct View<'a> {

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,26 +112,23 @@ impl Reader {
         self.scan_from(topic, from, &starts, each)
     }
 
-    /// The first record at each of these offsets or after it, as far as there is one.
+    /// The same from these offsets on, of these partitions.
     ///
     /// # Errors
     /// Kafka does not answer, or has no such topic.
-    pub fn first_of(&mut self, topic: &str, offsets: &HashMap<i32, i64>) -> Result<Vec<Record>, Error> {
+    pub fn scan_offsets(
+        &mut self,
+        topic: &str,
+        offsets: &HashMap<i32, i64>,
+        each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
         let mut starts = self.starts(topic, From::Beginning, None)?;
         starts.retain_mut(|(partition, start, _)| {
             let wanted = offsets.get(partition).copied();
             *start = wanted.unwrap_or(*start).max(*start);
             wanted.is_some()
         });
-        let mut left: HashSet<i32> = starts.iter().filter(|(_, start, end)| start < end).map(|(p, ..)| *p).collect();
-        let mut found = Vec::new();
-        self.scan_from(topic, From::Beginning, &starts, |record| {
-            if left.remove(&record.position.partition) {
-                found.push(record);
-            }
-            if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(found)
+        self.scan_from(topic, From::Beginning, &starts, each)
     }
 
     /// From the given starts up to the given ends.
@@ -350,7 +347,7 @@ impl Lag {
 }
 
 /// Asks how far a group has read, without joining it.
-pub struct Lags(BaseConsumer<Logging>);
+pub struct Lags(BaseConsumer<Logging>, String);
 
 impl std::fmt::Debug for Lags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -365,7 +362,19 @@ impl Lags {
     /// Settings that the client refuses.
     pub fn open(settings: &ClientSettings, group: &str) -> Result<Self, Error> {
         let config = client::consumer(settings, group, None)?;
-        Ok(Self(config.create_with_context(client::logging(settings)).map_err(Error::Settings)?))
+        let consumer = config.create_with_context(client::logging(settings)).map_err(Error::Settings)?;
+        Ok(Self(consumer, group.to_owned()))
+    }
+
+    /// How many members the group has now.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub fn members(&self) -> Result<usize, Error> {
+        let group = &self.1;
+        let asked = self.0.client().fetch_group_list(Some(group), PATIENCE);
+        let list = asked.map_err(|e| Error::request(format!("asking for the members of `{group}`"), e))?;
+        Ok(list.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
     }
 
     /// Every partition of a topic.

@@ -83,6 +83,12 @@ impl Topics {
         self.named("trace")
     }
 
+    /// What outlives its record's time: one record per key, compacted.
+    #[must_use]
+    pub fn state(&self) -> Arc<str> {
+        self.named("state")
+    }
+
     fn named(&self, what: &str) -> Arc<str> {
         Arc::from(format!("{}.{what}", self.prefix))
     }

@@ -8,8 +8,11 @@ mod redrive;
 mod show;
 
 use super::{Failure, Global};
+use crate::cli::status::DeadLetters;
+use crate::model::clock::WallMs;
 use clap::{Args, Subcommand};
 use desk::{Desk, Rules};
+use std::collections::BTreeMap;
 
 /// Options of `dlq`.
 #[derive(Debug, Args)]
@@ -30,6 +33,19 @@ enum Command {
     Redrive(redrive::Options),
     /// Each dead letter as a line of JSON: key, value and headers, all of it.
     Export,
+}
+
+/// How many wait.
+pub(super) async fn waiting(global: &Global) -> Result<DeadLetters, Failure> {
+    let desk = Desk::open(global, Rules::Helpful).await?;
+    let mut letters = desk.letters(&filter::Filter::default(), false)?;
+    letters.retain(|letter| letter.state == desk::State::Waiting);
+    let mut by_target = BTreeMap::new();
+    for letter in &letters {
+        *by_target.entry(letter.target()).or_default() += 1;
+    }
+    let oldest = letters.iter().filter_map(|letter| letter.at).min().map(WallMs::rfc3339);
+    Ok(DeadLetters { waiting: letters.len(), oldest, by_target })
 }
 
 /// Runs a subcommand.

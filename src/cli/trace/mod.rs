@@ -6,8 +6,7 @@ mod story;
 
 use super::outcomes;
 use super::tools::{Kafka, Tool, Use};
-use super::{Exit, Failure, Global, Output, output, since};
-use crate::config::settings::TraceOutcomes;
+use super::{Exit, Failure, Global, Output, output, replicas, since};
 use crate::kafka::{self, Lags, Reader};
 use crate::model::clock::WallMs;
 use crate::model::record::{Position, Record};
@@ -63,13 +62,13 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         Some(record) => vec![looking.one(record)?],
         None => looking.all(&options.event).await?,
     };
-    let settings = &tool.settings.trace;
-    let hidden = !settings.enabled || settings.outcomes != TraceOutcomes::All;
+    let reports = replicas::read(&kafka.client, &tool.topics(), now)?;
+    let hidden = replicas::hidden(&reports, &tool.settings.trace);
     if reads.is_empty() {
-        return Err(looking.unknown(options, hidden));
+        return Err(unknown(options, hidden));
     }
     let usual = &tool.settings.dead_letter.topic;
-    let stories: Vec<Story> = reads.into_iter().map(|read| Story::new(read, hidden, usual, now)).collect();
+    let stories: Vec<Story> = reads.into_iter().map(|read| Story::new(read, hidden.is_some(), usual, now)).collect();
     match global.output {
         Output::Json => output::print_json(&stories)?,
         Output::Jsonl => stories.iter().try_for_each(output::print_json)?,
@@ -218,26 +217,21 @@ impl Looking<'_> {
         let lag = lags.into_iter().find(|lag| lag.at.partition == position.partition)?;
         Some(lag.committed.unwrap_or(lag.low) > position.offset)
     }
+}
 
-    fn unknown(&self, options: &Options, hidden: bool) -> Failure {
-        let back = options.since.as_deref().map_or_else(String::new, |since| format!(" since {since}"));
-        let mut message = format!("nothing is recorded of an event `{}`{back}", options.event);
-        if hidden {
-            let outcomes = match (self.tool.settings.trace.enabled, self.tool.settings.trace.outcomes) {
-                (false, _) => "trace.enabled = false",
-                (true, TraceOutcomes::Sample) => "trace.outcomes = \"sample\"",
-                (true, TraceOutcomes::Failures | TraceOutcomes::All) => "trace.outcomes = \"failures\"",
-            };
-            message.push_str(&format!(
-                "\n with {outcomes} an event that was taken at once, or that no rule wanted, leaves no record"
-            ));
-        }
-        message.push_str(
-            "\n if you know where it stands: tidegate trace TOPIC:PARTITION:OFFSET, or tidegate explain --at the same",
-        );
-        if options.since.is_some() {
-            message.push_str("\n to look further back: a longer --since, or none");
-        }
-        Failure::new(Exit::No, "TRACE_UNKNOWN", message)
+fn unknown(options: &Options, hidden: Option<&str>) -> Failure {
+    let back = options.since.as_deref().map_or_else(String::new, |since| format!(" since {since}"));
+    let mut message = format!("nothing is recorded of an event `{}`{back}", options.event);
+    if let Some(setting) = hidden {
+        message.push_str(&format!(
+            "\n with {setting} an event that was taken at once, or that no rule wanted, leaves no record"
+        ));
     }
+    message.push_str(
+        "\n if you know where it stands: tidegate trace TOPIC:PARTITION:OFFSET, or tidegate explain --at the same",
+    );
+    if options.since.is_some() {
+        message.push_str("\n to look further back: a longer --since, or none");
+    }
+    Failure::new(Exit::No, "TRACE_UNKNOWN", message)
 }

@@ -57,7 +57,7 @@ impl Bed {
         bed.broker.create_topic(&bed.topic(), partitions);
         if super::real_kafka().is_none() {
             // The mock cluster knows no request that creates a topic, so what the program would create is there already.
-            for (last, partitions) in [("slots", 32), ("retry.10s", 32), ("dlq", 12), ("trace", 12)] {
+            for (last, partitions) in [("slots", 32), ("retry.10s", 32), ("dlq", 12), ("trace", 12), ("state", 1)] {
                 bed.broker.create_topic(&bed.own_topic(last), partitions);
             }
         }
