@@ -8,6 +8,7 @@
 
 use crate::admin;
 use crate::admin::replica::{Parts, Replica};
+use crate::admin::report::{About, Reporter};
 use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::exchange;
@@ -77,6 +78,8 @@ pub struct App {
     stored_intake: Arc<Intake>,
     sources: HashMap<Name, RunningSource>,
     replica: Arc<Replica>,
+    /// Tells other processes of it.
+    reporter: Option<Reporter>,
     metrics: Arc<Metrics>,
     admin: Option<admin::Server>,
     /// Where dispatchers ask for tokens.
@@ -108,6 +111,9 @@ pub struct Extras {
 
 /// Room for our headers on top of the largest event (delivery.md "Missing offsets").
 const HEADER_BYTES: u64 = 64 << 10;
+
+/// How long the topic of states gathers records before it is compacted.
+const STATE_SEGMENT: Duration = Duration::from_secs(600);
 
 /// How long closing may take beyond the drain: the last commits must be answered and the groups left.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -204,6 +210,14 @@ impl App {
             }
             None => None,
         };
+        let about = About {
+            name: replica,
+            host: config::host::name(),
+            traced: shared.traced.as_str(),
+            topics,
+            snapshot: Arc::clone(&snapshot),
+            producer: traces.clone(),
+        };
         let mut app = Self {
             settings,
             client,
@@ -219,6 +233,7 @@ impl App {
             stored_intake,
             sources: HashMap::new(),
             replica: looks,
+            reporter: None,
             metrics,
             admin,
             tokens,
@@ -226,6 +241,7 @@ impl App {
             otlp,
         };
         app.adjust_sources()?;
+        app.reporter = Some(Reporter::start(about, Arc::clone(&app.replica)));
         Ok(app)
     }
 
@@ -344,6 +360,7 @@ impl App {
             traces,
             admin,
             replica,
+            reporter,
             metrics,
             mut services,
             otlp,
@@ -368,6 +385,9 @@ impl App {
         });
         if let Err(error) = stopped.await {
             tracing::error!(%error, "shutdown ended early");
+        }
+        if let Some(reporter) = reporter {
+            reporter.stop().await;
         }
         let (_, told) = tokio::join!(producer.flush(CLOSE_GRACE), traces.flush(CLOSE_GRACE));
         if !told {
@@ -484,6 +504,9 @@ fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Op
     }
     let trace = spec(&topics.trace(), i32::from(settings.trace.partitions));
     specs.push(trace.set("retention.ms", settings.trace.retention.as_millis()));
+    // One record per replica; segments are closed soon, so that little but the newest is ever read.
+    let state = exact(spec(&topics.state(), 1)).set("cleanup.policy", "compact");
+    specs.push(state.set("segment.ms", STATE_SEGMENT.as_millis()));
     if let Some(partitions) = source_partitions {
         let wanted: BTreeSet<&str> = resources.sources.iter().flat_map(|s| &s.topics).map(String::as_str).collect();
         specs.extend(wanted.into_iter().map(|topic| spec(topic, partitions)));
@@ -588,11 +611,19 @@ mod tests {
 {kind: rule, name: r, pattern: {}, targets: [{name: a, destination: d}, {name: b, destination: d, dead_letter: {topic: b.dead}}]}";
         let specs = topic_specs(&settings, &resources(text), Some(3));
         let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let expected =
-            ["tidegate.slots", "tidegate.retry.10s", "b.dead", "d.dead", "tidegate.dlq", "tidegate.trace", "orders"];
+        let expected = [
+            "tidegate.slots",
+            "tidegate.retry.10s",
+            "b.dead",
+            "d.dead",
+            "tidegate.dlq",
+            "tidegate.trace",
+            "tidegate.state",
+            "orders",
+        ];
         assert_eq!(names, expected);
         let exact: Vec<bool> = specs.iter().map(|spec| spec.exact).collect();
-        assert_eq!(exact, [true, true, false, false, false, false, false]);
+        assert_eq!(exact, [true, true, false, false, false, false, true, false]);
         assert!(!topic_specs(&settings, &resources(text), None).iter().any(|spec| spec.name == "orders"));
     }
 

@@ -6,6 +6,7 @@
 //! Nothing that it shows is secret, and nothing can be changed here.
 
 pub mod replica;
+pub mod report;
 
 use crate::kafka;
 use crate::telemetry::metrics::{Build, Metrics, TEXT_FORMAT};

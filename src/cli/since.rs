@@ -31,6 +31,22 @@ pub(super) fn age(passed: Duration) -> String {
     }
 }
 
+/// The time of day, with the day if that is another.
+pub(super) fn clock(ms: i64, now: WallMs) -> String {
+    let (at, today) = (WallMs(ms).rfc3339(), now.rfc3339());
+    let time = at.get(11..19).unwrap_or(&at);
+    if at.get(..10) == today.get(..10) {
+        time.to_owned()
+    } else {
+        format!("{} {time}", at.get(..10).unwrap_or_default())
+    }
+}
+
+/// How long ago.
+pub(super) fn ago(ms: i64, now: WallMs) -> String {
+    age(now.since(WallMs(ms)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,17 @@ impl Traced {
         if share < 1.0 { Self::Sample(below) } else { Self::All }
     }
 
+    /// As in the reports of replicas: the words of the settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "off",
+            Self::Failures => "failures",
+            Self::Sample(_) => "sample",
+            Self::All => "all",
+        }
+    }
+
     /// Whether a plain outcome of this event is traced.
     #[must_use]
     pub fn wants_plain(self, event: &str) -> bool {

@@ -6,5 +6,6 @@ pub mod figures;
 pub mod log;
 pub mod metrics;
 pub mod otlp;
+pub mod report;
 pub mod spans;
 pub mod state;

@@ -178,7 +178,12 @@ mod tests {
             at_ms: 1_000,
             intakes: vec![Intake {
                 name: "shop".to_owned(),
-                partitions: vec![partition(2, None), partition(0, None), partition(1, Some("unreadable")), partition(5, None)],
+                partitions: vec![
+                    partition(2, None),
+                    partition(0, None),
+                    partition(1, Some("unreadable")),
+                    partition(5, None),
+                ],
                 ..Intake::default()
             }],
             destinations: vec![Destination { name: "builds".to_owned(), ..Destination::default() }],
@@ -199,7 +204,10 @@ mod tests {
         let listed: Vec<i32> = made.state.intakes[0].partitions.iter().map(|p| p.partition).collect();
         assert_eq!(listed, [1], "only what is held");
         let record = made.record(&Topics::new("tg"));
-        assert_eq!((&*record.topic, record.partition, record.key.as_deref()), ("tg.state", Some(0), Some(&b"replica:web-1"[..])));
+        assert_eq!(
+            (&*record.topic, record.partition, record.key.as_deref()),
+            ("tg.state", Some(0), Some(&b"replica:web-1"[..]))
+        );
         assert_eq!(Report::read(&record.value.unwrap()).unwrap(), made);
         assert_eq!(Report::tombstone(&Topics::new("tg"), "web-1", WallMs(1)).value, None);
         assert_eq!(Report::read(br#"{"replica":"x","moon":1,"state":{"tide":2}}"#).unwrap().replica, "x");

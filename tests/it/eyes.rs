@@ -1,4 +1,5 @@
-//! Eyes on everything: `trace` tells the story of each event, `tail` follows what happens, both from the topics alone.
+//! Eyes on everything, from the topics alone: `trace` tells the story of each event, `tail` follows what happens,
+//! `status` says how everything stands and what to do.
 
 use crate::support::events::{Message, structured};
 use crate::support::{Answer, Bed, eventually};
@@ -226,6 +227,111 @@ fn trace_tells_each_story_and_tail_follows() {
     drop(codes);
     past.ends_quietly();
     assert!(replica.stop(SOON).success());
+}
+
+#[test]
+fn status_names_what_is_held_what_lags_and_who_is_silent() {
+    let bed = Bed::new("eyes-status", 2, |_| Answer::status(410));
+    bed.usual_resources("rate_limit: 1000/s");
+    let said = ask(&bed, &["status"]).exits(1).tells(&[
+        "orders",
+        "nobody",
+        "0",
+        "warn[NO_REPLICA]: no replica tells of itself",
+        "start tidegate run",
+    ]);
+    assert_eq!(said.err, "");
+    let one = bed.replica("one");
+    let names = |count: usize| {
+        eventually("the reports", SOON, || {
+            let said = ask(&bed, &["status", "-o", "json"]).json();
+            let names: Vec<String> = said["replicas"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .map(|r| r["replica"].as_str().expect("a name").to_owned())
+                .collect();
+            if names.len() == count { Ok(names) } else { Err(said.to_string()) }
+        })
+    };
+    let first = names(1).remove(0);
+    ask(&bed, &["status"]).exits(0).tells(&[
+        "REPLICA",
+        &first,
+        "orders 2",
+        "SOURCE",
+        "orders",
+        "DESTINATION",
+        "sink",
+        "ok",
+    ]);
+    bed.broker.produce(&bed.topic(), (0..5).map(|n| order(&n.to_string(), "order.paid")));
+    let held = eventually("the hold is told", SOON, || match ask(&bed, &["status", "-o", "json"]) {
+        said if said.json()["destinations"][0]["held"]["reason"] == "gone" && said.json()["sources"][0]["lag"] == 5 => {
+            Ok(said)
+        }
+        said => Err(said.out),
+    });
+    let told = held.exits(1).json();
+    let sink = &told["destinations"][0];
+    assert!(
+        sink["held"]["since"].is_string()
+            && sink["held"]["what_to_do"].as_str().is_some_and(|cure| cure.contains("endpoint")),
+        "{sink}"
+    );
+    let wait = |row: &Value| row["waiting"].as_u64().expect("a number") + row["in_tiers"].as_u64().expect("a number");
+    assert_eq!((told["problems"][0]["code"].as_str(), wait(sink)), (Some("DESTINATION_HELD"), 5), "{told}");
+    let cure = "5 events wait, nothing lost; correct its `endpoint`";
+    ask(&bed, &["status"]).exits(1).tells(&[
+        "orders",
+        "1 replica",
+        "5\n",
+        "sink",
+        "gone since ",
+        "1000/s",
+        "warn[DESTINATION_HELD]: sink is held since ",
+        "410 Gone",
+        cure,
+    ]);
+    let said = ask(&bed, &["status", "sink"]).exits(1).tells(&[
+        "DESTINATION",
+        "sink",
+        "REPLICA",
+        &first,
+        "gone",
+        "CONNECTION",
+        "api",
+        "DESTINATION_HELD",
+    ]);
+    assert!(!said.out.contains("SOURCE"), "{}", said.out);
+    ask(&bed, &["status", "orders"]).exits(0).tells(&["PARTITION", &format!("{}:0", bed.topic()), &first]);
+    ask(&bed, &["status", "all"]).exits(1).tells(&["orders", "sink", "DESTINATION_HELD"]);
+    let said = ask(&bed, &["status", "nothing"]).exits(2);
+    assert!(said.err.contains("there are: all, api, orders, sink"), "{}", said.err);
+
+    // A second one comes; the first is killed and says nothing more. That it is silent is seen when its report is old.
+    let two = bed.replica("two");
+    let second = names(2).into_iter().find(|name| *name != first).expect("another name");
+    one.kill();
+    let key = format!("replica:{first}");
+    let reports = bed.broker.read_all(&bed.own_topic("state"));
+    let newest = reports.iter().rev().find(|r| r.key.as_deref() == Some(key.as_bytes())).expect("its report");
+    let mut old: Value = serde_json::from_slice(newest.value.as_deref().expect("a value")).expect("JSON");
+    old["state"]["at_ms"] = (old["state"]["at_ms"].as_i64().expect("a time") - 120_000).into();
+    bed.broker.produce(&bed.own_topic("state"), [Message::value(old.to_string()).key(&key)]);
+    ask(&bed, &["status"]).exits(1).tells(&[
+        "silent",
+        &format!("warn[REPLICA_SILENT]: {first} was last heard 2m ago"),
+        "kafka.session_timeout",
+    ]);
+    let told = ask(&bed, &["status", "-o", "json"]).exits(1).json();
+    let stale = |name: &str| {
+        told["replicas"].as_array().expect("rows").iter().find(|r| r["replica"] == name).expect("it")["stale"].clone()
+    };
+    assert_eq!((stale(&first), stale(&second)), (true.into(), false.into()), "{told}");
+    // Who ends in good order says good-bye.
+    assert!(two.stop(SOON).success());
+    assert_eq!(names(1), [first]);
 }
 
 /// A running `tail`; dropping it ends it.

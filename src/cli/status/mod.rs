@@ -1,8 +1,12 @@
 //! `tidegate status`: replicas, lag, holds with reason and cure, breakers, rates, retry tiers, dead letters. All of it
 //! is read from Kafka: the groups' offsets, the topics, and what the replicas tell of themselves.
 
+mod merge;
 mod overview;
+mod problems;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use super::tools::{Kafka, Tool, Use};
 use super::{Exit, Failure, Global, Output, dlq, output, replicas};
@@ -92,7 +96,7 @@ fn sources(
         }
     }
     for source in resources.iter().flat_map(|resources| &resources.sources) {
-        let group = source.group.clone().unwrap_or_else(|| usual(&source.name));
+        let group = source.group.clone().unwrap_or_else(|| usual(source.name.as_str()));
         wanted.entry(source.name.to_string()).or_insert_with(|| (group, source.topics.iter().cloned().collect()));
     }
     let mut sources = Vec::new();
@@ -133,7 +137,8 @@ fn tiers(tool: &Tool, kafka: &Kafka) -> Result<Vec<Tier>, Failure> {
                 return Ok(());
             }
             let unread = lags.iter().filter(|lag| lag.unread() > 0);
-            let from: HashMap<i32, i64> = unread.map(|lag| (lag.at.partition, lag.committed.unwrap_or(lag.low))).collect();
+            let from: HashMap<i32, i64> =
+                unread.map(|lag| (lag.at.partition, lag.committed.unwrap_or(lag.low))).collect();
             let mut looked_at = 0;
             Reader::open(&kafka.client)?.scan_offsets(&topic, &from, |record| {
                 let address = StoredHeaders::read(&record).ok().and_then(|headers| headers.delivery);

@@ -1,10 +1,11 @@
 //! All that is known at one moment, put together from what the replicas tell and what Kafka says. Pure.
 
+use super::{merge, problems};
 use crate::kafka::Lag;
 use crate::model::clock::WallMs;
 use crate::model::resources::Resources;
-use crate::telemetry::report::{Report, in_ranges};
-use crate::telemetry::state::{Connection, Destination, Held, Token, Trouble};
+use crate::telemetry::report::Report;
+use crate::telemetry::state::{Held, Token, Trouble};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -224,16 +225,16 @@ impl Overview {
         let fresh: Vec<&Report> = reports.iter().filter(|report| !report.is_stale(now)).collect();
         let mut overview = Self {
             at: now.rfc3339(),
-            replicas: reports.iter().map(|report| replica(report, now)).collect(),
+            replicas: reports.iter().map(|report| merge::replica(report, now)).collect(),
             members,
-            sources: sources.into_iter().map(|one| source(one, &fresh)).collect(),
-            destinations: destinations(&fresh, &tiers),
-            connections: connections(&fresh),
-            tiers: tiers.into_iter().map(tier).collect(),
+            sources: sources.into_iter().map(|one| merge::source(one, &fresh)).collect(),
+            destinations: merge::destinations(&fresh, &tiers),
+            connections: merge::connections(&fresh),
+            tiers: tiers.into_iter().map(merge::tier).collect(),
             dead_letters,
             problems: Vec::new(),
         };
-        overview.problems = overview.find_problems(&fresh, now);
+        overview.problems = problems::find(&overview, &fresh, now);
         overview
     }
 
@@ -246,7 +247,7 @@ impl Overview {
         let rule = resources.iter().flat_map(|r| &r.rules).find(|rule| rule.name.as_str() == name);
         let mut targets = None;
         if let Some(rule) = rule {
-            wanted.extend(rule.targets.iter().map(|target| target.destination.to_string()));
+            wanted.extend(rule.targets.iter().map(|target| target.destination.name.to_string()));
             match &rule.from {
                 Some(from) => drop(wanted.insert(from.to_string())),
                 None => wanted.extend(self.sources.iter().map(|source| source.source.clone())),
@@ -260,8 +261,12 @@ impl Overview {
         // With a destination its connection is told, and with a connection what goes through it.
         let through: Vec<String> =
             self.destinations.iter().filter(|d| d.connection == name).map(|d| d.destination.clone()).collect();
-        let of: Vec<String> =
-            self.destinations.iter().filter(|d| wanted.contains(&d.destination)).map(|d| d.connection.clone()).collect();
+        let of: Vec<String> = self
+            .destinations
+            .iter()
+            .filter(|d| wanted.contains(&d.destination))
+            .map(|d| d.connection.clone())
+            .collect();
         wanted.extend(through.into_iter().chain(of));
         self.sources.retain(|source| wanted.contains(&source.source));
         self.destinations.retain(|destination| wanted.contains(&destination.destination));
@@ -269,11 +274,11 @@ impl Overview {
         self.problems.retain(|problem| wanted.contains(&problem.name));
         for tier in &mut self.tiers {
             tier.by_destination.retain(|destination, _| wanted.contains(destination));
+            tier.waiting = tier.by_destination.values().sum();
         }
-        if let Some(prefix) = targets {
-            self.dead_letters.by_target.retain(|target, _| target.starts_with(&prefix));
-            self.dead_letters.waiting = self.dead_letters.by_target.values().sum();
-        }
+        // A dead letter is known by its rule and target only.
+        self.dead_letters.by_target.retain(|target, _| targets.as_ref().is_some_and(|rule| target.starts_with(rule)));
+        self.dead_letters.waiting = self.dead_letters.by_target.values().sum();
         Ok(self)
     }
 
@@ -284,250 +289,4 @@ impl Overview {
         let connections = self.connections.iter().map(|c| c.connection.clone());
         sources.chain(destinations).chain(connections).chain(rules).collect()
     }
-
-    fn find_problems(&self, fresh: &[&Report], now: WallMs) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut add = |code: &str, name: &str, message: String, cure: String| {
-            problems.push(Problem { code: code.to_owned(), name: name.to_owned(), message, cure });
-        };
-        for row in self.replicas.iter().filter(|row| row.stale) {
-            let message = format!("{} was last heard {} ago", row.replica, ago(row.heard_ms, now));
-            let cure = "it has ended without a word, or does not reach Kafka; what it read goes to the others after kafka.session_timeout";
-            add("REPLICA_SILENT", &row.replica, message, cure.to_owned());
-        }
-        if fresh.is_empty() {
-            let cure = "start tidegate run, with the same kafka.prefix as here; until then events wait in their topics".to_owned();
-            add("NO_REPLICA", "", "no replica tells of itself, so nothing is delivered".to_owned(), cure);
-        }
-        if let Some(members) = self.members.filter(|members| *members > fresh.len() && !fresh.is_empty()) {
-            let message = format!("Kafka counts {members} replicas, {} of which tell of themselves", fresh.len());
-            add("REPLICA_SILENT", "", message, "one may have just started, or be of an older version".to_owned());
-        }
-        for report in fresh {
-            for missing in &report.state.missing {
-                let message = format!("{}: {}: {}", report.replica, missing.what, missing.reason);
-                add("NOT_READY", &missing.what, message, missing.cure.clone());
-            }
-        }
-        for source in &self.sources {
-            for row in &source.partitions {
-                let Some(held) = &row.held else { continue };
-                let message = format!("{}:{}{}: {}", row.topic, row.partition, since(held.since_ms, now), held.detail);
-                let cure = format!("{} records wait there; {}", row.lag, held.what_to_do);
-                add("PARTITION_HELD", &source.source, message, cure);
-            }
-        }
-        for row in &self.destinations {
-            let Some(held) = row.held.as_ref().filter(|held| is_problem(&held.reason)) else { continue };
-            let message = format!("{}{}: {}", row.destination, since(held.since_ms, now), held.detail);
-            let mut cure = format!("{} events wait, nothing lost", grouped(row.waiting + row.in_tiers));
-            if let Some(next) = held.next_ms {
-                let left = WallMs(next).since(now).as_secs();
-                cure.push_str(&if left == 0 { ", being tried now".to_owned() } else { format!(", next try in {left} s") });
-            }
-            if !held.what_to_do.is_empty() {
-                cure.push_str(&format!("; {}", held.what_to_do));
-            }
-            add("DESTINATION_HELD", &row.destination, message, cure);
-        }
-        for row in &self.connections {
-            let Some(trouble) = row.token.as_ref().and_then(|token| token.trouble.as_ref()) else { continue };
-            let through = self.destinations.iter().filter(|d| d.connection == row.connection);
-            let waiting: u64 = through.map(|d| d.waiting + d.in_tiers).sum();
-            let cure = format!("{} events wait, no attempts used", grouped(waiting));
-            add(&trouble.code, &row.connection, format!("connection {}: {}", row.connection, trouble.message), cure);
-        }
-        problems
-    }
-}
-
-/// What ends by itself within seconds under load is no problem.
-fn is_problem(reason: &str) -> bool {
-    !matches!(reason, "rate" | "overload" | "no_share")
-}
-
-/// The larger, the worse.
-fn weight(held: Option<&Held>) -> u8 {
-    match held.map(|held| held.reason.as_str()) {
-        None => 0,
-        Some("no_share") => 1,
-        Some("rate") => 2,
-        Some("overload") => 3,
-        Some("breaker") => 4,
-        Some("incident") => 5,
-        Some(_) => 6,
-    }
-}
-
-fn replica(report: &Report, now: WallMs) -> ReplicaRow {
-    let state = &report.state;
-    let count = |topics: &BTreeMap<String, String>| topics.values().map(|ranges| numbers(ranges)).sum();
-    let sources = report.partitions.iter().filter(|(intake, _)| report.sources.contains_key(*intake));
-    ReplicaRow {
-        replica: report.replica.clone(),
-        host: report.host.clone(),
-        version: state.version.clone(),
-        started: WallMs(state.started_ms).rfc3339(),
-        heard: report.at().rfc3339(),
-        stale: report.is_stale(now),
-        slots: state.slots.owned,
-        partitions: sources.map(|(intake, topics)| (intake.clone(), count(topics))).collect(),
-        traced: report.traced.clone(),
-        memory_used_bytes: state.memory.used_bytes,
-        memory_budget_bytes: state.memory.budget_bytes,
-        traces_dropped: state.traces_dropped,
-        started_ms: state.started_ms,
-        heard_ms: state.at_ms,
-    }
-}
-
-/// How many numbers `0-3,7` names.
-fn numbers(ranges: &str) -> usize {
-    let number = |text: &str| text.parse::<usize>().ok();
-    let one = |range: &str| match range.split_once('-') {
-        Some((from, to)) => number(to).zip(number(from)).map_or(0, |(to, from)| to.saturating_sub(from) + 1),
-        None => usize::from(number(range).is_some()),
-    };
-    ranges.split(',').map(one).sum()
-}
-
-fn source(source: Source, fresh: &[&Report]) -> SourceRow {
-    let Source { name, group, lags, missing } = source;
-    let row = |lag: Lag| {
-        let (topic, number) = (&*lag.at.topic, lag.at.partition);
-        let has = |report: &&&Report| {
-            let ranges = report.partitions.get(&name).and_then(|topics| topics.get(topic));
-            ranges.is_some_and(|ranges| in_ranges(ranges, number))
-        };
-        let reader = fresh.iter().find(has);
-        let intakes = fresh.iter().flat_map(|report| &report.state.intakes).filter(|intake| intake.name == name);
-        let held = intakes.flat_map(|intake| &intake.partitions).find(|p| p.topic == topic && p.partition == number);
-        PartitionRow {
-            topic: topic.to_owned(),
-            partition: number,
-            committed: lag.committed,
-            end: lag.high,
-            lag: lag.unread(),
-            replica: reader.map(|report| report.replica.clone()),
-            held: held.and_then(|partition| partition.held.clone()),
-        }
-    };
-    let gone = missing.into_iter().map(|topic| PartitionRow {
-        held: Some(Held {
-            reason: "topic_missing".to_owned(),
-            detail: "the topic does not exist".to_owned(),
-            what_to_do: "create it, or correct `kafka.topics` of the source".to_owned(),
-            ..Held::default()
-        }),
-        topic,
-        partition: 0,
-        committed: None,
-        end: 0,
-        lag: 0,
-        replica: None,
-    });
-    let partitions: Vec<PartitionRow> = lags.into_iter().map(row).chain(gone).collect();
-    SourceRow { lag: partitions.iter().map(|row| row.lag).sum(), source: name.clone(), group, partitions }
-}
-
-fn tier(tier: Tier) -> TierRow {
-    let Tier { name, waiting, oldest, by_destination } = tier;
-    TierRow { tier: name, waiting, oldest: oldest.map(WallMs::rfc3339), by_destination, oldest_at: oldest }
-}
-
-fn destinations(fresh: &[&Report], tiers: &[Tier]) -> Vec<DestinationRow> {
-    let mut rows: BTreeMap<&str, Vec<(&Report, &Destination)>> = BTreeMap::new();
-    for report in fresh {
-        for destination in &report.state.destinations {
-            rows.entry(&destination.name).or_default().push((report, destination));
-        }
-    }
-    let row = |(name, parts): (&str, Vec<(&Report, &Destination)>)| {
-        let (report, worst) = parts.iter().copied().max_by_key(|(_, part)| weight(part.held.as_ref()))?;
-        let since_ms = parts.iter().filter_map(|(_, part)| part.held.as_ref()?.since_ms).min();
-        let next_ms = worst.held.as_ref().and_then(|held| held.wait_ms);
-        let next_ms = next_ms.map(|wait| report.state.at_ms.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX)));
-        Some(DestinationRow {
-            destination: name.to_owned(),
-            connection: worst.connection.clone(),
-            held: worst.held.as_ref().map(|held| HeldRow {
-                reason: held.reason.clone(),
-                detail: held.detail.clone(),
-                since: since_ms.map(|ms| WallMs(ms).rfc3339()),
-                next: next_ms.map(|ms| WallMs(ms).rfc3339()),
-                what_to_do: held.what_to_do.clone(),
-                since_ms,
-                next_ms,
-            }),
-            breaker: worst.breaker.clone(),
-            waiting: parts.iter().map(|(_, part)| part.waiting).sum(),
-            in_tiers: tiers.iter().filter_map(|tier| tier.by_destination.get(name)).sum(),
-            in_flight: parts.iter().map(|(_, part)| part.in_flight).sum(),
-            concurrency_limit: parts.iter().map(|(_, part)| part.concurrency_limit).sum(),
-            rate_limits: worst.rate_limits.clone(),
-            share: parts.iter().map(|(_, part)| u32::from(part.share)).sum(),
-            trouble: parts.iter().find_map(|(_, part)| part.trouble.clone()),
-            replicas: parts.iter().map(|(report, part)| self::part(report, part)).collect(),
-        })
-    };
-    rows.into_iter().filter_map(row).collect()
-}
-
-fn part(report: &Report, part: &Destination) -> Part {
-    Part {
-        replica: report.replica.clone(),
-        held: part.held.as_ref().map(|held| held.reason.clone()),
-        waiting: part.waiting,
-        in_flight: part.in_flight,
-        concurrency_limit: part.concurrency_limit,
-        share: part.share,
-    }
-}
-
-fn connections(fresh: &[&Report]) -> Vec<ConnectionRow> {
-    let mut rows: BTreeMap<&str, Vec<&Connection>> = BTreeMap::new();
-    for connection in fresh.iter().flat_map(|report| &report.state.connections) {
-        rows.entry(&connection.name).or_default().push(connection);
-    }
-    let row = |(name, parts): (&str, Vec<&Connection>)| {
-        let tokens = || parts.iter().filter_map(|part| part.token.as_ref());
-        let failing = tokens().find(|token| token.trouble.is_some());
-        ConnectionRow {
-            connection: name.to_owned(),
-            rate_limits: parts.first().map(|part| part.rate_limits.clone()).unwrap_or_default(),
-            share: parts.iter().map(|part| u32::from(part.share)).sum(),
-            token: failing.or_else(|| tokens().next()).cloned(),
-        }
-    };
-    rows.into_iter().map(row).collect()
-}
-
-/// ` since 11:02:03`, with the day if it was not today.
-pub(super) fn since(ms: Option<i64>, now: WallMs) -> String {
-    ms.map_or_else(String::new, |ms| format!(" is held since {}", clock(ms, now)))
-}
-
-/// The time of day, with the day if that is another.
-pub(super) fn clock(ms: i64, now: WallMs) -> String {
-    let (at, today) = (WallMs(ms).rfc3339(), now.rfc3339());
-    let time = at.get(11..19).unwrap_or(&at);
-    if at.get(..10) == today.get(..10) { time.to_owned() } else { format!("{} {time}", at.get(..10).unwrap_or_default()) }
-}
-
-/// How long ago.
-pub(super) fn ago(ms: i64, now: WallMs) -> String {
-    crate::cli::since::age(now.since(WallMs(ms)))
-}
-
-/// `1,204`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -1,6 +1,8 @@
 //! The state of affairs as people read it.
 
-use super::overview::{ConnectionRow, DestinationRow, Overview, PartitionRow, ReplicaRow, SourceRow, TierRow, ago, clock, grouped};
+use super::overview::{ConnectionRow, DestinationRow, Overview, PartitionRow, ReplicaRow, SourceRow, TierRow};
+use crate::cli::output::grouped;
+use crate::cli::since::{ago, clock};
 use crate::cli::{Output, output};
 use crate::model::clock::WallMs;
 use std::io;
@@ -116,16 +118,21 @@ fn sources(rows: &[SourceRow], format: Output) -> io::Result<()> {
 }
 
 fn partitions(source: &SourceRow, format: Output) -> io::Result<()> {
-    table(&source.partitions, format, &["PARTITION", "COMMITTED", "END", "LAG", "REPLICA", "HELD"], |row: &PartitionRow| {
-        vec![
-            format!("{}:{}", row.topic, row.partition),
-            row.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
-            row.end.to_string(),
-            grouped(row.lag),
-            row.replica.clone().unwrap_or_else(|| "-".to_owned()),
-            row.held.as_ref().map_or_else(|| "-".to_owned(), |held| held.reason.clone()),
-        ]
-    })
+    table(
+        &source.partitions,
+        format,
+        &["PARTITION", "COMMITTED", "END", "LAG", "REPLICA", "HELD"],
+        |row: &PartitionRow| {
+            vec![
+                format!("{}:{}", row.topic, row.partition),
+                row.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
+                row.end.to_string(),
+                grouped(row.lag),
+                row.replica.clone().unwrap_or_else(|| "-".to_owned()),
+                row.held.as_ref().map_or_else(|| "-".to_owned(), |held| held.reason.clone()),
+            ]
+        },
+    )
 }
 
 fn destinations(rows: &[DestinationRow], format: Output, now: WallMs) -> io::Result<()> {
@@ -138,9 +145,14 @@ fn destinations(rows: &[DestinationRow], format: Output, now: WallMs) -> io::Res
             grouped(row.in_tiers),
             format!("{}/{}", row.in_flight, row.concurrency_limit),
             dash(row.rate_limits.join(", ")),
-            format!("{}/32", row.share),
+            share(row.share, &row.rate_limits),
         ]
     })
+}
+
+/// The part of the limits that somebody may use; of no interest without a limit.
+fn share(slots: u32, limits: &[String]) -> String {
+    if limits.is_empty() { "-".to_owned() } else { format!("{slots}/32") }
 }
 
 /// In a few words.
@@ -165,7 +177,7 @@ fn parts(row: &DestinationRow, format: Output) -> io::Result<()> {
             part.held.clone().unwrap_or_else(|| "ok".to_owned()),
             grouped(part.waiting),
             format!("{}/{}", part.in_flight, part.concurrency_limit),
-            format!("{}/32", part.share),
+            share(u32::from(part.share), &row.rate_limits),
         ]
     })
 }
@@ -176,7 +188,7 @@ fn connections(rows: &[&ConnectionRow], format: Output) -> io::Result<()> {
             let left = token.expires_in_ms.map_or_else(String::new, |ms| format!(", {} s left", ms / 1_000));
             format!("{}{left}", token.state)
         });
-        vec![row.connection.clone(), dash(row.rate_limits.join(", ")), format!("{}/32", row.share), dash(token)]
+        vec![row.connection.clone(), dash(row.rate_limits.join(", ")), share(row.share, &row.rate_limits), dash(token)]
     })
 }
 

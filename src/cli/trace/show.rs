@@ -27,6 +27,9 @@ pub(super) fn lines(story: &Story, usual: &str, now: WallMs) -> Vec<String> {
             let verdict = match (rule.matched, rule.code) {
                 (false, None) => format!("no match: {}", reason(&rule.reason)),
                 (false, Some(code)) => format!("not decided: {code} {}", reason(&rule.reason)),
+                (true, None) if story.settled == Some(false) => {
+                    "matches; has not ended yet, as far as is recorded".to_owned()
+                }
                 (true, None) => "matches today; no delivery is recorded".to_owned(),
                 (true, Some(code)) => format!("matches today, and fails: {code} {}", reason(&rule.reason)),
             };

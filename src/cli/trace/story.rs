@@ -255,20 +255,17 @@ impl Story {
                 (State::DeadLettered | State::Redriven | State::Delivered | State::Unknown, _) => {}
             }
         }
-        if self.deliveries.is_empty() && !self.filtered && self.rules.iter().any(|rule| rule.matched) {
-            next.push(match (self.settled, hidden) {
-                (Some(false), _) => {
-                    "it has not been settled yet: tidegate status says how far its source is read".to_owned()
-                }
-                (_, true) => {
-                    "nothing is recorded of it: it was taken at once, or its records are gone; to record such \
-                     deliveries too: trace.outcomes = \"all\""
-                        .to_owned()
-                }
-                (_, false) => {
-                    "nothing is recorded of it (any more); what fails for good stands in tidegate dlq".to_owned()
-                }
-            });
+        let open = self.rules.iter().any(|rule| rule.matched);
+        if open && self.settled == Some(false) {
+            next.push("not all of it has ended yet; tidegate status says what it waits for".to_owned());
+        } else if open && self.deliveries.is_empty() && !self.filtered {
+            let said = if hidden {
+                "nothing is recorded of it: it was taken at once, or its records are gone; to record such deliveries \
+                 too: trace.outcomes = \"all\""
+            } else {
+                "nothing is recorded of it (any more); what fails for good stands in tidegate dlq"
+            };
+            next.push(said.to_owned());
         }
         next.dedup();
         next
