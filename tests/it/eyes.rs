@@ -255,16 +255,11 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
         })
     };
     let first = names(1).remove(0);
-    ask(&bed, &["status"]).exits(0).tells(&[
-        "REPLICA",
-        &first,
-        "orders 2",
-        "SOURCE",
-        "orders",
-        "DESTINATION",
-        "sink",
-        "ok",
-    ]);
+    let ready = eventually("all is well", SOON, || match ask(&bed, &["status"]) {
+        said if said.code == 0 => Ok(said),
+        said => Err(said.out),
+    });
+    ready.tells(&["REPLICA", &first, "orders 2", "SOURCE", "orders", "DESTINATION", "sink", "ok"]);
     bed.broker.produce(&bed.topic(), (0..5).map(|n| order(&n.to_string(), "order.paid")));
     let held = eventually("the hold is told", SOON, || match ask(&bed, &["status", "-o", "json"]) {
         said if said.json()["destinations"][0]["held"]["reason"] == "gone" && said.json()["sources"][0]["lag"] == 5 => {
