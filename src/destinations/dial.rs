@@ -133,6 +133,23 @@ impl Error {
     }
 }
 
+/// What a failed look-up means: there is no such name, or the resolver does not answer now.
+pub(super) fn unresolved(connection: &str, host: &str, source: io::Error) -> Error {
+    // The resolver's codes are not in std; these are its texts on glibc, musl and BSD.
+    const UNKNOWN: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "nodename nor servname provided",
+    ];
+    let text = source.to_string();
+    let host = host.to_owned();
+    if UNKNOWN.iter().any(|unknown| text.contains(unknown)) {
+        return Error::NoSuchHost { host, connection: connection.to_owned() };
+    }
+    Error::Resolve { host, source }
+}
+
 /// What a phase waits for, for people.
 #[must_use]
 pub const fn waiting(phase: Phase) -> &'static str {
@@ -261,19 +278,7 @@ impl Dialer {
     }
 
     fn resolve_error(&self, source: io::Error) -> Error {
-        // The resolver's codes are not in std; these are its texts on glibc, musl and BSD.
-        const UNKNOWN: [&str; 4] = [
-            "Name or service not known",
-            "No address associated with hostname",
-            "Name does not resolve",
-            "nodename nor servname provided",
-        ];
-        let text = source.to_string();
-        let host = self.host.clone();
-        if UNKNOWN.iter().any(|unknown| text.contains(unknown)) {
-            return Error::NoSuchHost { host, connection: self.connection.clone() };
-        }
-        Error::Resolve { host, source }
+        unresolved(&self.connection, &self.host, source)
     }
 
     fn tls_error(&self, source: io::Error) -> Error {

@@ -286,12 +286,13 @@ impl Exchange {
     }
 
     fn failed(&self, error: &reqwest::Error) -> Error {
-        // The innermost says what happened; what is around it says that it happened, with the url.
-        let mut innermost: &dyn StdError = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
+        // What is around the innermost says only that it happened, with the url; ours says what to do.
+        let mut detail = "the request failed".to_owned();
+        let mut next: Option<&(dyn StdError + 'static)> = error.source();
+        while let Some(inner) = next {
+            detail = inner.to_string();
+            next = if inner.is::<dial::Error>() { None } else { inner.source() };
         }
-        let detail = if error.source().is_some() { innermost.to_string() } else { "the request failed".to_owned() };
         self.unreachable(detail, None)
     }
 
@@ -352,8 +353,7 @@ impl fmt::Debug for Resolver {
 
 /// The addresses of a host that may be dialled; the port is whoever dials'.
 async fn allowed(connection: &str, guard: &Guard, host: &str) -> Result<Vec<SocketAddr>, dial::Error> {
-    let unresolved = |source| dial::Error::Resolve { host: host.to_owned(), source };
-    let found = tokio::net::lookup_host((host, 0)).await.map_err(unresolved)?;
+    let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| dial::unresolved(connection, host, error))?;
     let (mut passed, mut forbidden) = (Vec::new(), None);
     for address in found {
         match guard.check(address.ip()) {

@@ -6,6 +6,7 @@ mod http2;
 mod limits;
 mod server;
 mod tls;
+mod tokens;
 mod verdicts;
 mod wire;
 

@@ -67,7 +67,15 @@ impl Server {
     }
 
     pub(super) async fn start_tls(script: impl Fn(&Seen) -> Act + 'static, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, tls)
+    }
+
+    /// On a port of the test's choice.
+    pub(super) fn on(
+        listener: TcpListener,
+        script: impl Fn(&Seen) -> Act + 'static,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
         let this = Self {
             address: listener.local_addr().unwrap(),
             seen: Rc::default(),

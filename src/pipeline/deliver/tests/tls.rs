@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 pub(super) const CA: &[u8] = include_bytes!("ca.pem");
 const SERVER: (&[u8], &[u8]) = (include_bytes!("server.pem"), include_bytes!("server.key.pem"));
-const CLIENT: (&[u8], &str) = (include_bytes!("client.pem"), include_str!("client.key.pem"));
+pub(super) const CLIENT: (&[u8], &str) = (include_bytes!("client.pem"), include_str!("client.key.pem"));
 
 pub(super) fn server_config(asks_for_client: bool) -> Arc<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
