@@ -26,7 +26,7 @@ fn run(command: &mut Command, input: &str) -> String {
 }
 
 /// True, and says so, if the client is not on this machine.
-fn lacks(test: &str, client: &mut Command) -> bool {
+pub(crate) fn lacks(test: &str, client: &mut Command) -> bool {
     let there = client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let lacks = !there.is_ok_and(|status| status.success());
     assert!(!(lacks && std::env::var("CI").is_ok()), "{test}: {client:?} does not run, and CI must not skip it");
@@ -37,7 +37,7 @@ fn lacks(test: &str, client: &mut Command) -> bool {
 }
 
 /// The Python that `TEST_PYTHON` names, or the one on the path.
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     Command::new(std::env::var("TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned()))
 }
 

@@ -28,4 +28,5 @@ mod scenarios;
 mod story;
 mod support;
 mod telemetry;
+mod tokens;
 mod vendors;
