@@ -113,7 +113,8 @@ fn deliveries_wait_for_the_first_token_and_use_up_nothing() {
         let permit = || destination.limits().peek(Monotonic::now(), 0, Duration::ZERO);
         until(|| tally(&server).0 == 1 && permit() == Decision::Granted).await;
         let status = destination.status(Monotonic::now());
-        assert_eq!((status.held, status.trouble, status.in_flight), (Some(Held::Token { wait_ms: 0 }), None, 0));
+        assert_eq!(destination.why_held(Monotonic::now()), Some(Held::Token { wait_ms: 0 }));
+        assert_eq!((status.trouble, status.in_flight), (None, 0));
         assert_eq!((dispatcher.waiting(), board.rendered.get(), permit()), (5, 0, Decision::Granted));
         gate.notify_one();
         assert_eq!(board.classes(5).await, [Class::Success; 5]);
@@ -142,9 +143,9 @@ fn a_token_endpoint_that_is_down_loses_and_burns_nothing() {
         let (dispatcher, board) = (start(&destination), Rc::new(Board::default()));
         submit(&dispatcher, &board, 20);
         until(|| destination.status(Monotonic::now()).trouble.is_some()).await;
-        let status = destination.status(Monotonic::now());
-        assert!(matches!(status.held, Some(Held::Token { wait_ms: 500..=1_000 })), "{status:?}");
-        let trouble = status.trouble.unwrap();
+        let held = destination.why_held(Monotonic::now());
+        assert!(matches!(held, Some(Held::Token { wait_ms: 1..=1_000 })), "{held:?}");
+        let trouble = destination.status(Monotonic::now()).trouble.unwrap();
         assert_eq!(trouble.code, "AUTH_TOKEN_UNREACHABLE");
         assert!(trouble.message.contains(&format!("http://localhost:{down}/token: Connection refused")), "{trouble:?}");
         assert_eq!((dispatcher.waiting(), dispatcher.in_flight(), api.connections.get()), (20, 0, 0));
@@ -219,7 +220,7 @@ fn refused_with_a_new_token_too_is_an_incident() {
         let (_, report) = board.wait(1).await.remove(0);
         assert_eq!((report.class, report.status), (Class::Incident, Some(401)), "{report:?}");
         assert_eq!(tally(&server), (2, 2));
-        assert!(matches!(destination.status(Monotonic::now()).held, Some(Held::Incident { .. })));
+        assert!(matches!(destination.why_held(Monotonic::now()), Some(Held::Incident { .. })));
     });
 }
 
@@ -258,7 +259,7 @@ fn renewed_early_while_the_old_one_is_used() {
         assert!((2_350..2_900).contains(&after), "80 to 90 % of 3 s: {after} ms");
         assert!(server.seen.borrow().last().is_some_and(|seen| bearer(seen) == "tok-1"));
         gate.notify_one();
-        until(|| destination.connection().status(Monotonic::now()).token.unwrap().fetches == 2).await;
+        until(|| destination.connection().auth().token().unwrap().1.fetches() == 2).await;
         dispatcher.submit(job(&board, count));
         let classes = board.classes(count + 1).await;
         assert!(classes.iter().all(|class| *class == Class::Success), "{classes:?}");
@@ -456,7 +457,7 @@ fn a_reload_keeps_the_token_and_lets_a_failing_endpoint_be_asked_again() {
         let third = reloaded(&second, "another");
         start(&third).submit(job(&board, 2));
         until(|| third.status(Monotonic::now()).trouble.is_some()).await;
-        assert!(matches!(third.status(Monotonic::now()).held, Some(Held::Token { wait_ms: 3_500_000.. })));
+        assert!(matches!(third.why_held(Monotonic::now()), Some(Held::Token { wait_ms: 3_500_000.. })));
         up.set(true);
         let _fourth = reloaded(&third, "another");
         assert_eq!(board.classes(3).await, [Class::Success; 3], "who waits is woken");
