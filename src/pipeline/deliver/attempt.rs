@@ -210,15 +210,31 @@ pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (V
     report.status = Some(status);
     if report.class != Class::Success {
         report.message = explain(destination, status, &headers, &verdict);
-        if let (By::Unrecognised, Some(why)) = (verdict.by, entries.why_no_success(&end)) {
-            report.message.push_str(": ");
-            report.message.push_str(&destination.auth().redact(&why));
-        }
         let content = if entries.reads_body() { content } else { content::decode(&headers, &body, whole) };
         let redact = |text: &str| destination.auth().redact(text);
         report.excerpt = content::excerpt(&headers, &content.bytes, redact);
+        if let By::Unrecognised = verdict.by {
+            report.message.push_str(&why_no_success(destination, status, &headers, &content));
+        }
     }
     (verdict, report)
+}
+
+/// Why an answer is no success, as far as entries tell. They are shown a redacted answer, for they quote the beginning
+/// of what they see, and half a secret is not found any more.
+fn why_no_success(destination: &Destination, status: u16, headers: &HeaderMap, content: &Content) -> String {
+    let redact = |bytes: &[u8]| destination.auth().redact(&String::from_utf8_lossy(bytes));
+    let shown = headers.iter().filter_map(|(name, value)| {
+        Some((name.clone(), HeaderValue::from_bytes(redact(value.as_bytes()).as_bytes()).ok()?))
+    });
+    let mut headers = HeaderMap::new();
+    for (name, value) in shown {
+        headers.append(name, value);
+    }
+    let body = redact(&content.bytes);
+    let answer = responses::Answer { status, headers: &headers, body: body.as_bytes(), whole: content.whole };
+    let why = destination.responses().why_no_success(&End::Answer(answer));
+    why.map_or_else(String::new, |why| format!(": {}", redact(why.as_bytes())))
 }
 
 /// What an end without a usable answer means.

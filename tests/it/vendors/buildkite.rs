@@ -61,5 +61,5 @@ fn buildkite_says_when_its_limit_ends() {
     assert!((42..=43).contains(&seconds), "{seconds} s");
     assert_eq!((record.header("tidegate-class"), record.header("tidegate-http-status")), ("overload", "429"));
     assert!(vendor.dead_letter("branchless").header("tidegate-response").contains("Validation Failed"));
-    vendor.stops("build-revoked", "revoked", "build-revoked", "DELIVER_STATUS");
+    vendor.stops("build-revoked", "revoked", "build-revoked", "DELIVER_STATUS", 1);
 }

@@ -89,7 +89,7 @@ fn dingtalk_tells_the_truth_in_the_body() {
     assert!((600..=601).contains(&seconds), "{seconds} s");
     assert_eq!(record.header("tidegate-code"), "RESPONSE_THROTTLED");
     assert!(vendor.dead_letter("keyword").header("tidegate-response").contains("keywords not in content"));
-    vendor.stops("say-gone", "disbanded", "say-gone", "RESPONSE_GONE");
+    vendor.stops("say-gone", "disbanded", "say-gone", "RESPONSE_GONE", 1);
     // The signature is made anew for each attempt.
     let signs = vendor.bed.api.log(|log| {
         let of = log.requests.iter().filter(|seen| seen.event == "system");

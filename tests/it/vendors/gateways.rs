@@ -63,5 +63,5 @@ fn gateways_between_us_and_the_vendor() {
          delete/deleted: 404 → delivered",
     );
     assert!(vendor.dead_letter("packed-no").header("tidegate-response").contains("closed"));
-    vendor.stops("moved", "moved", "moved", "https://new.example/in if that is the right place");
+    vendor.stops("moved", "moved", "moved", "https://new.example/in if that is the right place", 1);
 }

@@ -71,14 +71,15 @@ impl Vendor {
         }
     }
 
-    /// Produces an event that no one takes, and waits until the program says that it stopped sending, and why.
+    /// Produces an event that no one takes, and waits until the program says that it stopped sending, and why: after
+    /// so many requests.
     #[track_caller]
-    fn stops(&self, kind: &str, id: &str, destination: &str, code: &str) {
+    fn stops(&self, kind: &str, id: &str, destination: &str, code: &str, requests: u32) {
         self.bed.broker.produce(&self.bed.topic(), [event(kind, id)]);
         self.replica.wait_line(&format!("{destination} stopped: {code}"), LIMIT, |line| {
             line.contains("stopped sending") && line.contains(destination) && line.contains(code)
         });
-        assert_eq!(self.bed.api.log(|log| log.tally(id).attempts), 1, "{id} was asked once");
+        assert_eq!(self.bed.api.log(|log| log.tally(id).attempts), requests, "requests of {id}");
     }
 
     /// How each event has ended, by `type/id`.

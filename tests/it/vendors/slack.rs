@@ -87,7 +87,7 @@ fn slack_refuses_in_words_and_in_a_200() {
     assert!(message.contains("which no entry of `responses` knows: `body` is \"<html>"), "{message}");
     assert!(message.contains("; the pattern wants \"ok\" ("), "{message}");
 
-    vendor.stops("hook-gone", "closed", "hook-gone", "RESPONSE_GONE");
-    vendor.stops("hook-forbidden", "forbidden", "hook-forbidden", "DELIVER_STATUS");
-    vendor.stops("chat-revoked", "revoked", "chat-revoked", "RESPONSE_AUTH_EXPIRED");
+    vendor.stops("hook-gone", "closed", "hook-gone", "RESPONSE_GONE", 1);
+    vendor.stops("hook-forbidden", "forbidden", "hook-forbidden", "DELIVER_STATUS", 1);
+    vendor.stops("chat-revoked", "revoked", "chat-revoked", "RESPONSE_AUTH_EXPIRED", 1);
 }

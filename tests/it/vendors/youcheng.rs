@@ -33,6 +33,7 @@ impl YouCheng {
             return result(700);
         }
         match (seen.event.as_str(), seen.attempt) {
+            ("locked", _) => result(701),
             ("budget", _) => result(110),
             ("highest", _) => result(199),
             ("parameter", _) => result(200),
@@ -64,8 +65,11 @@ responses:
 - {{when: {{body: {{result: [{{numeric: [\">=\", 200, \"<\", 300]}}]}}}}, outcome: reject}}
 ---
 {{kind: destination, name: order, connection: youcheng, endpoint: /reimburse/order/createOrder.rjson, {QUICK}}}
+{}---
+{{kind: destination, name: locked, connection: youcheng, endpoint: /reimburse/order/createOrder.rjson, {QUICK}}}
 {}",
-        rule("order", "  body: $.data")
+        rule("order", "  body: $.data"),
+        rule("locked", "  body: $.data")
     )
 }
 
@@ -91,4 +95,8 @@ fn youcheng_tells_in_a_200_that_the_token_is_old() {
     // The token is refused once; with the next one the same event is taken, and no attempt is lost.
     vendor.ends("order/expired: 200 → delivered");
     assert_eq!((exchanges(), vendor.bed.api.log(|log| log.tally("expired").attempts)), (2, 2));
+
+    // Refused with a new token too: not the token's fault, so it is not asked a third time.
+    vendor.stops("locked", "locked", "locked", "RESPONSE_AUTH_EXPIRED", 2);
+    assert_eq!(exchanges(), 3);
 }

@@ -206,8 +206,8 @@ static RESPONSE: Table = Table {
         required(
             "when",
             Shape::AnswerPattern,
-            "Event pattern over status, headers (names in lower case), body and, in a batch, item; or over error \
-             (not_sent, no_answer) where there is no answer.",
+            "Event pattern over status, headers (names in lower case), body (JSON if it says so and has at most 64 KiB, \
+             else text) and, in a batch, item; or over error (not_sent, no_answer) where there is no answer.",
         ),
         required(
             "outcome",

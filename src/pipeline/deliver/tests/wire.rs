@@ -7,6 +7,7 @@ use super::*;
 use crate::destinations::Hold;
 use crate::destinations::responses::tests::written;
 use crate::destinations::status::Held;
+use crate::model::text::Text;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
@@ -211,6 +212,24 @@ fn every_method_on_one_connection() {
                 assert_eq!(length, expected, "{method} {body}");
                 assert!(!seen.head.contains("transfer-encoding"));
             }
+        }
+    });
+}
+
+#[test]
+fn no_secret_is_quoted_not_even_half_of_one() {
+    local(async {
+        let secret = "s3cret-of-forty-characters-and-some-more";
+        for pad in [0, 70, 80, 99, 100] {
+            let body = format!("{}{secret}", "x".repeat(pad));
+            let report = one(Act::Say(reply(200, "x-echo: none\r\n", &body)), |setup| {
+                setup.connection.auth = resources::Auth::Bearer(Text::Plain(secret.to_owned()));
+                setup.connection.responses = written(r#"[{"when":{"body":["ok"]},"outcome":"success"}]"#);
+            })
+            .await;
+            assert_eq!(report.code, "RESPONSE_UNRECOGNISED");
+            assert!(report.message.contains("`body` is \""), "{}", report.message);
+            assert!(!format!("{report:?}").contains("s3c"), "{report:?}");
         }
     });
 }
