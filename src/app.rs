@@ -482,7 +482,8 @@ fn renamed_sources(group: &str, before: &Resources, after: &Resources) -> Vec<Fa
 }
 
 /// The topics that are ours (delivery.md "Contracts"), every dead-letter topic in use, and perhaps those of the sources.
-fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Option<i32>) -> Vec<TopicSpec> {
+#[must_use]
+pub fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Option<i32>) -> Vec<TopicSpec> {
     let topics = Topics::new(&settings.kafka.prefix);
     let replication = settings.kafka.replication_factor.map_or(-1, i32::from);
     let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;

@@ -103,7 +103,7 @@ enum Command {
     Dev(dev::Options),
     /// Join the consumer group and deliver.
     Run,
-    /// Check resource files: syntax, references, patterns, templates, rule tests.
+    /// Check resource files: syntax, references, patterns, templates, rule tests; with --online what they speak to.
     Check(check::Options),
     /// Say per rule whether an event matches and why, and show the request it becomes. Sends nothing without --send.
     Explain(explain::Options),
@@ -227,7 +227,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Some(Command::Dev(options)) => block_on(dev::run(global, &options)),
         Some(Command::Run) => block_on(run::run(global)),
-        Some(Command::Check(options)) => check::run(global, &options),
+        Some(Command::Check(options)) => block_on(check::run(global, &options)),
         Some(Command::Explain(options)) => block_on(explain::run(global, &options)),
         Some(Command::Publish(options)) => block_on(publish::run(global, &options)),
         Some(Command::Tail(options)) => block_on(tail::run(global, &options)),

@@ -44,4 +44,4 @@ pub use read::{From, Lag, Lags, Reader};
 pub use start::{OnMissing, Start};
 pub use state::{IntakeState, PartitionState};
 pub use statistics::client_version;
-pub use topics::{Admin, TopicInfo, TopicSpec, Watermarks};
+pub use topics::{Admin, Less, TopicInfo, TopicSpec, TopicState, Watermarks};

@@ -54,6 +54,32 @@ pub struct TopicInfo {
     pub partitions: Option<i32>,
 }
 
+/// How a topic stands to what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopicState {
+    /// As it must be.
+    Fine,
+    /// Not there; it is made at the next start.
+    Missing,
+    /// It breaks a contract.
+    Wrong(String),
+    /// It keeps or takes less than it should.
+    Less(Vec<Less>),
+    /// Kafka does not tell its settings, for this reason.
+    Untold(String),
+}
+
+/// A setting of a topic that keeps or takes less than it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Less {
+    /// Name.
+    pub setting: String,
+    /// As it is.
+    pub found: i64,
+    /// As it should be at least; -1 is without limit.
+    pub wanted: i64,
+}
+
 /// The ends of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
@@ -224,29 +250,67 @@ impl Admin {
         Ok(())
     }
 
-    /// Settings that would lose or refuse records. Not being allowed to look is no fault.
+    /// How these topics stand to what they must be, in their order. Makes and changes nothing.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub async fn inspect(&self, specs: &[TopicSpec]) -> Result<Vec<TopicState>, Error> {
+        let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let known = self.metadata(&names).await?;
+        let partitions = |spec: &TopicSpec| known.iter().find(|info| info.name == spec.name)?.partitions;
+        let existing: Vec<&TopicSpec> = specs.iter().filter(|spec| partitions(spec).is_some()).collect();
+        let mut settings = self.settings(&existing).await?.into_iter();
+        let states = specs.iter().map(|spec| {
+            let Some(found) = partitions(spec) else { return TopicState::Missing };
+            let told = settings.next().unwrap_or(Ok(Vec::new()));
+            match (check_partitions(spec, found), told) {
+                (Err(Error::Topic { problem, .. }), _) => TopicState::Wrong(problem),
+                (Err(error), _) => TopicState::Wrong(error.to_string()),
+                (Ok(()), Ok(less)) if less.is_empty() => TopicState::Fine,
+                (Ok(()), Ok(less)) => TopicState::Less(less),
+                (Ok(()), Err(why)) => TopicState::Untold(why),
+            }
+        });
+        Ok(states.collect())
+    }
+
+    /// Warns about settings that would lose or refuse records. Not being allowed to look is no fault.
     async fn check_settings(&self, specs: &[&TopicSpec]) -> Result<(), Error> {
+        for (spec, told) in specs.iter().zip(self.settings(specs).await?) {
+            match told {
+                Ok(less) => {
+                    for Less { setting, found, wanted } in less {
+                        let topic = &spec.name;
+                        tracing::warn!(topic, setting, found, wanted, "a topic keeps or takes less than it should");
+                    }
+                }
+                Err(why) => tracing::warn!(topic = spec.name, why, "cannot check the settings of the topic"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of existing topics that keep or take less than they should, or why that is not known.
+    async fn settings(&self, specs: &[&TopicSpec]) -> Result<Vec<Result<Vec<Less>, String>>, Error> {
+        let fine = || specs.iter().map(|_| Ok(Vec::new())).collect();
+        if specs.is_empty() || matches!(self.broker, Broker::Embedded(_)) {
+            return Ok(fine());
+        }
         let resources: Vec<_> = specs.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
         let client = Arc::clone(&self.client);
         let cluster_id = blocking(move || Ok(client.inner().fetch_cluster_id(PATIENCE))).await?;
         // Another process's embedded broker knows no settings and would be asked in vain.
-        if resources.is_empty() || cluster_id.is_some_and(|id| is_embedded(&id)) {
-            return Ok(());
+        if cluster_id.is_some_and(|id| is_embedded(&id)) {
+            return Ok(fine());
         }
-        let described = match self.client.describe_configs(&resources, &options()).await {
-            Ok(described) => described,
-            Err(error) => {
-                tracing::warn!(%error, "cannot check the settings of topics");
-                return Ok(());
+        Ok(match self.client.describe_configs(&resources, &options()).await {
+            Ok(described) => {
+                let told = specs.iter().zip(described);
+                told.map(|(spec, found)| found.map(|found| less(spec, &found)).map_err(|code| code.to_string()))
+                    .collect()
             }
-        };
-        for (spec, resource) in specs.iter().zip(described) {
-            match resource {
-                Ok(resource) => check_config(spec, &resource),
-                Err(code) => tracing::warn!(topic = spec.name, %code, "cannot check the settings of the topic"),
-            }
-        }
-        Ok(())
+            Err(error) => specs.iter().map(|_| Err(error.to_string())).collect(),
+        })
     }
 
     /// A topic is usable a moment after it was made.
@@ -278,25 +342,18 @@ fn check_partitions(spec: &TopicSpec, found: i32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Warns about settings that lose records or refuse large ones.
-fn check_config(spec: &TopicSpec, found: &ConfigResource) {
+/// Settings that lose records or refuse large ones.
+fn less(spec: &TopicSpec, found: &ConfigResource) -> Vec<Less> {
     let found: HashMap<&str, i64> = found
         .entry_map()
         .into_iter()
         .filter_map(|(key, entry)| Some((key, entry.value.as_deref()?.parse().ok()?)))
         .collect();
-    for (key, wanted) in &spec.config {
-        let (Ok(wanted), Some(&found)) = (wanted.parse::<i64>(), found.get(key.as_str())) else { continue };
-        if too_small(wanted, found) {
-            tracing::warn!(
-                topic = spec.name,
-                setting = key,
-                found,
-                wanted,
-                "a topic keeps or takes less than it should"
-            );
-        }
-    }
+    let less = |(key, wanted): &(String, String)| {
+        let (wanted, found) = (wanted.parse().ok()?, *found.get(key.as_str())?);
+        too_small(wanted, found).then(|| Less { setting: key.clone(), found, wanted })
+    };
+    spec.config.iter().filter_map(less).collect()
 }
 
 /// -1 means without limit.

@@ -22,6 +22,7 @@ mod foreign;
 mod kill;
 mod loss;
 mod missing;
+mod online;
 mod rate;
 mod reload;
 mod scenarios;

@@ -1,4 +1,7 @@
-//! `tidegate check`: are the resource files right, and do the rules what their tests say?
+//! `tidegate check`: are the resource files right, and do the rules what their tests say? With `--online`: does what
+//! they speak to answer?
+
+mod online;
 
 use super::{Exit, Failure, Global, Output, faults, output, setup};
 use crate::config::{self, Env};
@@ -18,21 +21,24 @@ pub struct Options {
     /// Warnings fail too.
     #[arg(long)]
     strict: bool,
+    /// Then ask: brokers, topics, token endpoints, names and TLS of destinations. No event is sent; secrets must be set.
+    #[arg(long)]
+    online: bool,
 }
 
 /// Checks and says what is wrong.
 ///
 /// # Errors
-/// Exit 78 if something is wrong, 1 if only tests of rules fail.
-pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
+/// Exit 78 if something is wrong, 1 if only tests of rules or what was asked online fail, 69 if Kafka does not answer.
+pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let env = Env::process();
     let settings = setup::settings(global, &env)?;
     let paths = match options.paths.as_slice() {
         [] => setup::resource_paths(global, &settings),
         some => some.to_vec(),
     };
-    // Who checks need not hold the secrets: an unset variable is a warning.
-    let context = config::Context { lenient: true, ..setup::context(&settings, &env) };
+    // Who only reads need not hold the secrets: an unset variable is a warning.
+    let context = config::Context { lenient: !options.online, ..setup::context(&settings, &env) };
     let read = config::read(&paths, &context);
     let mut found = read.faults;
     let counts = format!(
@@ -43,16 +49,24 @@ pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         read.resources.rules.len()
     );
     let mut tests = rule_tests::Ran::default();
+    let mut compiled = None;
     match Snapshot::compile(read.resources, &Roots::default(), None) {
         Ok((snapshot, warnings)) => {
             found.extend(warnings);
             tests = rule_tests::run(&snapshot);
+            compiled = Some(snapshot);
         }
         Err(faults) => found.extend(faults),
     }
     let failed = tests.failed.len();
     let broken = found.iter().any(|fault| !fault.warning || options.strict);
     found.extend(tests.failed);
+    if let (Some(snapshot), true, false) = (&compiled, options.online, broken) {
+        // Standard output belongs to what is asked.
+        setup::tell(&found);
+        online::ask(global, &settings, snapshot, options.strict).await?;
+        return verdict(&found, broken, failed);
+    }
     match global.output {
         Output::Json | Output::Jsonl => faults::print_json(&mut anstream::stdout().lock(), &found)?,
         Output::Table | Output::Wide => {
