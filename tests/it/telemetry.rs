@@ -4,9 +4,11 @@
 use crate::support::bed::SOURCE;
 use crate::support::collector::{attributes, text};
 use crate::support::events::{Message, binary, structured};
-use crate::support::{Answer, Bed, Collector};
+use crate::support::{Answer, Bed, Collector, Replica};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -245,4 +247,89 @@ fn spans_have_the_right_parents_links_and_attributes() {
     }
     let text = format!("{spans:?}");
     assert!(!text.contains("q=secret"), "a query is never shown");
+}
+
+const DOWN: &str = "the collector does not take telemetry";
+const LATE: &str = "the last telemetry was not taken in time";
+
+/// Delivers so many more orders through a replica.
+#[track_caller]
+fn deliver(bed: &Bed, delivered: &mut usize, count: usize) {
+    let before = *delivered;
+    let order = |n: usize| structured(&(before + n).to_string(), "order.paid", "{}");
+    bed.broker.produce(&bed.topic(), (0..count).map(order));
+    *delivered += count;
+    bed.api.wait_until("all delivered", SOON, |log| log.delivered() == before + count);
+    bed.api.log(|log| assert_eq!(log.duplicates(), 0));
+}
+
+#[test]
+fn a_collector_that_is_missing_or_mad_changes_nothing() {
+    let bed = Bed::new("collector", 1, |_| Answer::ok());
+    bed.usual_resources("");
+    let mut delivered = 0;
+    type Case = (&'static str, fn() -> Answer);
+    let cases: [Case; 4] = [
+        ("refuses", || Answer::status(500).body("<html>no</html>")),
+        ("resets", Answer::reset),
+        ("hangs", Answer::hang),
+        ("babbles", || Answer::ok().header("content-type", "text/html").body("\u{1}<html>garbage".repeat(10_000))),
+    ];
+    for (name, answer) in cases {
+        let collector = Collector::with(move |_| answer());
+        bed.settings(&collector.settings(""));
+        let replica = bed.replica(name);
+        deliver(&bed, &mut delivered, 1_000);
+        if ["refuses", "resets"].contains(&name) {
+            replica.wait_line(DOWN, SOON, |line| line.contains(DOWN));
+            // More batches fail, and nothing more is said.
+            let requests = collector.api.log(|log| log.requests.len());
+            deliver(&bed, &mut delivered, 1_000);
+            collector.api.wait_until("further batches", SOON, |log| log.requests.len() > requests + 3);
+            assert_eq!(replica.count_lines(|line| line.contains(DOWN)), 1, "{name}");
+        }
+        stop(replica, name);
+    }
+}
+
+/// Ends in good order, although the collector has the last batch and does not answer.
+#[track_caller]
+fn stop(replica: Replica, name: &str) {
+    replica.signal("TERM");
+    replica.wait_line("stopped", SOON, |line| line.contains(" stopped"));
+    let late = replica.count_lines(|line| line.contains(LATE));
+    match name {
+        "hangs" => assert_eq!(late, 1),
+        // It is asked again and again for a while.
+        "resets" => assert!(late <= 1),
+        _ => assert_eq!(late, 0, "{name}"),
+    }
+    assert!(replica.stop(SOON).success());
+}
+
+#[test]
+fn a_collector_that_comes_back_is_told_once() {
+    let bed = Bed::new("back", 1, |_| Answer::ok());
+    bed.usual_resources("");
+    let up = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&up);
+    let collector =
+        Collector::with(
+            move |_| {
+                if answers.load(Ordering::Relaxed) { Collector::taken() } else { Answer::status(404) }
+            },
+        );
+    bed.settings(&collector.settings(""));
+    let replica = bed.replica("a");
+    let mut delivered = 0;
+    deliver(&bed, &mut delivered, 100);
+    replica.wait_line(DOWN, SOON, |line| line.contains(DOWN) && line.contains("404"));
+    let spans_refused = |log: &crate::support::Log| log.requests.iter().any(|seen| seen.target == "/v1/traces");
+    collector.api.wait_until("spans refused, too", SOON, spans_refused);
+    up.store(true, Ordering::Relaxed);
+    deliver(&bed, &mut delivered, 100);
+    replica.wait_line("again", SOON, |line| {
+        line.contains("the collector takes telemetry again") && line.contains("lost=")
+    });
+    assert_eq!(replica.count_lines(|line| line.contains(DOWN)), 1);
 }

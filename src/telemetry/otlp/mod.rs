@@ -158,11 +158,12 @@ impl Drop for Otlp {
         // A thread of its own, for the time-outs of the exporters do not hold while a request is on its way. At the
         // deadline it is left behind.
         let flush = move || {
-            let traces = traces.map(|traces| traces.shutdown_with_timeout(FLUSH));
-            let logs = logs.map(|logs| logs.shutdown_with_timeout(FLUSH));
-            // Whoever waited has gone on; what failed has been said by the collector's watch.
+            // What fails has been said by the collector's watch, and who waits for the end has perhaps gone on.
+            thread::scope(|scope| {
+                scope.spawn(|| traces.map(|traces| traces.shutdown_with_timeout(FLUSH)));
+                scope.spawn(|| logs.map(|logs| logs.shutdown_with_timeout(FLUSH)));
+            });
             done.send(()).ok();
-            drop((traces, logs));
         };
         let started = thread::Builder::new().name("telemetry-flush".to_owned()).spawn(flush);
         if started.is_err() || waiting.recv_timeout(FLUSH).is_err() {

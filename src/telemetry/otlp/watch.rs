@@ -52,7 +52,7 @@ enum Change {
     None,
     /// It has stopped, for this reason.
     Stopped(String),
-    /// It takes everything again, after so much was lost.
+    /// It takes telemetry again, after so much was lost.
     Back(u64),
 }
 
@@ -97,10 +97,12 @@ impl Collector {
                 failing.insert(signal, error.clone());
                 if told { Change::None } else { Change::Stopped(error) }
             }
-            Ok(()) => match failing.remove(&signal) {
-                Some(_) if failing.is_empty() => Change::Back(self.lost.swap(0, Relaxed)),
-                Some(_) | None => Change::None,
-            },
+            Ok(()) => {
+                let Some(reason) = failing.remove(&signal) else { return Change::None };
+                // What failed for the same reason is over, too; there may be nothing to send that would show it.
+                failing.retain(|_, other| *other != reason);
+                if failing.is_empty() { Change::Back(self.lost.swap(0, Relaxed)) } else { Change::None }
+            }
         }
     }
 }
@@ -223,6 +225,39 @@ impl<P: SpanProcessor> SpanProcessor for Counted<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+    use std::sync::mpsc;
+
+    /// An exporter that is stuck until it is let go.
+    #[derive(Debug)]
+    struct Stuck(Mutex<mpsc::Receiver<()>>);
+
+    impl SpanExporter for Stuck {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            // Fails once the other end is gone.
+            self.0.lock().unwrap().recv().ok();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn spans_that_do_not_fit_are_dropped_and_counted_and_nobody_waits() {
+        let collector = Arc::new(Collector::new("http://c"));
+        let (let_go, stuck) = mpsc::channel();
+        let exporter = Watched::new(Stuck(Mutex::new(stuck)), Signal::Traces, &collector);
+        let processor = BatchSpanProcessor::builder(exporter).build();
+        let provider =
+            SdkTracerProvider::builder().with_span_processor(Counted::new(processor, 100, &collector)).build();
+        let tracer = provider.tracer("t");
+        for _ in 0..10_000 {
+            drop(tracer.start("s"));
+        }
+        assert_eq!((collector.waiting.load(Relaxed), collector.lost.load(Relaxed)), (100, 9_900));
+        drop(let_go);
+        provider.shutdown().unwrap();
+        assert_eq!(collector.waiting.load(Relaxed), 0);
+    }
 
     #[test]
     fn a_collector_that_is_down_is_told_once_for_all_signals() {
@@ -237,9 +272,9 @@ mod tests {
         assert_eq!(collector.change(Signal::Logs, &down(), 2), Change::None);
         assert_eq!(collector.change(Signal::Metrics, &refused(), 0), Change::Stopped("Operation failed: 404".into()));
         assert_eq!(collector.change(Signal::Traces, &Ok(()), 1), Change::None);
+        assert_eq!(collector.change(Signal::Logs, &Ok(()), 1), Change::None);
+        assert_eq!(collector.change(Signal::Metrics, &Ok(()), 0), Change::Back(12));
         assert_eq!(collector.change(Signal::Metrics, &Ok(()), 0), Change::None);
-        assert_eq!(collector.change(Signal::Logs, &Ok(()), 0), Change::Back(12));
-        assert_eq!(collector.change(Signal::Logs, &Ok(()), 0), Change::None);
         assert_eq!(collector.change(Signal::Logs, &Err(OTelSdkError::AlreadyShutdown), 1), Change::None);
     }
 }

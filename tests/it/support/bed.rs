@@ -143,9 +143,9 @@ allow_networks: [127.0.0.0/8]",
         fs::write(self.folder.path().join("resources").join(file), yaml).expect("a resource file");
     }
 
-    /// Adds sections to the settings of the replicas that start from now on.
+    /// Further sections in the settings of the replicas that start from now on.
     pub(crate) fn settings(&self, toml: &str) {
-        self.sections.lock().expect("nobody panicked").push_str(toml);
+        toml.clone_into(&mut self.sections.lock().expect("nobody panicked"));
     }
 
     /// Starts a replica and waits until it is ready.

@@ -100,6 +100,11 @@ impl Replica {
         }
     }
 
+    /// How many lines of its output so far fulfil a condition.
+    pub(crate) fn count_lines(&self, condition: impl Fn(&str) -> bool) -> usize {
+        self.output.lock().iter().filter(|line| condition(line)).count()
+    }
+
     /// `kill -9`: it ends at once, with nothing said to anybody.
     pub(crate) fn kill(mut self) {
         self.output.ending.store(true, Ordering::Relaxed);
