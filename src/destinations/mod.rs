@@ -430,7 +430,7 @@ impl Destination {
             Health::Incident => shared.breaker.incident(now, probe, chance),
             Health::Gone => {
                 let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
-                tracing::error!(destination = %name, code, message, "held: it is gone; correct its endpoint or resume it");
+                tracing::error!(destination = %name, code, error = message, "held: it is gone; correct its endpoint or resume it");
                 self.hold(Hold::Gone);
                 shared.breaker.incident(now, probe, chance)
             }
@@ -439,7 +439,7 @@ impl Destination {
             Change::None => {}
             Change::Opened => {
                 let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
-                tracing::warn!(destination = %name, code, message, "stopped sending to the destination");
+                tracing::warn!(destination = %name, code, error = message, "stopped sending to the destination");
                 let trouble = Trouble { code, message: message.to_owned() };
                 let before = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(trouble);
                 if before.is_none() {

@@ -202,7 +202,7 @@ fn close(at: &TopicPartition, entry: Entry) -> Option<Item> {
     let Entry { phase, life, .. } = entry;
     drop(phase);
     if Arc::strong_count(&life) > 1 {
-        tracing::error!(partition = %at, "its queue outlives its revocation; the next owner may wait for a wake-up");
+        tracing::error!(topic = %at.topic, partition = at.partition, "its queue outlives its revocation; the next owner may wait for a wake-up");
     }
     item
 }

@@ -276,11 +276,11 @@ impl Shared {
             core.warned = now;
         }
         drop(core);
-        let partition = refused.map(|at| at.to_string());
+        let (topic, partition) = (refused.as_ref().map(|at| &*at.topic), refused.as_ref().map(|at| at.partition));
         if say {
-            tracing::warn!(group = self.group, partition, code = %whole, "offsets not saved; trying again");
+            tracing::warn!(group = self.group, topic, partition, code = %whole, "offsets not saved; trying again");
         } else {
-            tracing::debug!(group = self.group, partition, code = %whole, "offsets not saved; trying again");
+            tracing::debug!(group = self.group, topic, partition, code = %whole, "offsets not saved; trying again");
         }
     }
 

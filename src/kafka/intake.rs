@@ -228,7 +228,7 @@ impl Intake {
 impl Drop for Intake {
     fn drop(&mut self) {
         if let Err(error) = self.close(Duration::from_secs(5)) {
-            tracing::error!(%error, "closing an intake");
+            tracing::error!(group = self.shared.group, code = error.code(), %error, "closing an intake");
         }
     }
 }

@@ -117,7 +117,11 @@ impl ClientContext for Logging {
             return;
         }
         self.remember(reason);
-        if !self.quiet && self.first(&without_digits(reason), Monotonic::now()) {
+        // A broker that cannot be reached has been logged as such, with the same words.
+        let logged = error
+            .rdkafka_error_code()
+            .is_some_and(|code| [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::Resolve].contains(&code));
+        if !self.quiet && !logged && self.first(&without_digits(reason), Monotonic::now()) {
             tracing::warn!(target: "librdkafka", client = self.client, code = %error, reason);
         }
     }
@@ -133,8 +137,9 @@ fn split_reason(reason: &str) -> Option<(&str, &str)> {
     broker.contains(':').then_some((broker, why))
 }
 
-/// Times and counts differ in every repetition of a message.
+/// Times and counts differ in every repetition of a message, and so does the remark on them at its end.
 fn without_digits(message: &str) -> String {
+    let message = message.split_once(" (after ").map_or(message, |(message, _)| message);
     message.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 

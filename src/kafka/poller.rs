@@ -9,7 +9,7 @@ use super::table::{Entry, Phase};
 use crate::model::clock::Monotonic;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl Poller {
             entry.phase = Phase::Restarting;
             entry.told
         };
-        tracing::error!(partition = %at, "a record came past its queue; reading the partition again from its commit");
+        tracing::error!(topic = %at.topic, partition = at.partition, "a record came past its queue; reading the partition again from its commit");
         if told {
             self.shared.owner.revoked(std::slice::from_ref(&at), true);
         }
@@ -163,7 +163,16 @@ impl Poller {
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             self.fail(error.to_string());
         } else if self.consumer.context().log.first(&error.to_string(), Monotonic::now()) {
-            tracing::warn!(group = self.shared.group, %error, "consuming");
+            // What the client's own context tells is not told again.
+            let told = error.rdkafka_error_code().is_some_and(|code| {
+                [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::Resolve]
+                    .contains(&code)
+            });
+            if told {
+                tracing::debug!(group = self.shared.group, %error, "consuming");
+            } else {
+                tracing::warn!(group = self.shared.group, %error, "consuming");
+            }
         }
     }
 
@@ -216,7 +225,9 @@ impl Poller {
             match self.restart(&at, epoch) {
                 Ok(Some(assigned)) => self.shared.owner.assigned(vec![assigned]),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(partition = %at, %error, "cannot read the partition again yet"),
+                Err(error) => {
+                    tracing::warn!(topic = %at.topic, partition = at.partition, %error, "cannot read the partition again yet")
+                }
             }
             // One at a time: asking may take seconds, in which the group must hear of us.
             return;
@@ -233,7 +244,7 @@ impl Poller {
         let (beginning, skipped) = match again {
             Again::At { beginning, skipped } => (beginning, skipped),
             Again::Halt { missing } => {
-                tracing::error!(partition = %at, missing, "its next offset is gone; halted, as `on_missing` says");
+                tracing::error!(topic = %at.topic, partition = at.partition, missing, "its next offset is gone; halted, as `on_missing` says");
                 if let Some(entry) = self.shared.core().table.get_mut(at) {
                     let why = format!("the next offset is gone, {missing} records would be skipped");
                     entry.phase = Phase::Halted { why, since: Monotonic::now() };
@@ -248,13 +259,13 @@ impl Poller {
             return Ok(None);
         }
         if skipped > 0 {
-            tracing::error!(partition = %at, skipped, next = ?beginning.next, "records are gone before they were read");
+            tracing::error!(topic = %at.topic, partition = at.partition, skipped, next = ?beginning.next, "records are gone before they were read");
         }
         let paused = self.shared.core().table.get(at).is_some_and(|entry| entry.paused);
         self.shared.unpause(&self.consumer, paused.then_some(at).into_iter());
         if let Err(error) = self.consumer.incremental_unassign(&callbacks::list([(at, Offset::Invalid)].into_iter())?) {
             // An earlier try came this far; if it is still assigned, the next step says so.
-            tracing::debug!(partition = %at, %error, "taking a partition out");
+            tracing::debug!(topic = %at.topic, partition = at.partition, %error, "taking a partition out");
         }
         let queue = callbacks::split(&self.consumer, at);
         self.consumer.incremental_assign(&callbacks::list([(at, beginning.offset)].into_iter())?)?;

@@ -142,7 +142,7 @@ fn first<C: ConsumerContext>(
             match client::watermarks(consumer.client(), &at.topic, at.partition, PATIENCE) {
                 Ok((_, high)) => Beginning { commit_first: true, ..Beginning::at(high) },
                 Err(error) => {
-                    tracing::warn!(%error, partition = %at, "newest offset unknown; trying again");
+                    tracing::warn!(%error, topic = %at.topic, partition = at.partition, "newest offset unknown; trying again");
                     Beginning::UNKNOWN
                 }
             }

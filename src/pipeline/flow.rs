@@ -374,6 +374,9 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
             flow.restart();
         }
         flow.commit_when_due();
+        if !flow.context.lines.is_quiet() {
+            flow.context.lines.sum_up(Monotonic::now());
+        }
         let until = match took {
             Took::More => {
                 // Others on this worker have a turn, and what ended meanwhile is settled before more is read.

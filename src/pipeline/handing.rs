@@ -1,7 +1,7 @@
 //! Handing over: the records that end a claim otherwise than by the destination's yes, to a retry tier or the
 //! dead-letter topic, and what is told of them when Kafka has acknowledged them.
 
-use crate::model::clock::WallMs;
+use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::outcome::{Class, Settlement};
 use crate::model::record::Record;
@@ -10,7 +10,9 @@ use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::settle::{self, Attempt, EventTrace, HandOff, Written};
 use crate::pipeline::ticket::{Held, Room, Ticket};
+use crate::telemetry::burst::{Burst, WINDOW};
 use crate::telemetry::figures::{End, TargetFigures};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -89,7 +91,11 @@ impl Flow {
         kept: Kept,
     ) {
         let (source, worker) = (Arc::clone(&self.source), self.context.worker);
-        let failed = move || source.hand_off_failed(worker);
+        let lines = Rc::clone(&self.context.lines.failed_writes);
+        let failed = move |code| {
+            source.hand_off_failed(worker);
+            lines.tells(code, Monotonic::now())
+        };
         let writing = settle::write(self.context.producer.clone(), hand_off, failed);
         self.hand_offs.push(Box::pin(async move {
             let written = writing.await;
@@ -181,7 +187,7 @@ impl Flow {
                         trace.message.as_deref().unwrap_or_default(),
                     );
                 }
-                log_dead_letter(&trace);
+                self.context.lines.dead_letter(&trace, Monotonic::now());
             }
             Settlement::Delivered | Settlement::Filtered => {}
         }
@@ -207,19 +213,66 @@ fn named(headers: &StoredHeaders) -> EventTrace<'static> {
     }
 }
 
-fn log_dead_letter(trace: &EventTrace<'_>) {
-    tracing::warn!(
-        target: DEAD_LETTERS,
-        event = trace.event.as_deref(),
-        rule = trace.rule.as_deref(),
-        target = trace.target.as_deref(),
-        destination = trace.destination.as_deref(),
-        code = trace.code.as_deref(),
-        status = trace.status,
-        attempts = trace.attempts,
-        origin = %trace.origin,
-        dead_letter = trace.dead_letter.as_deref(),
-        "dead letter: {}",
-        trace.message.as_deref().unwrap_or_default()
-    );
+/// The lines of a worker that may come in floods.
+#[derive(Debug, Default)]
+pub struct Lines {
+    dead_letters: Burst<Kind>,
+    failed_writes: Rc<Burst<&'static str>>,
+}
+
+/// Dead letters of one kind.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    rule: Option<String>,
+    target: Option<String>,
+    code: Option<String>,
+}
+
+impl Lines {
+    fn dead_letter(&self, trace: &EventTrace<'_>, now: Monotonic) {
+        let own = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        let kind = Kind { rule: own(&trace.rule), target: own(&trace.target), code: own(&trace.code) };
+        if !self.dead_letters.tells(kind, now) {
+            return;
+        }
+        tracing::warn!(
+            target: DEAD_LETTERS,
+            event = trace.event.as_deref(),
+            rule = trace.rule.as_deref(),
+            target = trace.target.as_deref(),
+            destination = trace.destination.as_deref(),
+            code = trace.code.as_deref(),
+            status = trace.status,
+            attempts = trace.attempts,
+            delivery_id = trace.delivery_id.as_deref(),
+            origin = %trace.origin,
+            dead_letter = trace.dead_letter.as_deref(),
+            "dead letter: {}",
+            trace.message.as_deref().unwrap_or_default()
+        );
+    }
+
+    /// Nothing waits to be summed up.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.dead_letters.is_empty() && self.failed_writes.is_empty()
+    }
+
+    /// Tells how many lines were held back, where their time is over.
+    pub fn sum_up(&self, now: Monotonic) {
+        for (Kind { rule, target, code }, more) in self.dead_letters.over(now) {
+            tracing::warn!(
+                target: DEAD_LETTERS,
+                rule,
+                target,
+                code,
+                more,
+                "dead letters: {more} more of this kind in {} s; `tidegate dlq list` shows them",
+                WINDOW.as_secs()
+            );
+        }
+        for (code, more) in self.failed_writes.over(now) {
+            tracing::warn!(code, more, "{more} more writes failed in {} s", WINDOW.as_secs());
+        }
+    }
 }

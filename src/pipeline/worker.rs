@@ -10,6 +10,7 @@ use crate::pipeline::commit::{OffsetTracker, Scope};
 use crate::pipeline::deliver::Dispatcher;
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::{self, Claim, Flow};
+use crate::pipeline::handing::Lines;
 use crate::pipeline::lane::SourceFeed;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::Snapshot;
@@ -117,6 +118,8 @@ pub struct Context {
     pub worker: usize,
     /// This worker's dispatchers.
     pub dispatchers: Dispatchers,
+    /// This worker's lines that may come in floods.
+    pub lines: Lines,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -352,6 +355,7 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         shared,
         worker,
         dispatchers: Dispatchers::default(),
+        lines: Lines::default(),
         rng: RefCell::new(fastrand::Rng::new()),
     });
     let mut lanes: HashMap<TopicPartition, Lane> = HashMap::new();
@@ -373,17 +377,22 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
                 }
             }
             Command::Close { partitions, deadline, answer } => {
-                let closing: Vec<_> = partitions.iter().filter_map(|at| lanes.remove(at)).collect();
-                for lane in &closing {
+                let closing: Vec<_> = partitions.iter().filter_map(|at| lanes.remove_entry(at)).collect();
+                for (_, lane) in &closing {
                     lane.deadline.set(deadline);
                     lane.window.close();
                 }
                 // Not awaited here: the other lanes' commands go on meanwhile, and the asker has its own deadline.
                 tokio::task::spawn_local(async move {
-                    for lane in closing {
+                    for (at, lane) in closing {
                         match lane.task.await {
                             Ok(commit) => drop(answer.send(commit)),
-                            Err(error) => tracing::error!(%error, "a lane ended badly; its work comes again"),
+                            Err(error) => tracing::error!(
+                                topic = %at.topic,
+                                partition = at.partition,
+                                %error,
+                                "a lane ended badly; its work comes again"
+                            ),
                         }
                     }
                 });
@@ -395,6 +404,7 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         lane.task.abort();
     }
     context.dispatchers.stop();
+    context.lines.sum_up(Monotonic(u64::MAX));
 }
 
 fn open(context: &Rc<Context>, opening: Opening) -> Lane {

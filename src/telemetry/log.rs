@@ -34,7 +34,8 @@ pub fn install(level: &str, format: Format, color: bool, otlp: Option<&Otlp>) ->
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(color);
     let lines = match format {
         Format::Text => lines.with_target(false).boxed(),
-        Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        // A rule's target is a field of many lines, and a key can stand there once.
+        Format::Json => lines.json().with_target(false).flatten_event(true).with_current_span(false).boxed(),
     };
     let sent = otlp.and_then(Otlp::logs).map(|logs| Sent(OpenTelemetryTracingBridge::new(logs)));
     // A logger that is there already belongs to a test or to the program that embeds us.

@@ -2,6 +2,7 @@
 //!
 //! One function per fact, so that a fact has one name in logs, metrics and traces. Nothing here decides anything.
 
+pub mod burst;
 pub mod figures;
 pub mod log;
 pub mod metrics;

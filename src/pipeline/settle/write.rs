@@ -87,8 +87,9 @@ impl HandOff {
     }
 }
 
-/// Writes a hand-off until Kafka has acknowledged it; `failed` hears of every try that failed.
-pub async fn write(producer: Producer, hand_off: HandOff, failed: impl Fn()) -> Written {
+/// Writes a hand-off until Kafka has acknowledged it; `failed` hears the code of every try that failed and says whether
+/// it is worth a line.
+pub async fn write(producer: Producer, hand_off: HandOff, failed: impl Fn(&'static str) -> bool) -> Written {
     let mut record = hand_off.whole(WallMs::now());
     let (mut trimmed, mut by_reference) = (false, false);
     let mut wait = FIRST_WAIT;
@@ -113,13 +114,16 @@ pub async fn write(producer: Producer, hand_off: HandOff, failed: impl Fn()) -> 
             | SendError::Refused { .. }
             | SendError::Fatal { .. } => {}
         }
-        failed();
-        tracing::warn!(
-            code = error.code(),
-            %error,
-            origin = %hand_off.headers.origin,
-            "the record is not written yet; its event stays incomplete and the write is tried again"
-        );
+        if failed(error.code()) {
+            let address = hand_off.headers.delivery.as_ref();
+            tracing::warn!(
+                code = error.code(),
+                %error,
+                origin = %hand_off.headers.origin,
+                delivery_id = address.map(|address| address.delivery_id.as_str()),
+                "the record is not written yet; its event stays incomplete and the write is tried again"
+            );
+        }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(MAX_WAIT);
     }
