@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::hint::black_box;
 use std::sync::Arc;
 use tidegate::config::{self, Env};
@@ -16,9 +18,11 @@ use tidegate::model::record::{Position, Record};
 use tidegate::model::resources::Resources;
 use tidegate::model::stored::delivery_id;
 use tidegate::model::text::Masked;
+use tidegate::model::trace_context::TraceContext;
 use tidegate::pattern;
 use tidegate::pipeline::decode::{self, Options};
 use tidegate::pipeline::transform::{self, Meta, Spec};
+use tidegate::telemetry::spans::{Cause, Source, Spans};
 
 const RESOURCES: &str = "
 kind: connection
@@ -73,6 +77,15 @@ fn steps(c: &mut Criterion) {
     group.bench_function("match", |b| b.iter(|| pattern.matches(&Document::of(black_box(&event)))));
     group.bench_function("render", |b| {
         b.iter(|| template.render(black_box(&event), &Document::of(&event), &meta, &Masked));
+    });
+    group.bench_function("span, not sampled", |b| {
+        let spans = Arc::new(Spans::new(SdkTracerProvider::builder().build().tracer("bench"), 0.0));
+        let position = &event.record.position;
+        let source = Source { position, origin: position, group: "bench" };
+        b.iter(|| {
+            let cause = Cause { incoming: TraceContext::of(black_box(&event)), previous: None };
+            spans.event(&event, &cause, &source).is_none()
+        });
     });
     group.bench_function("delivery id", |b| b.iter(|| delivery_id("/shop", black_box("e-1"), "paid", "order")));
     group.finish();

@@ -399,13 +399,9 @@ impl App {
         // A fetch that is under way is of no use to anybody.
         services.shutdown().await;
         // Last, so that it holds what was said until here; it takes a few seconds at most.
-        let told = tokio::task::spawn_blocking(move || {
-            if let Err(error) = metrics.shutdown() {
-                tracing::debug!(%error, "metrics were not all told");
-            }
-            drop(otlp);
-        });
-        if let Err(error) = told.await {
+        if let Some(otlp) = otlp
+            && let Err(error) = tokio::task::spawn_blocking(move || otlp.stop(metrics)).await
+        {
             tracing::error!(%error, "telemetry ended early");
         }
     }

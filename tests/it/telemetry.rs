@@ -239,6 +239,10 @@ fn spans_have_the_right_parents_links_and_attributes() {
     assert_eq!((dead.severity_text.as_str(), &attributes(&dead.attributes)["event"][..]), ("WARN", "dead"));
     assert_eq!(line("ready").severity_text, "INFO");
 
+    // And the metrics, the same as at `/metrics`.
+    let metrics = collector.metrics();
+    assert!(metrics.iter().any(|name| name.starts_with("tidegate")), "{metrics:?}");
+
     // Who sent it.
     for (path, resource) in collector.resources() {
         assert_eq!(resource["service.name"], "gate", "{path}");

@@ -7,6 +7,7 @@
 
 mod watch;
 
+use super::metrics::Metrics;
 use super::spans::Spans;
 use crate::config::settings::TelemetrySettings;
 use crate::model::text::Text;
@@ -88,6 +89,8 @@ pub struct Otlp {
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
     metrics: Option<MetricsReader>,
+    /// Whose reader was taken, to be ended with the rest.
+    ending: Option<Arc<Metrics>>,
     resource: Resource,
 }
 
@@ -103,7 +106,8 @@ impl Otlp {
         let make = Exporters { endpoint, headers: headers(&settings.otlp_headers), client: client()? };
         let resource = resource(&settings.service_name, instance);
         let signals = settings.signals;
-        let mut otlp = Self { spans: None, traces: None, logs: None, metrics: None, resource: resource.clone() };
+        let mut otlp =
+            Self { spans: None, traces: None, logs: None, metrics: None, ending: None, resource: resource.clone() };
         if signals.traces {
             let provider = tracer_provider(make.spans()?, &collector, &resource);
             otlp.spans = Some(Arc::new(Spans::new(provider.tracer("tidegate"), settings.traces_sample)));
@@ -144,6 +148,11 @@ impl Otlp {
         self.metrics.take()
     }
 
+    /// Sends the rest, and what `metrics` has last; takes at most [`FLUSH`].
+    pub fn stop(mut self, metrics: Arc<Metrics>) {
+        self.ending = Some(metrics);
+    }
+
     /// Who sends.
     #[must_use]
     pub fn resource(&self) -> &Resource {
@@ -153,7 +162,7 @@ impl Otlp {
 
 impl Drop for Otlp {
     fn drop(&mut self) {
-        let (traces, logs) = (self.traces.take(), self.logs.take());
+        let (traces, logs, metrics) = (self.traces.take(), self.logs.take(), self.ending.take());
         let (done, waiting) = mpsc::channel();
         // A thread of its own, for the time-outs of the exporters do not hold while a request is on its way. At the
         // deadline it is left behind.
@@ -161,6 +170,7 @@ impl Drop for Otlp {
             // What fails has been said by the collector's watch, and who waits for the end has perhaps gone on.
             thread::scope(|scope| {
                 scope.spawn(|| traces.map(|traces| traces.shutdown_with_timeout(FLUSH)));
+                scope.spawn(|| metrics.map(|metrics| metrics.shutdown()));
                 scope.spawn(|| logs.map(|logs| logs.shutdown_with_timeout(FLUSH)));
             });
             done.send(()).ok();

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 /// Attributes as text.
@@ -54,6 +54,17 @@ impl Collector {
     /// All log records that have come.
     pub(crate) fn logs(&self) -> Vec<LogRecord> {
         self.api.log(logs)
+    }
+
+    /// The names of the metrics that have come.
+    pub(crate) fn metrics(&self) -> BTreeSet<String> {
+        let read = |log: &Log| {
+            let requests = log.requests.iter().filter(|seen| seen.target == "/v1/metrics");
+            let resources = requests.flat_map(|seen| read::<ExportMetricsServiceRequest>(seen).resource_metrics);
+            let scopes = resources.flat_map(|resource| resource.scope_metrics);
+            scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name).collect()
+        };
+        self.api.log(read)
     }
 
     /// The attributes of the resource of every request, per path.
