@@ -7,10 +7,11 @@ use super::keyed::ByKey;
 use super::logging::Logging;
 use super::partition::{TopicPartition, copy};
 use super::start;
+use super::table::Stored;
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::record::{Position, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
@@ -20,6 +21,9 @@ use std::time::Duration;
 
 /// How long to wait for one answer, and for the next record before the end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon a question is asked again that cannot be answered yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Where a scan starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,6 +306,18 @@ fn transient(error: &KafkaError) -> bool {
     )
 }
 
+/// The coordinator of a group is found again in a moment.
+fn moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
+}
+
 fn timed_out(what: String) -> Error {
     Error::request(what, KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
 }
@@ -366,6 +382,17 @@ impl Lags {
         Ok(Self(consumer, group.to_owned()))
     }
 
+    /// Waits while the group's coordinator moves, or begins.
+    fn committed(&self, all: &[TopicPartition]) -> KafkaResult<HashMap<TopicPartition, Option<Stored>>> {
+        let until = Monotonic::now().plus(PATIENCE);
+        loop {
+            match start::committed(&self.0, all, PATIENCE) {
+                Err(error) if moving(&error) && Monotonic::now() < until => std::thread::park_timeout(LOOK_AGAIN),
+                done => return done,
+            }
+        }
+    }
+
     /// How many members the group has now.
     ///
     /// # Errors
@@ -386,7 +413,7 @@ impl Lags {
         let count = partitions(&self.0, topic)?;
         let all: Vec<_> = (0..count).map(|p| TopicPartition::new(Arc::clone(&name), p)).collect();
         let ask = |e| Error::request(format!("asking how far `{topic}` is read"), e);
-        let committed = start::committed(&self.0, &all, PATIENCE).map_err(ask)?;
+        let committed = self.committed(&all).map_err(ask)?;
         all.into_iter()
             .map(|at| {
                 let (low, high) = client::watermarks(self.0.client(), topic, at.partition, PATIENCE).map_err(ask)?;
