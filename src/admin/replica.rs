@@ -157,8 +157,7 @@ impl Replica {
     }
 
     fn intake(&self, name: String, intake: IntakeState, snapshot: &Snapshot, now: Monotonic) -> state::Intake {
-        let figures = snapshot.figures().source(&name);
-        let (drains, drained) = figures.drains();
+        let (drains, drained) = snapshot.figures().find_source(&name).map(|source| source.drains()).unwrap_or_default();
         let kept_back = is_kept_back(&name, snapshot);
         let group = intake.group;
         let partitions = intake.partitions.into_iter().map(|partition| {

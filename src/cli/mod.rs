@@ -9,6 +9,7 @@ pub mod dlq;
 mod events;
 pub mod explain;
 pub mod faults;
+pub mod health;
 mod outcomes;
 pub mod output;
 pub mod publish;
@@ -117,6 +118,8 @@ enum Command {
     Trace(trace::Options),
     /// Look at dead letters, and send them again.
     Dlq(dlq::Options),
+    /// Ask the replica on this machine whether work can flow; for the health check of a container.
+    Health,
     /// Print the JSON Schema of resource files.
     Schema,
     /// Print shell completions.
@@ -234,6 +237,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Status(options)) => block_on(status::run(global, &options)),
         Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
+        Some(Command::Health) => health::health(global),
         Some(Command::Schema) => schema::run(),
         Some(Command::Completions(options)) => completions::run(&options),
         None => Err(Failure::new(Exit::Usage, "USAGE", "say what to do; `tidegate --help` lists the commands")),

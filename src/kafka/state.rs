@@ -13,7 +13,7 @@ pub struct IntakeState {
     pub group: String,
     /// Why nothing works any more, if so.
     pub failed: Option<String>,
-    /// Milliseconds since the newest evidence of membership was sent; absent if there is none.
+    /// Milliseconds since the newest evidence of membership was sent; absent if there is none, or none is needed.
     pub evidence_age_ms: Option<u64>,
     /// Assignments so far.
     pub rebalances: u64,
@@ -86,7 +86,7 @@ impl IntakeState {
                 skipped: entry.skipped,
             }
         });
-        let age = shared.membership.evidence_age(now);
+        let age = shared.membership.evidence_age(now).filter(|_| shared.membership.is_needed());
         Self {
             group: shared.group.clone(),
             failed: core.failed.clone(),

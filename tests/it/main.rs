@@ -21,6 +21,7 @@ mod eyes;
 mod foreign;
 mod kill;
 mod loss;
+mod metrics;
 mod missing;
 mod online;
 mod rate;

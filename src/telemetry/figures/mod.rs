@@ -312,6 +312,12 @@ impl TargetFigures {
         sums
     }
 
+    /// Nothing was counted yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.stripes.all().next().is_none()
+    }
+
     /// Hand-offs by tier.
     pub fn hand_offs(&self) -> impl Iterator<Item = (&'static str, u64)> {
         TIERS.iter().enumerate().map(|(index, tier)| {
@@ -341,6 +347,12 @@ impl Figures {
     pub fn source(&self, name: &str) -> Arc<SourceFigures> {
         let new = || Arc::new(SourceFigures { name: name.to_owned(), stripes: Striped::new() });
         Arc::clone(lock(&self.sources).entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// Those of a source that has any.
+    #[must_use]
+    pub fn find_source(&self, name: &str) -> Option<Arc<SourceFigures>> {
+        lock(&self.sources).get(name).cloned()
     }
 
     /// Those of a target.

@@ -147,9 +147,12 @@ fn sources(sample: &Sample, mut each: impl FnMut(&SourceFigures, &[&str])) {
     }
 }
 
-/// Every target, and last what belongs to none.
+/// Every target, and what belongs to none, if there is such.
 fn targets(sample: &Sample, mut each: impl FnMut(&TargetFigures, &[&str])) {
     for target in sample.figures.targets() {
+        if target.rule.is_empty() && target.is_untouched() {
+            continue;
+        }
         each(&target, &[&target.rule, &target.target, &target.destination]);
     }
 }

@@ -173,6 +173,62 @@ mod tests {
         }
     }
 
+    /// The list as it stands in the README.
+    fn listed() -> String {
+        let mut text = String::new();
+        for group in groups() {
+            text += &format!("\n{}:\n\n| metric | labels | what it says |\n|---|---|---|\n", group.title);
+            for metric in group.metrics {
+                let labels: Vec<String> = metric.labels.iter().map(|label| label.replace('.', "_")).collect();
+                let kind = metric.kind().as_str();
+                text += &format!("| `{}` {kind} | {} | {} |\n", metric.prometheus, labels.join(", "), metric.help);
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_readme_lists_the_contract() {
+        let readme = include_str!("../../../../README.md");
+        let listed = listed();
+        assert!(readme.contains(&listed), "README.md, \"Watching it\", must list:\n{listed}");
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_metrics_of_the_contract_only() {
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../config/grafana/dashboards/tidegate.json")).unwrap();
+        let mut queries = Vec::new();
+        expressions(&dashboard, &mut queries);
+        assert!(queries.len() > 20, "{queries:?}");
+        let mut asked = BTreeSet::new();
+        for query in queries {
+            for word in query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+                if !["tidegate_", "http_client_", "messaging_", "process_"].iter().any(|p| word.starts_with(p)) {
+                    continue;
+                }
+                let is_its = |metric: &&Metric| {
+                    let histogram = metric.kind() == Kind::Histogram;
+                    let allowed: &[&str] = if histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+                    word.strip_prefix(metric.prometheus).is_some_and(|suffix| allowed.contains(&suffix))
+                };
+                let metric = all().find(is_its);
+                asked.insert(metric.map_or_else(|| panic!("{word} in {query}"), |metric| metric.name));
+            }
+        }
+        assert!(asked.len() > 20, "{asked:?}");
+    }
+
+    fn expressions(json: &serde_json::Value, into: &mut Vec<String>) {
+        for (key, value) in json.as_object().into_iter().flatten() {
+            match value.as_str() {
+                Some(text) if key == "expr" || key == "query" => into.push(text.to_owned()),
+                _ => expressions(value, into),
+            }
+        }
+        json.as_array().into_iter().flatten().for_each(|value| expressions(value, into));
+    }
+
     #[test]
     fn labels_are_of_the_configuration_only() {
         let allowed: BTreeSet<&str> =
