@@ -132,8 +132,7 @@ pub async fn serve(mut asked: mpsc::UnboundedReceiver<Arc<Exchange>>) {
             biased;
             Some(()) = fetches.next() => {}
             exchange = asked.recv() => match exchange {
-                // What it came to is known to those who wait, and told.
-                Some(exchange) => fetches.push(async move { drop(exchange.refresh().await) }),
+                Some(exchange) => fetches.push(async move { exchange.refresh_telling().await }),
                 None => break,
             },
         }
@@ -153,19 +152,33 @@ impl Exchange {
     /// Fetches a token and puts it in the place of the last, or notes why there is none and for how long.
     ///
     /// # Errors
-    /// See [`Error`]. It has been told.
+    /// See [`Error`].
     pub async fn refresh(&self) -> Result<(), Error> {
-        let asked = Monotonic::now();
-        let fetched = self.fetch().await;
+        self.renew().await.0
+    }
+
+    /// The same, and says what changed by it: once, however often it fails for the same reason.
+    async fn refresh_telling(&self) {
         let (name, endpoint) = (&self.connection.name, &self.grant.endpoint);
-        match fetched {
+        match self.renew().await {
+            (Ok(()), Change::Back) => {
+                tracing::info!(connection = %name, endpoint, "connection {name}: tokens come again")
+            }
+            (Err(error), Change::Failing { wait }) => {
+                let next_try_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                tracing::error!(code = error.code(), connection = %name, endpoint, next_try_ms, "{}", error.told(wait));
+            }
+            (Ok(()) | Err(_), _) => {}
+        }
+    }
+
+    async fn renew(&self) -> (Result<(), Error>, Change) {
+        let asked = Monotonic::now();
+        match self.fetch().await {
             Ok(fetched) => {
                 let lifetime_s = fetched.lifetime.map(|lifetime| lifetime.as_secs());
-                tracing::debug!(connection = %name, endpoint, lifetime_s, "a token was fetched");
-                if self.tokens.fetched(fetched, asked, fastrand::f64()) == Change::Back {
-                    tracing::info!(connection = %name, endpoint, "connection {name}: tokens come again");
-                }
-                Ok(())
+                tracing::debug!(connection = %self.connection.name, lifetime_s, "a token was fetched");
+                (Ok(()), self.tokens.fetched(fetched, asked, fastrand::f64()))
             }
             Err(error) => {
                 let trouble = Trouble { code: error.code(), message: error.to_string() };
@@ -174,11 +187,7 @@ impl Exchange {
                     Error::Refused { .. } | Error::Unreadable { .. } => None,
                 };
                 let change = self.tokens.failed(trouble, wait, Monotonic::now(), fastrand::f64());
-                if let Change::Failing { wait } = change {
-                    let next_try_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                    tracing::error!(code = error.code(), connection = %name, endpoint, next_try_ms, "{}", error.told(wait));
-                }
-                Err(error)
+                (Err(error), change)
             }
         }
     }
