@@ -94,7 +94,8 @@ fn script(event: &str, attempt: u32) -> Answer {
 fn spans_have_the_right_parents_links_and_attributes() {
     let bed = Bed::new("spans", 1, |seen| script(&seen.event, seen.attempt));
     let collector = Collector::start();
-    bed.settings(&collector.settings("service_name = \"gate\""));
+    let key = "[telemetry.otlp_headers]\nauthorization = \"Bearer 7%41key\"";
+    bed.settings(&collector.settings(&format!("service_name = \"gate\"\n{key}")));
     resources(&bed);
     let replica = bed.replica("a");
     let header = |id: &str, traceparent: &str| {
@@ -238,6 +239,15 @@ fn spans_have_the_right_parents_links_and_attributes() {
     let dead = line("dead letter: `sink` answered 422");
     assert_eq!((dead.severity_text.as_str(), &attributes(&dead.attributes)["event"][..]), ("WARN", "dead"));
     assert_eq!(line("ready").severity_text, "INFO");
+
+    // Packed, and with the key, which nobody else sees.
+    collector.api.log(|log| {
+        for seen in &log.requests {
+            assert_eq!((seen.header("authorization"), seen.header("content-encoding")), ("Bearer 7%41key", "gzip"));
+        }
+    });
+    let told = format!("{spans:?} {logs:?} {:?}", collector.resources());
+    assert!(!told.contains("7%41key") && !told.contains("7Akey"));
 
     // And the metrics, the same as at `/metrics`.
     let metrics = collector.metrics();
