@@ -4,12 +4,13 @@
 
 use super::auth::{self, Auth};
 use super::exchange::{Exchange, Post};
+use super::proxy::{self, Proxy};
 use super::rate::{Decision, Limiter};
 use super::status::{Trouble, millis};
 use super::tls::{self, Roots};
 use super::token::{Lease, Look};
 use crate::model::clock::Monotonic;
-use crate::model::resources;
+use crate::model::resources::{self, BaseUrl};
 use crate::telemetry::state;
 use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::ClientConfig;
@@ -21,6 +22,8 @@ pub struct Connection {
     auth: Auth,
     /// `None` if none of its destinations speaks TLS.
     tls: Option<Arc<ClientConfig>>,
+    /// For an `https` proxy.
+    tls_to_proxy: Option<Arc<ClientConfig>>,
     /// Limits hold across a reload.
     limiter: Arc<Limiter>,
     /// How its token is fetched, if it needs one, and who does it.
@@ -73,7 +76,18 @@ impl Connection {
     ) -> Result<Self, Error> {
         let auth = Auth::new(&resource, previous.map(|previous| &previous.auth))?;
         let tls_for_tokens = auth.token().is_some_and(|(grant, _)| grant.tls);
-        let tls = if tls || tls_for_tokens { Some(tls::client(&resource, roots)?) } else { None };
+        // What did not change stays, and with it the sessions that TLS can resume.
+        let same = previous.filter(|previous| tls::is_same(&previous.resource, &resource));
+        let tls = match same.and_then(|same| same.tls.clone()) {
+            Some(before) => Some(before),
+            None if tls || tls_for_tokens => Some(tls::client(&resource, roots)?),
+            None => None,
+        };
+        let tls_to_proxy = match same.and_then(|same| same.tls_to_proxy.clone()) {
+            Some(before) => Some(before),
+            None if resource.proxy.as_ref().is_some_and(proxy::needs_tls) => Some(tls::to_proxy(&resource, roots)?),
+            None => None,
+        };
         let limiter = match previous {
             Some(previous) => Arc::clone(&previous.limiter),
             None => Arc::new(Limiter::new(&resource.rate_limits)),
@@ -86,7 +100,7 @@ impl Connection {
             }
             None => None,
         };
-        Ok(Self { resource, auth, tls, limiter, exchange, post: OnceLock::new() })
+        Ok(Self { resource, auth, tls, tls_to_proxy, limiter, exchange, post: OnceLock::new() })
     }
 
     /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin. To be called before
@@ -99,6 +113,14 @@ impl Connection {
             // Where the token endpoint failed, the change may be the cure.
             tokens.retry_now(now);
         }
+    }
+
+    /// The proxy on the way to a destination, if there is one; `Err` is a host that can be none.
+    pub(super) fn proxy(&self, base: &BaseUrl) -> Result<Option<Proxy>, String> {
+        let Some(written) = &self.resource.proxy else { return Ok(None) };
+        let Some(url) = proxy::between(written, base) else { return Ok(None) };
+        // Never the direct way instead.
+        Proxy::new(written, url, self.tls_to_proxy.as_ref()).map(Some).ok_or_else(|| url.host.clone())
     }
 
     /// Its limits on requests, which hold for all its destinations together.

@@ -1,17 +1,22 @@
-//! Dial: from a host name to a connection that speaks HTTP: resolve, check every address, connect, TLS.
+//! Dial: from a host name to a connection that speaks HTTP: resolve, check every address, connect (directly or
+//! through a proxy), TLS.
 
 use super::guard::Guard;
 use super::pool::Dialled;
+use super::proxy::{self, Proxy, Tunnel};
 use super::stream::{Phase, Stream, Wire};
 use rustls_pki_types::ServerName;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error as RustlsError};
 
 /// An address that does not answer must not use up the whole deadline while others are left.
@@ -22,12 +27,21 @@ const PER_ADDRESS: Duration = Duration::from_secs(2);
 pub struct Dialer {
     /// Name of the connection, for messages.
     pub(super) connection: String,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) host: Host,
     pub(super) guard: Guard,
+    /// The way out, if it is not direct.
+    pub(super) proxy: Option<Proxy>,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What they chose last: one of the four below.
     pub(super) speaks: AtomicU8,
+}
+
+/// A name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    /// IPv6 without brackets.
+    pub(super) name: String,
+    pub(super) port: u16,
 }
 
 const UNKNOWN: u8 = 0;
@@ -100,10 +114,20 @@ pub enum Error {
         /// What TLS says.
         source: io::Error,
     },
+    /// The proxy opens no way.
+    #[error("the proxy {proxy} of connection `{connection}` {problem}")]
+    Proxy {
+        /// Its url, without credentials.
+        proxy: String,
+        /// Connection.
+        connection: String,
+        /// Why not.
+        problem: proxy::Problem,
+    },
     /// The deadline passed first.
     #[error("no connection to `{host}` in time: {}", waiting(*phase))]
     Timeout {
-        /// Host.
+        /// Host, and the proxy if there is one.
         host: String,
         /// What was waited for.
         phase: Phase,
@@ -119,6 +143,7 @@ impl Error {
             Self::Forbidden { .. } => "DELIVER_FORBIDDEN",
             Self::Connect { .. } => "DELIVER_CONNECT",
             Self::Verify { .. } | Self::Handshake { .. } => "DELIVER_TLS",
+            Self::Proxy { .. } => "DELIVER_PROXY",
             Self::Timeout { .. } => "DELIVER_TIMEOUT",
         }
     }
@@ -128,6 +153,7 @@ impl Error {
     pub const fn is_incident(&self) -> bool {
         match self {
             Self::NoSuchHost { .. } | Self::Forbidden { .. } | Self::Verify { .. } => true,
+            Self::Proxy { problem, .. } => problem.is_incident(),
             Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::Timeout { .. } => false,
         }
     }
@@ -135,16 +161,8 @@ impl Error {
 
 /// What a failed look-up means: there is no such name, or the resolver does not answer now.
 pub(super) fn unresolved(connection: &str, host: &str, source: io::Error) -> Error {
-    // The resolver's codes are not in std; these are its texts on glibc, musl and BSD.
-    const UNKNOWN: [&str; 4] = [
-        "Name or service not known",
-        "No address associated with hostname",
-        "Name does not resolve",
-        "nodename nor servname provided",
-    ];
-    let text = source.to_string();
     let host = host.to_owned();
-    if UNKNOWN.iter().any(|unknown| text.contains(unknown)) {
+    if is_unknown(&source) {
         return Error::NoSuchHost { host, connection: connection.to_owned() };
     }
     Error::Resolve { host, source }
@@ -156,6 +174,7 @@ pub const fn waiting(phase: Phase) -> &'static str {
     match phase {
         Phase::Resolve => "the name was not resolved",
         Phase::Connect => "the address did not answer",
+        Phase::Proxy => "the proxy opened no way",
         Phase::Handshake => "the TLS handshake did not end",
         Phase::Headers => "no answer came",
         Phase::Body => "the answer did not end",
@@ -169,30 +188,30 @@ impl Dialer {
     /// See [`Error`].
     pub async fn dial(&self, wire: Rc<Wire>) -> Result<Dialled, Error> {
         let connected = wire.unless_expired(self.connect(&wire)).await;
-        connected.unwrap_or_else(|| Err(Error::Timeout { host: self.host.clone(), phase: wire.phase() }))
+        connected.unwrap_or_else(|| {
+            let host = match &self.proxy {
+                Some(proxy) => format!("{}` through `{}", self.host.name, proxy.origin()),
+                None => self.host.name.clone(),
+            };
+            Err(Error::Timeout { host, phase: wire.phase() })
+        })
     }
 
     async fn connect(&self, wire: &Rc<Wire>) -> Result<Dialled, Error> {
-        wire.enter(Phase::Resolve);
-        let addresses = self.resolve().await?;
-        wire.enter(Phase::Connect);
-        let tcp = self.first_that_answers(&addresses).await?;
-        // Requests are written in one piece; waiting for more only delays them.
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(host = %self.host, %error, "TCP_NODELAY refused");
-        }
-        let stream = match &self.tls {
-            None => Stream::plain(tcp, Rc::clone(wire)),
-            Some((config, name)) => {
-                wire.enter(Phase::Handshake);
-                let connector = TlsConnector::from(self.config(config));
-                let tls = connector.connect(name.clone(), tcp).await.map_err(|source| self.tls_error(source))?;
-                Stream::tls(tls, Rc::clone(wire))
-            }
+        let tunnel = match &self.proxy {
+            Some(proxy) => proxy.tunnel(self, wire).await?,
+            None => Tunnel::Plain(self.direct(wire).await?),
+        };
+        let counted = Rc::clone(wire);
+        let stream = match (&self.tls, tunnel) {
+            (None, Tunnel::Plain(tcp)) => Stream::plain(tcp, counted),
+            (None, Tunnel::Tls(tls)) => Stream::tls(*tls, counted),
+            (Some(tls), Tunnel::Plain(tcp)) => Stream::tls(self.handshake(tls, tcp, wire).await?, counted),
+            (Some(tls), Tunnel::Tls(outer)) => Stream::tls_in_tls(self.handshake(tls, *outer, wire).await?, counted),
         };
         let dialled = Dialled::open(stream, Rc::clone(wire)).await;
-        let dialled =
-            dialled.map_err(|error| Error::Handshake { host: self.host.clone(), source: io::Error::other(error) })?;
+        let dialled = dialled
+            .map_err(|error| Error::Handshake { host: self.host.name.clone(), source: io::Error::other(error) })?;
         let speaks = match &dialled {
             Dialled::Http1(_) => HTTP1,
             Dialled::Http2(_) => HTTP2,
@@ -202,6 +221,28 @@ impl Dialer {
             self.speaks.store(speaks, Ordering::Relaxed);
         }
         Ok(dialled)
+    }
+
+    async fn direct(&self, wire: &Wire) -> Result<TcpStream, Error> {
+        wire.enter(Phase::Resolve);
+        let addresses = self.resolve().await?;
+        wire.enter(Phase::Connect);
+        let host = self.host.name.clone();
+        first_that_answers(&addresses).await.map_err(|last| match last {
+            Some((address, source)) => Error::Connect { host, address, source },
+            None => Error::NoSuchHost { host, connection: self.connection.clone() },
+        })
+    }
+
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        (config, name): &(Arc<ClientConfig>, ServerName<'static>),
+        stream: S,
+        wire: &Wire,
+    ) -> Result<TlsStream<S>, Error> {
+        wire.enter(Phase::Handshake);
+        let connector = TlsConnector::from(self.config(config));
+        connector.connect(name.clone(), stream).await.map_err(|source| self.tls_error(source))
     }
 
     /// One connection may carry many requests, so more of them are dialled one after the other. Not known before the
@@ -226,14 +267,8 @@ impl Dialer {
     }
 
     /// The addresses that may be dialled, both families in turn.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
-        let found: Vec<SocketAddr> = match self.host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, self.port)],
-            Err(_) => tokio::net::lookup_host((self.host.as_str(), self.port))
-                .await
-                .map_err(|source| self.resolve_error(source))?
-                .collect(),
-        };
+    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        let found = self.host.lookup().await.map_err(|source| self.resolve_error(source))?;
         let mut forbidden = None;
         let mut families = (Vec::new(), Vec::new());
         let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
@@ -248,46 +283,78 @@ impl Dialer {
         if !allowed.is_empty() {
             return Ok(allowed);
         }
-        let (host, connection) = (self.host.clone(), self.connection.clone());
+        let (host, connection) = (self.host.name.clone(), self.connection.clone());
         Err(match forbidden {
             Some((address, kind)) => Error::Forbidden { host, address, kind, connection },
             None => Error::NoSuchHost { host, connection },
         })
     }
 
-    async fn first_that_answers(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
-        let mut last = None;
-        for (tried, address) in addresses.iter().enumerate() {
-            let connect = TcpStream::connect(address);
-            let answer = if tried + 1 == addresses.len() {
-                connect.await
-            } else {
-                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer");
-                tokio::time::timeout(PER_ADDRESS, connect).await.unwrap_or_else(|_| Err(late()))
-            };
-            match answer {
-                Ok(tcp) => return Ok(tcp),
-                Err(source) => last = Some((*address, source)),
-            }
-        }
-        let host = self.host.clone();
-        Err(match last {
-            Some((address, source)) => Error::Connect { host, address, source },
-            None => Error::NoSuchHost { host, connection: self.connection.clone() },
-        })
-    }
-
     fn resolve_error(&self, source: io::Error) -> Error {
-        unresolved(&self.connection, &self.host, source)
+        unresolved(&self.connection, &self.host.name, source)
     }
 
     fn tls_error(&self, source: io::Error) -> Error {
-        let host = self.host.clone();
+        let host = self.host.name.clone();
         if is_verification(&source) {
             return Error::Verify { host, connection: self.connection.clone(), source };
         }
         Error::Handshake { host, source }
     }
+}
+
+impl Host {
+    pub(super) async fn lookup(&self) -> io::Result<Vec<SocketAddr>> {
+        match self.name.parse::<IpAddr>() {
+            Ok(address) => Ok(vec![SocketAddr::new(address, self.port)]),
+            Err(_) => Ok(tokio::net::lookup_host((self.name.as_str(), self.port)).await?.collect()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, port } = self;
+        if name.contains(':') { write!(f, "[{name}]:{port}") } else { write!(f, "{name}:{port}") }
+    }
+}
+
+/// Connects to the first that takes it; else the last one tried and why not.
+pub(super) async fn first_that_answers(addresses: &[SocketAddr]) -> Result<TcpStream, Option<(SocketAddr, io::Error)>> {
+    let mut last = None;
+    for (tried, address) in addresses.iter().enumerate() {
+        let connect = TcpStream::connect(address);
+        let answer = if tried + 1 == addresses.len() {
+            connect.await
+        } else {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer");
+            tokio::time::timeout(PER_ADDRESS, connect).await.unwrap_or_else(|_| Err(late()))
+        };
+        match answer {
+            Ok(tcp) => {
+                // Requests are written in one piece; waiting for more only delays them.
+                if let Err(error) = tcp.set_nodelay(true) {
+                    tracing::debug!(%address, %error, "TCP_NODELAY refused");
+                }
+                return Ok(tcp);
+            }
+            Err(source) => last = Some((*address, source)),
+        }
+    }
+    Err(last)
+}
+
+/// Whether a resolver's error means that there is no such name, rather than no answer.
+pub(super) fn is_unknown(error: &io::Error) -> bool {
+    // The resolver's codes are not in std; these are its texts on glibc, musl and BSD.
+    const UNKNOWN: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "nodename nor servname provided",
+    ];
+    let text = error.to_string();
+    UNKNOWN.iter().any(|unknown| text.contains(unknown))
 }
 
 /// Whether an error of the stream means that one side does not accept the other's certificate. TLS 1.3 tells about
@@ -332,8 +399,9 @@ mod tests {
     use super::*;
 
     fn dialer(host: &str) -> Dialer {
-        let (connection, host) = ("api".to_owned(), host.to_owned());
-        Dialer { connection, host, port: 443, guard: Guard::default(), tls: None, speaks: AtomicU8::default() }
+        let host = Host { name: host.to_owned(), port: 443 };
+        let (connection, guard) = ("api".to_owned(), Guard::default());
+        Dialer { connection, host, guard, proxy: None, tls: None, speaks: AtomicU8::default() }
     }
 
     #[test]

@@ -7,10 +7,11 @@
 use super::auth::{Grant, NoToken, reveal};
 use super::dial;
 use super::guard::Guard;
+use super::proxy::between;
 use super::status::Trouble;
 use super::token::{Change, Fetched, Tokens};
 use crate::model::clock::Monotonic;
-use crate::model::resources::{BaseUrl, Connection, Proxy, Resolve, Via};
+use crate::model::resources::{Auth, BaseUrl, Connection, Proxy, Resolve};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::header::RETRY_AFTER;
 use reqwest::dns::{Addrs, Name, Resolving};
@@ -271,12 +272,12 @@ impl Exchange {
     /// The proxy in between, if there is one.
     fn proxy(&self) -> Option<(&BaseUrl, &Proxy)> {
         let proxy = self.connection.proxy.as_ref()?;
-        let url = match &proxy.via {
-            Via::Url(url) => Some(url),
-            Via::Environment { except, .. } if excepted(&self.grant.host, except) => None,
-            Via::Environment { https, http, .. } => if self.grant.tls { https } else { http }.as_ref(),
+        let base = match &self.connection.auth {
+            Auth::OAuth2(oauth2) => &oauth2.endpoint.base,
+            Auth::Token(token) => &token.endpoint.base,
+            Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::ApiKey { .. } => return None,
         };
-        url.map(|url| (url, proxy))
+        between(proxy, base).map(|url| (url, proxy))
     }
 
     /// An address that is written instead of a name is resolved by nobody; with a proxy in between, we resolve once
@@ -320,14 +321,6 @@ fn reqwest_proxy(url: &BaseUrl, proxy: &Proxy) -> reqwest::Result<reqwest::Proxy
     Ok(match &proxy.credentials {
         Some((user, password)) => built.basic_auth(reveal(user), reveal(password)),
         None => built,
-    })
-}
-
-/// `NO_PROXY`: names with what ends in them, addresses, `*` for all.
-fn excepted(host: &str, except: &[String]) -> bool {
-    except.iter().map(|name| name.trim().trim_start_matches("*.").trim_start_matches('.')).any(|name| {
-        let inside = host.strip_suffix(name).is_some_and(|head| head.ends_with('.'));
-        name == "*" || (!name.is_empty() && (host.eq_ignore_ascii_case(name) || inside))
     })
 }
 

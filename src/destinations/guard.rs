@@ -36,7 +36,7 @@ impl Guard {
     }
 }
 
-fn contains(network: &Network, address: IpAddr) -> bool {
+pub(super) fn contains(network: &Network, address: IpAddr) -> bool {
     match (network.address, address) {
         (IpAddr::V4(net), IpAddr::V4(it)) => in_v4(it, net, network.bits),
         (IpAddr::V6(net), IpAddr::V6(it)) => in_v6(it, net, network.bits),

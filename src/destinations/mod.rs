@@ -3,7 +3,7 @@
 //! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
 //! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
 //! `rate`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `http1`,
-//! `http2`, `pool` and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what
+//! `http2`, `pool`, `proxy` and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what
 //! people wrote about answers; what an answer means is decided by the step `deliver`.
 
 pub mod auth;
@@ -18,6 +18,7 @@ pub mod guard;
 pub mod http1;
 pub mod http2;
 pub mod pool;
+pub mod proxy;
 pub mod rate;
 pub mod responses;
 pub mod sign;
@@ -36,7 +37,7 @@ use breaker::{Breaker, Change, Pass};
 use budget::{Budget, Exceeded};
 use concurrency::Concurrency;
 use connection::{Connection, Credentials};
-use dial::Dialer;
+use dial::{Dialer, Host};
 use gate::Gate;
 use guard::Guard;
 use hyper::Method;
@@ -121,7 +122,7 @@ pub enum Error {
         method: String,
     },
     /// The host cannot stand in a request.
-    #[error("`{host}` is no host name; correct the url of destination `{destination}`")]
+    #[error("`{host}` is no host name; correct the url, or the proxy, of destination `{destination}`")]
     Host {
         /// Destination.
         destination: String,
@@ -209,8 +210,8 @@ impl Destination {
         };
         let dialer = Dialer {
             connection: resource.connection.name.to_string(),
-            host: base.host.clone(),
-            port: base.port,
+            host: Host { name: base.host.clone(), port: base.port },
+            proxy: connection.proxy(base).map_err(|host| Error::Host { destination: name(), host })?,
             guard: Guard::new(&resource.connection.allow_networks),
             tls,
             speaks: AtomicU8::default(),

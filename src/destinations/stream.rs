@@ -36,6 +36,8 @@ pub enum Phase {
     Resolve,
     /// The TCP handshake.
     Connect,
+    /// The tunnel that a proxy opens.
+    Proxy,
     /// The TLS handshake.
     Handshake,
     /// The status line and headers of the answer.
@@ -109,6 +111,8 @@ pub(super) struct Stream {
 enum Io {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    /// To the destination, within TLS to a proxy.
+    TlsInTls(Box<TokioIo<TlsStream<TlsStream<TcpStream>>>>),
 }
 
 impl Stream {
@@ -125,7 +129,12 @@ impl Stream {
         match &self.io {
             Io::Plain(_) => false,
             Io::Tls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+            Io::TlsInTls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
+    }
+
+    pub(super) fn tls_in_tls(tls: TlsStream<TlsStream<TcpStream>>, wire: Rc<Wire>) -> Self {
+        Self { io: Io::TlsInTls(Box::new(TokioIo::new(tls))), wire }
     }
 
     fn count(&self, written: usize) {
@@ -140,6 +149,7 @@ impl Read for Stream {
         let read = ready!(match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Io::TlsInTls(io) => Pin::new(io).poll_read(cx, buf),
         });
         match &read {
             Ok(()) => this.wire.bytes.heard.set(this.wire.bytes.heard.get().saturating_add(1)),
@@ -155,6 +165,7 @@ impl Write for Stream {
         let written = ready!(match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Io::TlsInTls(io) => Pin::new(io).poll_write(cx, buf),
         })?;
         this.count(written);
         Poll::Ready(Ok(written))
@@ -165,6 +176,7 @@ impl Write for Stream {
         let written = ready!(match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Io::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::TlsInTls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         })?;
         this.count(written);
         Poll::Ready(Ok(written))
@@ -174,6 +186,7 @@ impl Write for Stream {
         match &self.io {
             Io::Plain(io) => io.is_write_vectored(),
             Io::Tls(io) => io.is_write_vectored(),
+            Io::TlsInTls(io) => io.is_write_vectored(),
         }
     }
 
@@ -181,6 +194,7 @@ impl Write for Stream {
         match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_flush(cx),
             Io::Tls(io) => Pin::new(io).poll_flush(cx),
+            Io::TlsInTls(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -188,6 +202,7 @@ impl Write for Stream {
         match &mut self.get_mut().io {
             Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Io::TlsInTls(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

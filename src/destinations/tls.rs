@@ -98,6 +98,31 @@ pub(super) fn client(connection: &Connection, roots: &Roots) -> Result<Arc<Clien
     Ok(Arc::new(config))
 }
 
+/// For an `https` proxy: the system's authorities and the connection's private one; we show it no certificate.
+pub(super) fn to_proxy(connection: &Connection, roots: &Roots) -> Result<Arc<ClientConfig>, Error> {
+    let name = || connection.name.to_string();
+    let mut trusted = RootCertStore::clone(&roots.get());
+    if let Some(pem) = &connection.ca_pem {
+        let own = authorities(pem).map_err(|detail| Error::Authority { connection: name(), detail })?;
+        trusted.extend(own.roots);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Setup { connection: name(), source })?;
+    let mut config = builder.with_root_certificates(trusted).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Whether both trust the same authorities and show the same certificate.
+pub(super) fn is_same(one: &Connection, other: &Connection) -> bool {
+    let client = |connection: &Connection| {
+        let (chain, key) = connection.client_pem.as_ref()?;
+        Some((chain.clone(), key.expose_secret().to_owned()))
+    };
+    one.ca_pem == other.ca_pem && client(one) == client(other)
+}
+
 /// For where no TLS is spoken: any handshake fails.
 pub(super) fn trusting_nobody(connection: &Connection) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -115,7 +115,7 @@ impl Auth {
             },
             resources::Auth::Basic { username, password } => {
                 secrets.push(secret(reveal(password)));
-                let pair = STANDARD.encode(format!("{}:{}", reveal(username), reveal(password)));
+                let pair = pair(username, password);
                 secrets.push(secret(&pair));
                 header(AUTHORIZATION, &format!("Basic {pair}"))?
             }
@@ -253,6 +253,18 @@ pub(super) fn reveal(text: &Text) -> &str {
     }
 }
 
+/// User and password as RFC 7617 has them.
+fn pair(username: &Text, password: &Text) -> String {
+    STANDARD.encode(format!("{}:{}", reveal(username), reveal(password)))
+}
+
+/// Value of `Proxy-Authorization`.
+pub(super) fn to_proxy(username: &Text, password: &Text) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Basic {}", pair(username, password))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 fn secret(text: &str) -> SecretString {
     SecretString::from(text)
 }
@@ -266,6 +278,10 @@ fn fixed_secrets(connection: &Connection) -> Vec<SecretString> {
         collect(text, &mut found);
     }
     connection.body.iter().for_each(|(_, node)| collect_node(node, &mut found));
+    if let Some((username, password)) = connection.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
+        collect(password, &mut found);
+        found.push(secret(&pair(username, password)));
+    }
     match &connection.sign {
         None => {}
         Some(resources::Sign::Hmac { secret, .. } | resources::Sign::DingTalk { secret }) => {

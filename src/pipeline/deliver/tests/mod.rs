@@ -4,6 +4,7 @@ mod answers;
 mod frames;
 mod http2;
 mod limits;
+mod proxy;
 mod server;
 mod tls;
 mod tokens;
