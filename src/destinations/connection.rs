@@ -4,8 +4,9 @@
 
 use super::auth::{self, Auth};
 use super::exchange::{Exchange, Post};
+use super::limits::Limiter;
 use super::proxy::{self, Proxy};
-use super::rate::{Decision, Limiter};
+use super::rate::Decision;
 use super::status::{Trouble, millis};
 use super::tls::{self, Roots};
 use super::token::{Lease, Look};
@@ -202,5 +203,33 @@ impl Connection {
     /// The TLS configuration of its destinations.
     pub(super) fn tls(&self) -> Option<&Arc<ClientConfig>> {
         self.tls.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fault::Place;
+    use crate::model::name::Name;
+    use secrecy::SecretString;
+
+    #[test]
+    fn tls_settings_that_did_not_change_stay_over_a_reload() {
+        let client = include_bytes!("../pipeline/deliver/tests/client.pem").to_vec();
+        let key = include_str!("../pipeline/deliver/tests/client.key.pem");
+        let ca = include_bytes!("../pipeline/deliver/tests/ca.pem");
+        let build = |ca: &[u8], key: Option<&str>, previous: Option<&Connection>| {
+            let mut resource = resources::Connection::bare(Name::new("api").unwrap(), Place::default());
+            resource.ca_pem = Some(ca.to_vec());
+            resource.client_pem = key.map(|key| (client.clone(), SecretString::from(key)));
+            Connection::new(Arc::new(resource), &Roots::default(), true, previous)
+        };
+        let same = |a: &Connection, b: &Connection| Arc::ptr_eq(a.tls().unwrap(), b.tls().unwrap());
+        let first = build(ca, Some(key), None).unwrap();
+        assert!(same(&build(ca, Some(key), Some(&first)).unwrap(), &first));
+        assert!(!same(&build(ca, None, Some(&first)).unwrap(), &first));
+        assert!(!same(&build(&client, Some(key), Some(&first)).unwrap(), &first));
+        let broken = build(b"-----BEGIN CERTIFICATE-----\nbroken", Some(key), Some(&first)).unwrap_err();
+        assert_eq!(broken.code(), "CONFIG_TLS");
     }
 }

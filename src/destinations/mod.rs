@@ -2,7 +2,7 @@
 //!
 //! A [`Destination`] is shared by the dispatchers of all workers, and a [`Connection`] by its destinations. What they
 //! share changes by atomics only: the rate limits of both, the gate (closed by overload answers), the circuit breaker, the adaptive concurrency limit, and who waits.
-//! `rate`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `http1`,
+//! `rate`, `limits`, `gate`, `breaker`, `concurrency`, `waiters`, `guard` and `token` are pure; `dial`, `stream`, `tls`, `http1`,
 //! `http2`, `pool`, `proxy` and `exchange` do the I/O; `auth` and `sign` are where secrets are revealed. `responses` are what
 //! people wrote about answers; what an answer means is decided by the step `deliver`.
 
@@ -17,6 +17,7 @@ pub mod gate;
 pub mod guard;
 pub mod http1;
 pub mod http2;
+pub mod limits;
 pub mod pool;
 pub mod proxy;
 pub mod rate;
@@ -42,7 +43,7 @@ use gate::Gate;
 use guard::Guard;
 use hyper::Method;
 use hyper::header::HeaderValue;
-use rate::{Both, Limiter};
+use limits::{Both, Limiter};
 use responses::Responses;
 use rustls_pki_types::ServerName;
 use status::Trouble;

@@ -1,7 +1,8 @@
 //! What a destination says about itself: for the status page, metrics and the question why nothing flows.
 
 use super::breaker::State;
-use super::rate::{Decision, LimitOf};
+use super::limits::LimitOf;
+use super::rate::Decision;
 use super::{Destination, Hold};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::telemetry::state;

@@ -16,6 +16,7 @@
 )]
 
 mod bad_input;
+mod certificates;
 mod examples;
 mod eyes;
 mod foreign;

@@ -13,6 +13,7 @@ mod attempt;
 mod content;
 mod dispatcher;
 mod error;
+mod flight;
 mod judge;
 mod run;
 mod wait;

@@ -3,7 +3,7 @@
 //!
 //! A job waits first in, first out, and holds nothing but itself until, in this order: its lane has not given it up and
 //! may send → the destination is not held and its gate is open → a token is there, where one is needed → a connection is there, or is dialled (which takes
-//! slot and breaker too, but no permit) → a concurrency slot → the breaker → a permit of the rate limit. Then it is
+//! slot and breaker too, but no permit; where one connection may carry many requests, one is dialled at a time) → a concurrency slot → the breaker → a permit of the rate limit. Then it is
 //! rendered, signed and sent.
 //!
 //! A token that is refused (401) is renewed once, and the job sent again as if for the first time: that costs a permit,
@@ -15,13 +15,14 @@ use super::Job;
 use super::attempt::{self, Exchange, Span};
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
+use super::flight::{Ended, Flight, Log, Work};
 use super::judge::Verdict;
 use crate::destinations::connection::Credentials;
-use crate::destinations::pool::{Connection, Dialled, Pool};
+use crate::destinations::pool::{Connection, Pool};
 use crate::destinations::rate::Decision;
 use crate::destinations::stream::Wire;
 use crate::destinations::token::Lease;
-use crate::destinations::{Attempt, Passage, dial};
+use crate::destinations::{Attempt, Passage};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::Report;
 use crate::telemetry::figures::destination::Wait;
@@ -43,65 +44,6 @@ const UNSEATED_RETRY: Duration = Duration::from_millis(5);
 const DIALS: u8 = 3;
 /// Rounds of one poll, so that the other tasks of the worker get their turn.
 const ROUNDS: usize = 16;
-
-type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
-
-#[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
-enum Ended {
-    Dialled(Result<Dialled, dial::Error>),
-    Answered(Exchange),
-}
-
-/// A job with a slot: its connection is being dialled, or its request is on its way.
-struct Flight<'a, J> {
-    /// Taken when it lands.
-    job: Option<J>,
-    work: Work<'a>,
-    wire: Rc<Wire>,
-    log: Log,
-}
-
-/// What is to be remembered of a flight.
-#[derive(Debug, Clone, Copy)]
-struct Log {
-    began: Monotonic,
-    sent: WallMs,
-    deadline: Monotonic,
-    /// Its turn when it waited.
-    turn: u64,
-    /// Connections dialled for it, this one included.
-    dials: u8,
-    /// Spent on dialling before it began.
-    spent: Duration,
-    /// It is the breaker's probe.
-    probe: bool,
-    /// It dials; else it sends.
-    dialling: bool,
-    /// It is sent once more with another token.
-    renewed: bool,
-    /// The token it is sent with.
-    token: Option<u64>,
-}
-
-impl Log {
-    /// Its job as it goes back into the line, at its turn.
-    fn again<J>(&self, job: J) -> Waiting<J> {
-        Waiting { renewed: self.renewed, ..Waiting::new(job, self.turn) }
-    }
-}
-
-/// The job is never pinned, only the work, which is in a box.
-impl<J> Unpin for Flight<'_, J> {}
-
-impl<J> Future for Flight<'_, J> {
-    type Output = Option<(J, Ended, Log)>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Poll::Ready(ended) = this.work.as_mut().poll(cx) else { return Poll::Pending };
-        Poll::Ready(this.job.take().map(|job| (job, ended, this.log)))
-    }
-}
 
 /// The state of the running task.
 pub(super) struct Run<'a, J: Job> {

@@ -197,14 +197,14 @@ fn a_late_stream_is_reset_and_its_neighbours_live_on() {
         })
         .await;
         let mut setup = setup(server.address.port());
-        setup.destination.timeout = Duration::from_millis(600);
+        setup.destination.timeout = Duration::from_millis(2_000);
         let dispatcher = start(&setup.build());
         let board = Rc::new(Board::default());
         dispatcher.submit(job(&board, 0));
         while server.came.borrow().is_empty() {
             server.changed.notified().await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         dispatcher.submit(job(&board, 1));
         board.wait(1).await;
         dispatcher.submit(job(&board, 2));
@@ -231,7 +231,7 @@ fn a_connection_that_says_nothing_any_more_gets_no_further_request() {
         })
         .await;
         let mut setup = setup(server.address.port());
-        setup.destination.timeout = Duration::from_millis(300);
+        setup.destination.timeout = Duration::from_millis(1_500);
         let dispatcher = start(&setup.build());
         let board = Rc::new(Board::default());
         for n in 0..3 {

@@ -2,7 +2,7 @@
 
 use super::server::{Act, Server, reply};
 use super::*;
-use crate::destinations::rate::LimitOf;
+use crate::destinations::limits::LimitOf;
 use crate::destinations::status::Held;
 use crate::model::resources::RateLimit;
 use crate::model::units::Rate;

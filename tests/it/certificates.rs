@@ -1,0 +1,182 @@
+//! Certificates that are replaced while the program runs, as Kubernetes replaces a mounted secret: all files at once,
+//! by swapping the link `..data`.
+
+use crate::support::{Answer, Bed, events};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const EVENTS: usize = 60;
+
+/// One authority and what it has signed.
+struct Generation {
+    ca: &'static str,
+    server: (&'static str, &'static str),
+    client: (&'static str, &'static str),
+}
+
+macro_rules! generation {
+    ($folder:literal) => {
+        Generation {
+            ca: include_str!(concat!($folder, "/ca.pem")),
+            server: (include_str!(concat!($folder, "/server.pem")), include_str!(concat!($folder, "/server.key.pem"))),
+            client: (include_str!(concat!($folder, "/client.pem")), include_str!(concat!($folder, "/client.key.pem"))),
+        }
+    };
+}
+
+const FIRST: Generation = generation!("../../src/pipeline/deliver/tests");
+const SECOND: Generation = generation!("certificates");
+
+impl Generation {
+    /// A server of this generation, which takes only clients of it.
+    fn server(&self) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let chain = vec![CertificateDer::from_pem_slice(self.server.0.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(self.server.1.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_client_cert_verifier(verifier.build().unwrap());
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
+    }
+}
+
+/// TLS in front of the scripted API.
+struct Front {
+    port: u16,
+    now: watch::Sender<Arc<ServerConfig>>,
+    _runtime: Runtime,
+}
+
+impl Front {
+    fn start(to: SocketAddr, generation: &Generation) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (now, configs) = watch::channel(generation.server());
+        runtime.spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let mut configs = configs.clone();
+                tokio::spawn(async move {
+                    let config = Arc::clone(&configs.borrow_and_update());
+                    let serve = async {
+                        let Ok(mut near) = TlsAcceptor::from(config).accept(tcp).await else { return };
+                        let Ok(mut far) = TcpStream::connect(to).await else { return };
+                        let _gone = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    };
+                    // A new certificate begins with new connections: the old ones end.
+                    tokio::select! {
+                        () = serve => {}
+                        _ = configs.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { port, now, _runtime: runtime }
+    }
+
+    fn become_server(&self, generation: &Generation) {
+        self.now.send_replace(generation.server());
+    }
+}
+
+/// A folder as Kubernetes mounts a secret: `<file> -> ..data/<file>`, `..data -> ..<n>`.
+struct Mounted {
+    folder: PathBuf,
+    count: usize,
+}
+
+impl Mounted {
+    fn new(folder: &Path) -> Self {
+        fs::create_dir(folder).unwrap();
+        Self { folder: folder.to_owned(), count: 0 }
+    }
+
+    fn swap(&mut self, ca: &str, client: (&str, &str)) {
+        self.count += 1;
+        let generation = format!("..{}", self.count);
+        fs::create_dir(self.folder.join(&generation)).unwrap();
+        for (file, text) in [("ca.pem", ca), ("client.pem", client.0), ("client.key.pem", client.1)] {
+            fs::write(self.folder.join(&generation).join(file), text).unwrap();
+            if self.count == 1 {
+                symlink(Path::new("..data").join(file), self.folder.join(file)).unwrap();
+            }
+        }
+        symlink(&generation, self.folder.join("..data_tmp")).unwrap();
+        fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).unwrap();
+    }
+}
+
+#[test]
+fn replaced_certificates_are_used_without_a_restart_and_broken_ones_are_not() {
+    let bed = Bed::new("certificates", 3, |_| Answer::ok());
+    let front = Front::start(bed.api.url().trim_start_matches("http://").parse().unwrap(), &FIRST);
+    let folder = bed.folder().join("mounted");
+    let mut mounted = Mounted::new(&folder);
+    mounted.swap(FIRST.ca, FIRST.client);
+    let file = |name: &str| folder.join(name).display().to_string();
+    let text = format!(
+        "kind: source
+name: orders
+kafka: {{topics: [{}]}}
+---
+kind: connection
+name: api
+url: https://localhost:{}
+allow_networks: [127.0.0.0/8, \"::1/128\"]
+tls: {{ca_file: {:?}, client_certificate_file: {:?}, client_key_file: {:?}}}
+---
+kind: destination
+name: sink
+connection: api
+endpoint: /in
+---
+kind: rule
+name: all
+pattern: {{}}
+targets:
+- name: sink
+  destination: sink
+  headers: {{x-event: $.id}}
+",
+        bed.topic(),
+        front.port,
+        file("ca.pem"),
+        file("client.pem"),
+        file("client.key.pem")
+    );
+    bed.resources("all.yaml", &text);
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(EVENTS));
+    bed.api.wait_until("the events before", MINUTE, |log| log.delivered() == EVENTS);
+
+    // The other side changes first, so what comes meanwhile cannot be delivered.
+    front.become_server(&SECOND);
+    bed.broker.produce(&bed.topic(), events::orders(2 * EVENTS).skip(EVENTS));
+    replica.wait_line("that it is refused", MINUTE, |line| line.contains("DELIVER_TLS"));
+
+    mounted.swap("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n", SECOND.client);
+    replica.wait_line("the fault", MINUTE, |line| line.contains("CONFIG_TLS") && line.contains("`api`"));
+    replica.wait_line("what stays", MINUTE, |line| line.contains("the old ones stay in use"));
+
+    mounted.swap(SECOND.ca, SECOND.client);
+    replica.wait_line("the reload", MINUTE, |line| line.contains("reloaded: api"));
+    bed.api.wait_until("all events", MINUTE, |log| log.delivered() == 2 * EVENTS);
+    bed.wait_all_committed(MINUTE);
+    assert_eq!(bed.api.log(|log| log.duplicates()), 0, "a refused handshake delivers nothing");
+}
