@@ -165,6 +165,9 @@ targets:
     bed.broker.produce(&bed.topic(), events::orders(EVENTS));
     bed.api.wait_until("the events before", MINUTE, |log| log.delivered() == EVENTS);
 
+    // Nothing is in flight whose answer the change could cut off.
+    bed.wait_all_committed(MINUTE);
+
     // The other side changes first, so what comes meanwhile cannot be delivered.
     front.become_server(&SECOND);
     bed.broker.produce(&bed.topic(), events::orders(2 * EVENTS).skip(EVENTS));
