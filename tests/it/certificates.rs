@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -70,21 +71,12 @@ impl Front {
         let port = listener.local_addr().unwrap().port();
         let (now, configs) = watch::channel(generation.server());
         runtime.spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                let mut configs = configs.clone();
-                tokio::spawn(async move {
-                    let config = Arc::clone(&configs.borrow_and_update());
-                    let serve = async {
-                        let Ok(mut near) = TlsAcceptor::from(config).accept(tcp).await else { return };
-                        let Ok(mut far) = TcpStream::connect(to).await else { return };
-                        let _gone = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                    };
-                    // A new certificate begins with new connections: the old ones end.
-                    tokio::select! {
-                        () = serve => {}
-                        _ = configs.changed() => {}
-                    }
-                });
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    Ok((tcp, _)) = listener.accept() => drop(connections.spawn(serve(tcp, to, configs.clone()))),
+                    Some(_) = connections.join_next() => {}
+                }
             }
         });
         Self { port, now, _runtime: runtime }
@@ -92,6 +84,20 @@ impl Front {
 
     fn become_server(&self, generation: &Generation) {
         self.now.send_replace(generation.server());
+    }
+}
+
+async fn serve(tcp: TcpStream, to: SocketAddr, mut configs: watch::Receiver<Arc<ServerConfig>>) {
+    let config = Arc::clone(&configs.borrow_and_update());
+    let serve = async {
+        let Ok(mut near) = TlsAcceptor::from(config).accept(tcp).await else { return };
+        let Ok(mut far) = TcpStream::connect(to).await else { return };
+        let _gone = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    };
+    // A new certificate begins with new connections: the old ones end.
+    tokio::select! {
+        () = serve => {}
+        _ = configs.changed() => {}
     }
 }
 
