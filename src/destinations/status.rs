@@ -132,7 +132,8 @@ impl Destination {
             }
             Held::Hold { by: Hold::DeadLetterBudget } => {
                 let what = "look at the dead letters (tidegate dlq), mend the rule or the destination; a changed destination is resumed";
-                ("dlq_budget", since.hold.get(), None, "too many events ended as dead letters".to_owned(), what)
+                let detail = format!("too many events ended as dead letters{because}");
+                ("dlq_budget", since.hold.get(), None, detail, what)
             }
             Held::Overload { wait_ms } => {
                 let what = "ends by itself; if it comes again and again, lower `rate_limit` or `concurrency`";

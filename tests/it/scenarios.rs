@@ -145,7 +145,7 @@ impl Story {
                 let path = self.bed.folder().join("resources").join(file);
                 let text = fs::read_to_string(&path).expect("a file");
                 assert!(text.contains(from), "{file} holds {from}");
-                fs::write(path, text.replace(from, to)).expect("written");
+                fs::write(path, text.replace(from, &to.replace("{api}", &self.bed.api.url()))).expect("written");
             }
             _ => panic!("unknown act `{line}`"),
         }
@@ -313,9 +313,15 @@ macro_rules! stories {
 }
 
 stories! {
+    a_broker_that_is_down: "broker-down",
     a_dead_letter_budget: "dead-letter-budget",
+    a_dns_typing_error: "dns-typo",
+    a_page_instead_of_an_answer: "html-answer",
     a_poison_record: "poison-record",
+    a_rule_that_never_matches: "rule-that-never-matches",
+    a_throttling_storm: "throttling-storm",
     a_wrong_field_name: "wrong-field-name",
+    a_wrong_password: "wrong-password",
 }
 
 #[test]

@@ -36,14 +36,14 @@ pub(super) fn find(overview: &Overview, fresh: &[&Report], now: WallMs) -> Vec<P
         for row in &source.partitions {
             let Some(held) = &row.held else { continue };
             let message = format!("{}:{}{}: {}", row.topic, row.partition, since(held.since_ms, now), held.detail);
-            let cure = format!("{} records wait there; {}", row.lag, held.what_to_do);
+            let cure = format!("{} there; {}", waiting(row.lag, "record"), held.what_to_do);
             add("PARTITION_HELD", &source.source, message, cure);
         }
     }
     for row in &overview.destinations {
         let Some(held) = row.held.as_ref().filter(|held| is_problem(&held.reason)) else { continue };
         let message = format!("{}{}: {}", row.destination, since(held.since_ms, now), held.detail);
-        let mut cure = format!("{} events wait, nothing lost", grouped(row.waiting + row.in_tiers));
+        let mut cure = format!("{}, nothing lost", waiting(row.waiting + row.in_tiers, "event"));
         if let Some(next) = held.next_ms {
             let left = WallMs(next).since(now).as_secs();
             cure.push_str(&if left == 0 { ", being tried now".to_owned() } else { format!(", next try in {left} s") });
@@ -56,11 +56,16 @@ pub(super) fn find(overview: &Overview, fresh: &[&Report], now: WallMs) -> Vec<P
     for row in &overview.connections {
         let Some(trouble) = row.token.as_ref().and_then(|token| token.trouble.as_ref()) else { continue };
         let through = overview.destinations.iter().filter(|d| d.connection == row.connection);
-        let waiting: u64 = through.map(|d| d.waiting + d.in_tiers).sum();
-        let cure = format!("{} events wait, no attempts used", grouped(waiting));
+        let count = through.map(|d| d.waiting + d.in_tiers).sum();
+        let cure = format!("{}, no attempts used", waiting(count, "event"));
         add(&trouble.code, &row.connection, format!("connection {}: {}", row.connection, trouble.message), cure);
     }
     problems
+}
+
+/// `1 event waits`, `1,204 events wait`.
+fn waiting(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what} waits") } else { format!("{} {what}s wait", grouped(count)) }
 }
 
 /// What ends by itself within seconds under load is no problem.

@@ -228,7 +228,8 @@ fn unknown(options: &Options, hidden: Option<&str>) -> Failure {
         ));
     }
     message.push_str(
-        "\n if you know where it stands: tidegate trace TOPIC:PARTITION:OFFSET, or tidegate explain --at the same",
+        "\n while it waits in a replica nothing is recorded yet: tidegate status says what waits, and why\
+         \n if you know where it stands: tidegate trace TOPIC:PARTITION:OFFSET, or tidegate explain --at the same",
     );
     if options.since.is_some() {
         message.push_str("\n to look further back: a longer --since, or none");
