@@ -5,7 +5,8 @@ use super::guard::Guard;
 use super::pool::Dialled;
 use super::proxy::{self, Proxy, Tunnel};
 use super::stream::{Phase, Stream, Wire};
-use rustls_pki_types::ServerName;
+use crate::model::clock::WallMs;
+use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error as RustlsError};
+use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error as RustlsError};
 
 /// An address that does not answer must not use up the whole deadline while others are left.
 const PER_ADDRESS: Duration = Duration::from_secs(2);
@@ -297,7 +298,7 @@ impl Dialer {
     fn tls_error(&self, source: io::Error) -> Error {
         let host = self.host.name.clone();
         if is_verification(&source) {
-            return Error::Verify { host, connection: self.connection.clone(), source };
+            return Error::Verify { host, connection: self.connection.clone(), source: plain(source) };
         }
         Error::Handshake { host, source }
     }
@@ -355,6 +356,24 @@ pub(super) fn is_unknown(error: &io::Error) -> bool {
     ];
     let text = error.to_string();
     UNKNOWN.iter().any(|unknown| text.contains(unknown))
+}
+
+/// The same with dates that people read, where rustls counts seconds.
+fn plain(error: io::Error) -> io::Error {
+    let date = |time: &UnixTime| {
+        let ms = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000);
+        WallMs(ms).rfc3339()
+    };
+    let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
+    let Some(RustlsError::InvalidCertificate(certificate)) = rustls else { return error };
+    let said = if let CertificateError::ExpiredContext { not_after, .. } = certificate {
+        format!("their certificate expired {}", date(not_after))
+    } else if let CertificateError::NotValidYetContext { not_before, .. } = certificate {
+        format!("their certificate is not valid before {}", date(not_before))
+    } else {
+        return error;
+    };
+    io::Error::other(said)
 }
 
 /// Whether an error of the stream means that one side does not accept the other's certificate. TLS 1.3 tells about

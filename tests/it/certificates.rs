@@ -1,20 +1,15 @@
 //! Certificates that are replaced while the program runs, as Kubernetes replaces a mounted secret: all files at once,
 //! by swapping the link `..data`.
 
+use crate::support::front::Front;
 use crate::support::{Answer, Bed, events};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
@@ -57,50 +52,6 @@ impl Generation {
     }
 }
 
-/// TLS in front of the scripted API.
-struct Front {
-    port: u16,
-    now: watch::Sender<Arc<ServerConfig>>,
-    _runtime: Runtime,
-}
-
-impl Front {
-    fn start(to: SocketAddr, generation: &Generation) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (now, configs) = watch::channel(generation.server());
-        runtime.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                tokio::select! {
-                    Ok((tcp, _)) = listener.accept() => drop(connections.spawn(serve(tcp, to, configs.clone()))),
-                    Some(_) = connections.join_next() => {}
-                }
-            }
-        });
-        Self { port, now, _runtime: runtime }
-    }
-
-    fn become_server(&self, generation: &Generation) {
-        self.now.send_replace(generation.server());
-    }
-}
-
-async fn serve(tcp: TcpStream, to: SocketAddr, mut configs: watch::Receiver<Arc<ServerConfig>>) {
-    let config = Arc::clone(&configs.borrow_and_update());
-    let serve = async {
-        let Ok(mut near) = TlsAcceptor::from(config).accept(tcp).await else { return };
-        let Ok(mut far) = TcpStream::connect(to).await else { return };
-        let _gone = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-    };
-    // A new certificate begins with new connections: the old ones end.
-    tokio::select! {
-        () = serve => {}
-        _ = configs.changed() => {}
-    }
-}
-
 /// A folder as Kubernetes mounts a secret: `<file> -> ..data/<file>`, `..data -> ..<n>`.
 struct Mounted {
     folder: PathBuf,
@@ -131,7 +82,7 @@ impl Mounted {
 #[test]
 fn replaced_certificates_are_used_without_a_restart_and_broken_ones_are_not() {
     let bed = Bed::new("certificates", 3, |_| Answer::ok());
-    let front = Front::start(bed.api.url().trim_start_matches("http://").parse().unwrap(), &FIRST);
+    let front = Front::start(bed.api.address(), FIRST.server());
     let folder = bed.folder().join("mounted");
     let mut mounted = Mounted::new(&folder);
     mounted.swap(FIRST.ca, FIRST.client);
@@ -161,7 +112,7 @@ targets:
   headers: {{x-event: $.id}}
 ",
         bed.topic(),
-        front.port,
+        front.port(),
         file("ca.pem"),
         file("client.pem"),
         file("client.key.pem")
@@ -175,7 +126,7 @@ targets:
     bed.wait_all_committed(MINUTE);
 
     // The other side changes first, so what comes meanwhile cannot be delivered.
-    front.become_server(&SECOND);
+    front.become_server(SECOND.server());
     bed.broker.produce(&bed.topic(), events::orders(2 * EVENTS).skip(EVENTS));
     replica.wait_line("that it is refused", MINUTE, |line| line.contains("DELIVER_TLS"));
 

@@ -7,16 +7,19 @@
 //! - `log`: lines that the replica must have logged.
 //! - `act`: `start`, `phase NAME` (of the API's script), `replace FILE: A => B`, `produce TEXT` (a record that says it is an
 //!   event),
-//!   `broker down`, `broker up`, `delivered N` (waits until the API took so many events).
+//!   `broker down`, `broker up`, `certificate NAME`, `delivered N` (waits until the API took so many events).
 //!
-//! `resources.yaml` is what the people of the story wrote; `{api}`, `{topic}` and `{port}` stand for the API's url, the
-//! source's topic and a port where nobody listens. `script.json` says what the API answers, first match first:
+//! `resources.yaml` is what the people of the story wrote; `{api}`, `{tls}` and `{topic}` stand for the API's url,
+//! the same behind TLS (where a folder has certificates), and the source's topic. `script.json` says what the API answers, first match first:
 //! `{"phase", "path", "header": [NAME, VALUE], "attempt", "status", "headers", "body"}`; else 200. What was really said
 //! is left in the folder `scenarios` of cargo's folder for test files.
 
 use crate::support::bed::Bed;
 use crate::support::events::Message;
+use crate::support::front::Front;
 use crate::support::{Answer, Replica, api::Seen};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -25,6 +28,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate::model::clock::Monotonic;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -79,8 +84,8 @@ struct Story {
     folder: PathBuf,
     settings: PathBuf,
     replica: Option<Replica>,
-    /// A port where nobody listens.
-    port: u16,
+    /// TLS in front of the API, if a certificate stands in the folder.
+    front: Option<Front>,
     /// What was really said.
     shown: String,
 }
@@ -93,24 +98,39 @@ impl Story {
         let script = Arc::new(Script { entries, phase: Mutex::default() });
         let answers = Arc::clone(&script);
         let bed = Bed::new(name, 3, move |seen| answers.answer(seen));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("its number").port();
         let settings = bed.settings_file("scenario", "");
         let text = fs::read_to_string(&settings).expect("settings");
         fs::write(&settings, format!("{text}\n[trace]\noutcomes = \"all\"\n")).expect("written");
-        let story = Self { bed, script, folder, settings, replica: None, port, shown: String::new() };
+        let mut story = Self { bed, script, folder, settings, replica: None, front: None, shown: String::new() };
+        if let Ok(ca) = fs::read(story.folder.join("ca.pem")) {
+            fs::write(story.bed.folder().join("ca.pem"), ca).expect("the authority");
+            story.front = Some(Front::start(story.bed.api.address(), story.certificate("expired")));
+        }
         story.write_resources(&fs::read_to_string(story.folder.join("resources.yaml")).expect("resources"));
         story
     }
 
     fn write_resources(&self, text: &str) {
         let text = text.replace("{api}", &self.bed.api.url()).replace("{topic}", &self.bed.topic());
-        self.bed.resources("resources.yaml", &text.replace("{port}", &self.port.to_string()));
+        let front = self.front.as_ref().map(|front| format!("https://127.0.0.1:{}", front.port()));
+        self.bed.resources("resources.yaml", &text.replace("{tls}", &front.unwrap_or_default()));
+    }
+
+    /// What a server shows that has the certificate of this name.
+    fn certificate(&self, name: &str) -> Arc<ServerConfig> {
+        let file = |end: &str| fs::read(self.folder.join(format!("{name}{end}"))).expect("a PEM file");
+        let chain = vec![CertificateDer::from_pem_slice(&file(".pem")).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_slice(&file(".key.pem")).expect("a key");
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        Arc::new(builder.with_single_cert(chain, key).expect("a server"))
     }
 
     /// What of this run's own names people would not recognise.
     fn plain(&self, text: &str) -> String {
-        text.replace(&self.bed.api.url(), "https://api.test")
+        let front = self.front.as_ref().map_or_else(|| "-".to_owned(), |front| format!("127.0.0.1:{}", front.port()));
+        text.replace(&front, "api.test:443")
+            .replace(&self.bed.api.url(), "https://api.test")
             .replace(self.bed.api.url().trim_start_matches("http://"), "api.test")
             .replace(&self.bed.folder().display().to_string(), "/etc/tidegate")
             .replace(self.bed.name(), "tidegate")
@@ -137,6 +157,10 @@ impl Story {
             "delivered" => {
                 let count: usize = rest.parse().expect("how many");
                 self.bed.api.wait_until(line, LIMIT, |log| log.delivered() == count);
+            }
+            "certificate" => {
+                let front = self.front.as_ref().expect("a folder with certificates");
+                front.become_server(self.certificate(rest));
             }
             "broker" => self.bed.broker.set_down(rest == "down"),
             "replace" => {
@@ -315,6 +339,7 @@ macro_rules! stories {
 stories! {
     a_broker_that_is_down: "broker-down",
     a_dead_letter_budget: "dead-letter-budget",
+    an_expired_certificate: "expired-certificate",
     a_dns_typing_error: "dns-typo",
     a_page_instead_of_an_answer: "html-answer",
     a_poison_record: "poison-record",

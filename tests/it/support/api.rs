@@ -239,6 +239,11 @@ impl Api {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A bell that ends every wait.
     pub(crate) fn alarm(&self) -> Alarm {
         Alarm(Arc::clone(&self.shared))

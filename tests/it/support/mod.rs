@@ -7,6 +7,7 @@ pub(crate) mod bed;
 pub(crate) mod broker;
 pub(crate) mod collector;
 pub(crate) mod events;
+pub(crate) mod front;
 pub(crate) mod lint;
 pub(crate) mod replica;
 
