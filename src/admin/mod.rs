@@ -21,12 +21,17 @@ use replica::Replica;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Everything there is.
 const PATHS: [&str; 5] = ["/livez", "/readyz", "/metrics", "/state", "/version"];
+
+/// How long the answers under way may take when it stops; then their connections are cut off, so that no client, however
+/// slow, keeps the process alive.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A running admin server.
 #[derive(Debug)]
@@ -66,12 +71,15 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be listened on.
-    #[allow(clippy::disallowed_methods, reason = "this server owns the task and joins it in `stop`")]
     pub async fn start(address: SocketAddr, replica: Arc<Replica>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        Self::serve(address, router().with_state(Shown { replica, metrics })).await
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this server owns the task and joins it in `stop`")]
+    async fn serve(address: SocketAddr, router: Router) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let router = router().with_state(Shown { replica, metrics });
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         Ok(Self { address, stop, task })
@@ -83,11 +91,19 @@ impl Server {
         self.address
     }
 
-    /// Stops listening and waits for the answers under way.
-    pub async fn stop(self) {
+    /// Stops listening and waits a moment for the answers under way.
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        match self.task.await {
+        let ended = match tokio::time::timeout(FAREWELL, &mut self.task).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.task.abort();
+                self.task.await
+            }
+        };
+        match ended {
             Ok(Ok(())) => {}
+            Err(error) if error.is_cancelled() => tracing::debug!("a client of the admin server was cut off"),
             Ok(Err(error)) => tracing::warn!(%error, "the admin server ended badly"),
             Err(error) => tracing::warn!(%error, "the admin server ended badly"),
         }
@@ -144,4 +160,30 @@ async fn only_get(method: Method, uri: Uri) -> Response {
 
 fn refuse(status: StatusCode, error: String) -> Response {
     (status, Json(Refusal { error, paths: PATHS })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio::sync::Notify;
+
+    #[tokio::test]
+    async fn no_client_keeps_the_process_alive() {
+        let asked = Arc::new(Notify::new());
+        let seen = Arc::clone(&asked);
+        let never = get(move || {
+            seen.notify_one();
+            pending::<()>()
+        });
+        let server = Server::serve("127.0.0.1:0".parse().unwrap(), Router::new().route("/", never)).await.unwrap();
+        let mut slow = TcpStream::connect(server.address()).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut half = TcpStream::connect(server.address()).await.unwrap();
+        half.write_all(b"GET / HT").await.unwrap();
+        asked.notified().await;
+        tokio::time::timeout(FAREWELL * 10, server.stop()).await.unwrap();
+    }
 }

@@ -4,7 +4,8 @@
 //! Many dispatchers read, one fetch writes. Reading costs one atomic load. Whoever finds that a token is missing, due
 //! for renewal or refused asks for a fetch; a compare-and-swap lets one of them through (single flight). A failing
 //! token endpoint has a breaker of its own: 1 s · 2^k, at most 5 min, jittered; meanwhile a token that is still good is
-//! used on, and without one deliveries wait and use up nothing.
+//! used on, and without one deliveries wait and use up nothing. One that gives tokens is asked once a second at most,
+//! however short they live or however soon they are refused.
 
 use super::gate::doubled;
 use super::status::{Trouble, millis};
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+/// From one fetch to the next, and the least that a token is good for: one of less would be asked for without end and
+/// never be used.
+const APART: Duration = Duration::from_secs(1);
 /// What a token is good for whose answer does not say (RFC 6749 section 5.1 only recommends that it does). A wrong
 /// guess costs one refresh on 401.
 pub const UNSAID: Duration = Duration::from_secs(3_600);
@@ -158,7 +162,7 @@ impl Tokens {
     /// A fetch that was sent at `asked` brought a token. `chance` in 0..1 places the renewal within 80–90 % of its
     /// lifetime.
     pub fn fetched(&self, fetched: Fetched, asked: Monotonic, chance: f64) -> Change {
-        let lifetime = fetched.lifetime.unwrap_or(UNSAID);
+        let lifetime = fetched.lifetime.unwrap_or(UNSAID).max(APART);
         let mut rare = self.rare();
         rare.fetches += 1;
         let before = self.current.load_full();
@@ -173,7 +177,7 @@ impl Tokens {
         self.current.store(Some(Arc::new(next)));
         rare.failures = 0;
         let was_failing = rare.trouble.take().is_some();
-        self.ask_from.store(0, Ordering::Release);
+        self.ask_from.store(asked.plus(APART).0, Ordering::Release);
         wake(&mut rare);
         if was_failing { Change::Back } else { Change::None }
     }
@@ -454,6 +458,33 @@ mod tests {
         tokens.fetched(token(Some(100)), s(1), 0.0);
         assert!(!tokens.refuse(1), "a late 401 speaks of the token before");
         assert_eq!(generation(tokens.look(s(2))), Some((2, false)));
+    }
+
+    #[test]
+    fn tokens_that_live_no_time_or_are_refused_at_once_are_fetched_once_a_second_and_used() {
+        let (tokens, ms) = (Tokens::default(), |ms: u64| Monotonic(ms * 1_000_000));
+        let (mut fetches, mut used) = (0, 0);
+        for now in (0..10_000).map(ms) {
+            let ask = match tokens.look(now) {
+                Look::Ready { lease, ask } => {
+                    used += 1;
+                    // In the second half they do not like them either.
+                    assert!(now < s(5) || tokens.refuse(lease.generation()));
+                    ask
+                }
+                Look::Wait { until, ask } => {
+                    assert!(ask || until.is_some_and(|until| until > now && until <= now.plus(APART)));
+                    ask
+                }
+            };
+            if ask {
+                fetches += 1;
+                let lifetime = Some(Duration::from_micros(1));
+                tokens.fetched(Fetched { proof: Proof::default(), lifetime }, now, 0.5);
+            }
+        }
+        assert_eq!(fetches, 10);
+        assert!((4_900..=5_010).contains(&used), "{used}");
     }
 
     #[derive(Default)]
