@@ -328,4 +328,7 @@ impl Job for Once {
     fn finished(self, report: Report) {
         self.ended.set(Some(report));
     }
+
+    /// Nothing is reloaded here.
+    fn returned(self) {}
 }

@@ -116,6 +116,7 @@ pub struct Inbox {
     membership: Membership,
     ended: RefCell<Vec<(Delivery, Report)>>,
     orphans: RefCell<Vec<Delivery>>,
+    returned: RefCell<Vec<Delivery>>,
     closed: Cell<bool>,
     wake: Arc<Notify>,
 }
@@ -128,6 +129,7 @@ impl Inbox {
             membership,
             ended: RefCell::new(Vec::new()),
             orphans: RefCell::new(Vec::new()),
+            returned: RefCell::new(Vec::new()),
             closed: Cell::new(false),
             wake,
         })
@@ -139,11 +141,18 @@ impl Inbox {
         self.orphans.take()
     }
 
+    /// Takes the deliveries whose destination was replaced while they were tried.
+    #[must_use]
+    pub fn take_returned(&self) -> Vec<Delivery> {
+        self.returned.take()
+    }
+
     /// Its lane has ended: what still comes is dropped, for nobody would look.
     pub fn close(&self) {
         self.closed.set(true);
         drop(self.ended.take());
         drop(self.orphans.take());
+        drop(self.returned.take());
     }
 
     /// Swaps what has ended into `into`, which must be empty; the capacity of both is kept.
@@ -301,6 +310,14 @@ impl Job for Delivery {
         let inbox = Rc::clone(&self.inbox);
         if !inbox.closed.get() {
             inbox.ended.borrow_mut().push((self, report));
+            inbox.wake.notify_one();
+        }
+    }
+
+    fn returned(self) {
+        let inbox = Rc::clone(&self.inbox);
+        if !inbox.closed.get() {
+            inbox.returned.borrow_mut().push(self);
             inbox.wake.notify_one();
         }
     }

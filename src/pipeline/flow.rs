@@ -202,6 +202,9 @@ impl Flow {
     }
 
     fn settle_ended(&mut self) {
+        for delivery in self.inbox.take_returned() {
+            self.begin(delivery);
+        }
         for orphan in self.inbox.take_orphans() {
             self.put_aside(orphan);
         }

@@ -49,6 +49,9 @@ pub trait Job: 'static {
     /// Value of the header `Idempotency-Key`.
     fn idempotency_key(&self) -> &str;
 
-    /// The attempt ended. Called exactly once, unless the job was abandoned before it ended.
+    /// The attempt ended. Called exactly once, unless the job was abandoned before it ended, or returned.
     fn finished(self, report: Report);
+
+    /// It was not sent, or does not count, and another destination has taken the place of the one it was for.
+    fn returned(self);
 }

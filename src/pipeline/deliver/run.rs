@@ -415,8 +415,13 @@ impl<'a, J: Job> Run<'a, J> {
         job.finished(report);
     }
 
-    /// The job goes back to where its turn is, which is near the head of the line.
+    /// The job goes back to where its turn is, which is near the head of the line. Of a destination that was replaced it
+    /// goes back to its lane: here it might wait for ever, for a token or a share that nobody sees to any more.
     fn requeue(&self, waiting: Waiting<J>) {
+        if self.owner.destination.is_retired() {
+            waiting.job.returned();
+            return;
+        }
         let mut line = self.owner.waiting.borrow_mut();
         let before = line.iter().take_while(|other| other.turn < waiting.turn).count();
         line.insert(before, waiting);

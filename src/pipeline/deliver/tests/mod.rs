@@ -95,6 +95,7 @@ fn connection(destination: &resources::Destination) -> Result<Arc<RunningConnect
 #[derive(Default)]
 pub(super) struct Board {
     reports: RefCell<Vec<(usize, Report)>>,
+    returned: RefCell<Vec<TestJob>>,
     changed: Notify,
     abandoned: Cell<bool>,
     fenced: Cell<bool>,
@@ -142,6 +143,11 @@ impl Job for TestJob {
     fn finished(self, report: Report) {
         self.board.reports.borrow_mut().push((self.number, report));
         self.board.changed.notify_one();
+    }
+
+    fn returned(self) {
+        let board = Rc::clone(&self.board);
+        board.returned.borrow_mut().push(self);
     }
 }
 
