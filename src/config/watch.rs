@@ -5,6 +5,7 @@
 //! Kubernetes swaps) is found at the next look. It never reads what the files mean.
 
 use super::files;
+use crate::model::clock::Monotonic;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// Changes that follow each other this closely are told once.
 const QUIET: Duration = Duration::from_millis(200);
+/// In a folder that others write to all the time it is never quiet; then files are looked at after so long.
+const BUSY: Duration = Duration::from_secs(2);
 /// Time between looks when the file system gives notices.
 const LOOK: Duration = Duration::from_secs(10);
 /// Time between looks when it does not.
@@ -98,6 +101,7 @@ fn look(
 ) {
     loop {
         let mut next = woken.recv_timeout(every);
+        let first = Monotonic::now();
         loop {
             match next {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -110,6 +114,9 @@ fn look(
                 Err(RecvTimeoutError::Timeout) => break,
             }
             // Until it is quiet: editors write in several steps.
+            if Monotonic::now().since(first) >= BUSY {
+                break;
+            }
             next = woken.recv_timeout(QUIET);
         }
         if watched.differs() {
@@ -271,6 +278,32 @@ mod tests {
         };
         look(watched, &woken, Duration::from_millis(1), changed, |_| {});
         assert_eq!(told, 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_never_quiet_hides_no_change() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let paths = vec![dir.path().join("a.yaml")];
+        fs::write(&paths[0], "a: 1").expect("written");
+        let watched = Watched::new(paths.clone(), Vec::new());
+        fs::write(&paths[0], "a: 2").expect("written");
+        let (wake, woken) = channel();
+        let busy = wake.clone();
+        // Ends when nobody listens any more.
+        let noise = std::thread::spawn(move || {
+            while busy.send(Wake::Notice).is_ok() {
+                std::thread::sleep(QUIET / 20);
+            }
+        });
+        let (told, changes) = channel();
+        let looking = std::thread::spawn(move || {
+            look(watched, &woken, LOOK, || told.send(()).expect("heard"), |_| {});
+        });
+        let heard = changes.recv_timeout(SOON);
+        wake.send(Wake::Stop).expect("heard");
+        looking.join().expect("it ended");
+        noise.join().expect("it ended");
+        heard.expect("a change");
     }
 
     #[test]
