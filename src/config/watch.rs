@@ -289,10 +289,11 @@ mod tests {
         fs::write(&paths[0], "a: 2").expect("written");
         let (wake, woken) = channel();
         let busy = wake.clone();
+        let (_silent, pause) = channel::<()>();
         // Ends when nobody listens any more.
         let noise = std::thread::spawn(move || {
             while busy.send(Wake::Notice).is_ok() {
-                std::thread::sleep(QUIET / 20);
+                pause.recv_timeout(QUIET / 20).ok();
             }
         });
         let (told, changes) = channel();

@@ -347,9 +347,10 @@ impl Destination {
         }
     }
 
-    /// Ends a hold, opens the gate and lets the breaker probe at once.
+    /// Ends a hold, forgets what spent the dead-letter budget, opens the gate and lets the breaker probe at once.
     pub fn resume(&self, now: Monotonic) {
         self.shared.hold.store(0, Ordering::Release);
+        self.shared.budget.forget();
         self.shared.gate.open();
         self.shared.breaker.retry_now(now);
         self.shared.waiters.wake_all();

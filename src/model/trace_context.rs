@@ -12,7 +12,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// What vendors add to it.
 pub const TRACESTATE: &str = "tracestate";
 
-/// A longer `tracestate` is not passed on; the standard asks for 512 characters at least.
+/// A longer `tracestate` is not passed on, nor is such a `traceparent`; the standard asks for 512 characters at least.
 const MAX_STATE_BYTES: usize = 4096;
 
 /// Length of a `traceparent` of version 00.
@@ -99,11 +99,12 @@ impl<'a> TraceContext<'a> {
     }
 
     fn read(traceparent: &'a str, tracestate: impl FnOnce() -> Option<&'a str>) -> Option<Self> {
-        let parent = TraceParent::parse(traceparent)?;
         let fits = |text: &&str| {
             let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
             printable && !text.trim().is_empty() && text.len() <= MAX_STATE_BYTES
         };
+        // What follows in a later version may be anything; it must not make the request one that cannot be sent.
+        let parent = TraceParent::parse(traceparent).filter(|_| fits(&traceparent))?;
         Some(Self { parent, traceparent, tracestate: tracestate().filter(fits) })
     }
 }
@@ -185,6 +186,11 @@ mod tests {
         assert_eq!(TraceContext::of(&event(&[], &[("traceparent", Content::Json("17"))])), None);
         let unsendable = event(&[("traceparent", EXAMPLE), ("tracestate", "a=1\r\nx: y")], &[]);
         assert_eq!(TraceContext::of(&unsendable).unwrap().tracestate, None);
+        let later = |end: &str| format!("cc{}-{end}", EXAMPLE.get(2..).unwrap());
+        for (end, sendable) in [("more", true), ("a\r\nx: y", false), ("\u{e9}", false), (&"x".repeat(5_000), false)] {
+            let event = event(&[("traceparent", later(end).as_str())], &[]);
+            assert_eq!(TraceContext::of(&event).is_some(), sendable, "{end}");
+        }
     }
 
     proptest! {

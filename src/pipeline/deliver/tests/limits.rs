@@ -319,6 +319,30 @@ fn an_incident_stops_at_once_and_resuming_probes_at_once() {
 }
 
 #[test]
+fn who_resumes_it_gives_it_a_new_dead_letter_budget() {
+    let mut setup = Setup::new("127.0.0.1", 9);
+    setup.destination.dead_letter_budget =
+        Some(resources::DeadLetterBudget { max: 2, percent: 0, window: Duration::from_secs(300) });
+    let destination = setup.build();
+    let refused = Report {
+        class: Class::Reject,
+        code: "DELIVER_STATUS",
+        status: Some(422),
+        message: String::new(),
+        excerpt: String::new(),
+        retry_after: None,
+        wait: None,
+        sent: None,
+        took: Duration::ZERO,
+    };
+    let exceeds = || destination.exceeds_budget(&refused, Monotonic::now());
+    assert_eq!([exceeds(), exceeds(), exceeds()], [false, false, true]);
+    assert!(destination.why_held(Monotonic::now()).is_some());
+    destination.resume(Monotonic::now());
+    assert_eq!(([exceeds(), exceeds(), exceeds()]), [false, false, true]);
+}
+
+#[test]
 fn who_may_not_send_waits() {
     local(async {
         let server = Server::start(|_| Act::Say(reply(200, "", ""))).await;
