@@ -128,9 +128,11 @@ impl Story {
 
     /// What of this run's own names people would not recognise.
     fn plain(&self, text: &str) -> String {
-        let front = self.front.as_ref().map_or_else(|| "-".to_owned(), |front| format!("127.0.0.1:{}", front.port()));
-        text.replace(&front, "api.test:443")
-            .replace(&self.bed.api.url(), "https://api.test")
+        let mut text = text.to_owned();
+        if let Some(front) = &self.front {
+            text = text.replace(&format!("127.0.0.1:{}", front.port()), "api.test:443");
+        }
+        text.replace(&self.bed.api.url(), "https://api.test")
             .replace(self.bed.api.url().trim_start_matches("http://"), "api.test")
             .replace(&self.bed.folder().display().to_string(), "/etc/tidegate")
             .replace(self.bed.name(), "tidegate")
