@@ -158,7 +158,7 @@ async fn serve(
         tokio::select! {
             Some(trace) = view.recv() => show(global, &mut lines, &trace)?,
             () = changed(&mut reloads) => {
-                if let Some(reloads) = &reloads {
+                if let Some(reloads) = &mut reloads {
                     reloads.apply(app).await;
                 }
             }

@@ -6,6 +6,7 @@ use crate::config::settings::Settings;
 use crate::config::watch::Watch;
 use crate::config::{self, Env};
 use crate::kafka::Admin;
+use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::pipeline::changes;
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How often retry tiers are emptied of what is done with (delivery.md "Missing offsets").
 const TIDY: Duration = Duration::from_secs(3_600);
+
+/// When a reload is tried again that failed for another reason than its resources: the files do not change for it.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -100,6 +104,8 @@ pub(super) struct Reloads {
     context: config::Context,
     changes: mpsc::UnboundedReceiver<()>,
     watch: Option<Watch>,
+    /// When to try again what failed.
+    again: Option<Monotonic>,
 }
 
 impl Reloads {
@@ -119,18 +125,22 @@ impl Reloads {
         } else {
             None
         };
-        Ok(Self { context: setup::context(settings, env), paths, changes, watch })
+        Ok(Self { context: setup::context(settings, env), paths, changes, watch, again: None })
     }
 
-    /// Something changed. Never, if nothing is watched.
+    /// Something changed, or is to be tried again. Never, if nothing is watched.
     pub(super) async fn changed(&mut self) {
-        if self.watch.is_none() || self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        let again = self.again.unwrap_or_default();
+        tokio::select! {
+            Some(()) = self.changes.recv() => {}
+            () = tokio::time::sleep_until(again.instant().into()), if self.again.is_some() => {}
+            else => std::future::pending().await,
         }
     }
 
     /// Loads and swaps; says what changed, or what is wrong and that the old set stays.
-    pub(super) async fn apply(&self, app: &mut App) {
+    pub(super) async fn apply(&mut self, app: &mut App) {
+        self.again = None;
         let before = app.snapshot();
         let read = config::read(&self.paths, &self.context);
         // Of a broken set too: the cure may be in one of its secrets or certificates.
@@ -149,7 +159,11 @@ impl Reloads {
                 }
             }
             Err(app::Error::Resources(found)) => kept(&found),
-            Err(error) => tracing::error!(%error, "reload failed; what could be applied is in use"),
+            Err(error) => {
+                self.again = Some(Monotonic::now().plus(AGAIN));
+                let seconds = AGAIN.as_secs();
+                tracing::error!(%error, "reload failed; what could be applied is in use, trying again in {seconds} s");
+            }
         }
     }
 }

@@ -68,3 +68,21 @@ fn a_broken_file_keeps_the_old_set_and_says_why() {
     assert!(bed.api.log(|log| log.requests.last().is_some_and(|seen| seen.target.starts_with("/other"))));
     bed.wait_all_committed(MINUTE);
 }
+
+#[test]
+fn what_changes_while_kafka_is_away_is_applied_when_it_is_back() {
+    let bed = Bed::new("away", 3, |_| Answer::ok());
+    if crate::support::real_kafka().is_some() {
+        return;
+    }
+    bed.resources("all.yaml", &resources(&bed, "/in", "{}"));
+    let replica = bed.replica("a");
+    bed.broker.set_down(true);
+    bed.resources("all.yaml", &resources(&bed, "/other", "{}"));
+    replica.wait_line("that it failed", MINUTE, |line| line.contains("reload failed"));
+    bed.broker.set_down(false);
+    replica.wait_line("the reload", MINUTE, |line| line.contains("reloaded: sink"));
+    bed.broker.produce(&bed.topic(), events::orders(EVENTS));
+    bed.api.wait_until("all events", MINUTE, |log| log.delivered() == EVENTS);
+    assert!(bed.api.log(|log| log.requests.iter().all(|seen| seen.target.starts_with("/other"))));
+}
