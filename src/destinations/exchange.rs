@@ -280,15 +280,15 @@ impl Exchange {
         between(proxy, base).map(|url| (url, proxy))
     }
 
-    /// An address that is written instead of a name is resolved by nobody; with a proxy in between, we resolve once
-    /// ourselves unless that is left to the proxy.
+    /// An address that is written instead of a name is looked up by nobody, so it is checked here; with a proxy in
+    /// between, we look a name up once ourselves unless that is left to the proxy.
     async fn check_host(&self) -> Result<(), Error> {
-        let proxy = self.proxy();
-        if proxy.is_some_and(|(_, proxy)| proxy.resolve == Resolve::Proxy) {
-            return Ok(());
-        }
         let host = self.grant.host.as_str();
-        if host.parse::<IpAddr>().is_err() && proxy.is_none() {
+        let looked_up_by_others = match self.proxy() {
+            None => true,
+            Some((_, proxy)) => proxy.resolve == Resolve::Proxy,
+        };
+        if looked_up_by_others && host.parse::<IpAddr>().is_err() {
             return Ok(());
         }
         let checked = allowed(self.connection.name.as_str(), &self.guard(), host).await;

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, LocalSet};
 
@@ -333,7 +334,7 @@ impl Worker {
             .name(format!("worker-{index}"))
             // Deep JSON is walked by recursion; see json::scan::MAX_DEPTH.
             .stack_size(8 << 20)
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(shared, index, inbox)))?;
+            .spawn(move || live(runtime, serve(shared, index, inbox)))?;
         Ok((Self { commands }, thread))
     }
 
@@ -342,6 +343,13 @@ impl Worker {
     pub fn tell(&self, command: Command) {
         drop(self.commands.send(command));
     }
+}
+
+/// The life of a worker's thread.
+fn live(runtime: Runtime, work: impl Future<Output = ()>) {
+    LocalSet::new().block_on(&runtime, work);
+    // A name may still be looked up, for as long as the system likes, and nobody waits for it any more.
+    runtime.shutdown_background();
 }
 
 struct Lane {
@@ -449,6 +457,28 @@ fn open(context: &Rc<Context>, opening: Opening) -> Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn a_worker_ends_though_a_name_is_still_looked_up() {
+        let (_answer, look_up) = std_mpsc::channel::<()>();
+        let (ended, has_ended) = std_mpsc::channel();
+        let worker = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            live(runtime, async move {
+                let (begins, began) = oneshot::channel();
+                drop(tokio::task::spawn_blocking(move || {
+                    begins.send(()).unwrap();
+                    look_up.recv()
+                }));
+                began.await.unwrap();
+            });
+            ended.send(()).unwrap();
+        });
+        has_ended.recv_timeout(Duration::from_secs(20)).unwrap();
+        worker.join().unwrap();
+    }
 
     #[test]
     fn a_sample_is_a_share_of_the_events_and_always_the_same() {

@@ -354,6 +354,15 @@ fn the_token_endpoint_obeys_the_network_policy_at_the_address_dialled() {
             assert_eq!(error.code(), "AUTH_TOKEN_UNREACHABLE");
             assert!(error.to_string().contains("add it to `allow_networks` of connection `api`"), "{host}: {error}");
         }
+        // A proxy that looks names up has none to look up.
+        let mut proxied = setup(server.address.port());
+        proxied.connection.auth = Auth::OAuth2(Box::new(oauth2("10.0.0.1", 80)));
+        proxied.connection.allow_networks.clear();
+        let url =
+            BaseUrl { tls: false, host: "localhost".to_owned(), port: server.address.port(), path: String::new() };
+        proxied.connection.proxy = Some(Proxy { via: Via::Url(url), credentials: None, resolve: Resolve::Proxy });
+        let error = proxied.build().connection().exchange().unwrap().fetch().await.unwrap_err();
+        assert!(error.to_string().contains("`10.0.0.1` is"), "{error}");
         let mut setup = setup(server.address.port());
         setup.connection.auth = Auth::OAuth2(Box::new(oauth2("no-such-host.invalid", 80)));
         let error = setup.build().connection().exchange().unwrap().fetch().await.unwrap_err();
