@@ -1,64 +1,24 @@
 //! Eyes on everything, from the topics alone: `trace` tells the story of each event, `tail` follows what happens,
 //! `status` says how everything stands and what to do.
 
+use crate::support::command::{Said, program};
 use crate::support::events::{Message, structured};
 use crate::support::{Answer, Bed, eventually};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// What a command said, and how it ended.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self:#?}");
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
-
-    /// Asserts that these words come in this order.
-    #[track_caller]
-    fn tells(self, words: &[&str]) -> Self {
-        let mut rest = self.out.as_str();
-        for word in words {
-            let at = rest.find(word).unwrap_or_else(|| panic!("no `{word}` (any more) in\n{}", self.out));
-            rest = &rest[at + word.len()..];
-        }
-        self
-    }
-}
-
 fn command(bed: &Bed, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(arguments).arg("-c").arg(bed.settings_file("tool", "")).env("NO_COLOR", "1");
-    for (key, _) in std::env::vars_os() {
-        if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE_")) {
-            command.env_remove(key);
-        }
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = program();
+    command.args(arguments).arg("-c").arg(bed.settings_file("tool", ""));
     command
 }
 
 fn ask(bed: &Bed, arguments: &[&str]) -> Said {
-    let output = command(bed, arguments).output().expect("the program runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let code = output.status.code().expect("an exit code");
-    Said { code, out: text(output.stdout), err: text(output.stderr) }
+    Said::of(command(bed, arguments).output().expect("the program runs"))
 }
 
 /// An API that takes each event as its name says, and two rules of which one wants orders that were paid.

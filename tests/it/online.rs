@@ -1,12 +1,13 @@
 //! `check --online`: everything that the resources speak to is asked, and what does not answer is named with its cure.
 
+use crate::support::command::program;
 use crate::support::{Answer, Bed, real_kafka};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::thread;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -17,14 +18,9 @@ const KEY: &[u8] = include_bytes!("../../src/pipeline/deliver/tests/server.key.p
 
 /// Runs `check --online` on the resources of a test.
 fn check(bed: &Bed, brokers: &str, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut command = program();
     command.args(["check", "--online", "-r"]).arg(bed.folder().join("resources")).args(["-b", brokers]).args(more);
-    for (key, _) in std::env::vars_os() {
-        if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE_")) {
-            command.env_remove(key);
-        }
-    }
-    command.env("NO_COLOR", "1").env("TIDEGATE__KAFKA__PREFIX", bed.name()).env("SECRET", "s3cr3t-online");
+    command.env("TIDEGATE__KAFKA__PREFIX", bed.name()).env("SECRET", "s3cr3t-online");
     command.output().expect("the program ends")
 }
 

@@ -15,6 +15,7 @@
 //! is left in the folder `scenarios` of cargo's folder for test files.
 
 use crate::support::bed::Bed;
+use crate::support::command::{Said, program};
 use crate::support::events::Message;
 use crate::support::front::Front;
 use crate::support::{Answer, Replica, api::Seen};
@@ -24,7 +25,6 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate::model::clock::Monotonic;
@@ -180,21 +180,10 @@ impl Story {
     /// Runs a command; what it printed, and `[exit N]` unless N is 0.
     fn run(&self, command: &str) -> String {
         let words = words(command);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        child.args(words.iter().skip(1)).arg("-c").arg(&self.settings).stdin(Stdio::null()).env("NO_COLOR", "1");
-        for (key, _) in std::env::vars_os() {
-            if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE_")) {
-                child.env_remove(key);
-            }
-        }
-        let output = child.output().expect("the program runs");
-        let mut said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        match output.status.code() {
-            Some(0) => {}
-            Some(code) => writeln!(said, "[exit {code}]").expect("text"),
-            None => said.push_str("[killed]\n"),
-        }
-        self.plain(&said)
+        let said =
+            Said::of(program().args(words.iter().skip(1)).arg("-c").arg(&self.settings).output().expect("it runs"));
+        let code = if said.code == 0 { String::new() } else { format!("[exit {}]\n", said.code) };
+        self.plain(&format!("{}{}{code}", said.out, said.err))
     }
 
     #[track_caller]

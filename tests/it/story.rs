@@ -2,12 +2,13 @@
 //! what each command prints and exits with.
 
 use crate::support::api::Api;
+use crate::support::command::{Said, program};
 use crate::support::{Answer, Replica};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tidegate::model::clock::Monotonic;
@@ -21,14 +22,6 @@ struct Desk {
     brokers: Option<String>,
     /// Stands for the API where a command sends by itself; refuses what is for the pipeline `bad`.
     api: Api,
-}
-
-/// What a command said, and how it ended.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Desk {
@@ -78,35 +71,13 @@ impl Desk {
 
     /// Runs a command that reads this from standard input.
     fn run_with(&self, arguments: &[&str], input: &str) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.current_dir(self.folder.path()).args(arguments).args(["-r", "resources"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (key, _) in std::env::vars_os() {
-            if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE_")) {
-                command.env_remove(key);
-            }
-        }
-        command.env("NO_COLOR", "1").env("TIDEGATE_DEV_API", self.api.url());
+        let mut command = program();
+        command.current_dir(self.folder.path()).args(arguments).args(["-r", "resources"]).stdin(Stdio::piped());
+        command.env("TIDEGATE_DEV_API", self.api.url());
         command.envs(self.brokers.iter().map(|brokers| ("TIDEGATE__KAFKA__BROKERS", brokers)));
         let mut child = command.spawn().expect("the program starts");
         child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("taken");
-        let output = child.wait_with_output().expect("it ends");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let code = output.status.code().expect("an exit code");
-        Said { code, out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-impl Said {
-    #[track_caller]
-    fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self:#?}");
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+        Said::of(child.wait_with_output().expect("it ends"))
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod api;
 pub(crate) mod bed;
 pub(crate) mod broker;
 pub(crate) mod collector;
+pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod front;
 pub(crate) mod lint;

@@ -1,10 +1,11 @@
 //! The program itself, as a child process: started with a settings file, ended in every way a process can end.
 
 use super::api::Alarm;
+use super::command::program;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -43,16 +44,10 @@ impl Replica {
     /// Starts the program with these arguments, the last of which names the settings file.
     /// Should it end by itself, `alarm` rings.
     pub(crate) fn launch(name: &str, arguments: &[&str], settings: &Path, alarm: Alarm) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(arguments).arg(settings).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A setting of the person who runs the tests must not reach the program under test.
-        for (key, _) in std::env::vars_os() {
-            if key.to_str().is_some_and(|key| key.starts_with("TIDEGATE__")) {
-                command.env_remove(key);
-            }
-        }
+        let mut command = program();
+        command.args(arguments).arg(settings);
         let started = Monotonic::now();
-        let mut child = command.env("NO_COLOR", "1").spawn().expect("the program starts");
+        let mut child = command.spawn().expect("the program starts");
         let output = Arc::new(Output::default());
         let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
         let readers = vec![
