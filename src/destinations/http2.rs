@@ -2,7 +2,7 @@
 //!
 //! A request takes a *place* on the connection, as many as the server allows (`SETTINGS_MAX_CONCURRENT_STREAMS`), and
 //! gives it back when it is dropped; dropping it before its end resets its stream and leaves its neighbours alone. The
-//! bytes are moved by a [`Driver`], which the dispatcher's task polls beside its requests.
+//! bytes are moved by a `Driver`, which the dispatcher's task polls beside its requests.
 //!
 //! Over the crate h2 itself, not hyper's client: hyper wants an executor and a task for each request, and hides why a
 //! stream ended. That decides whether a request may be sent again: streams above the last one of a GOAWAY, and

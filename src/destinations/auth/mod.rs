@@ -1,6 +1,6 @@
 //! Authentication: added to a request last, anew for each attempt. One of the few places that may reveal secrets.
 //!
-//! What is fixed is prepared here once; a token that is fetched while it runs comes from [`grant`] by way of `token`;
+//! What is fixed is prepared here once; a token that is fetched while it runs comes from `grant` by way of `token`;
 //! the signature, over what is then final, from `sign`.
 
 mod grant;

@@ -2,7 +2,7 @@
 //!
 //! Everything here has threads of its own: one per signal that batches and sends, and the one of the HTTP client, which
 //! is the blocking one (the other wants a runtime on the exporting thread and panics). A collector that is down, slow or
-//! talks nonsense costs what was to be sent to it and one line in the log, see [`watch`]; the queues are bounded and
+//! talks nonsense costs what was to be sent to it and one line in the log, see `watch`; the queues are bounded and
 //! nobody waits for them.
 
 mod watch;
