@@ -12,6 +12,21 @@ const MAX_LINE: usize = 120;
 /// Codes whose source line is not shown: the message says it, or the line may hold a secret.
 const WITHOUT_LINE: [&str; 2] = ["CONFIG_UNKNOWN_KEY", "CONFIG_SECRET_LITERAL"];
 
+/// What the names of keys end with whose values are secrets.
+const SECRET_KEYS: [&str; 11] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "secrets",
+    "bearer",
+    "token",
+    "authorization",
+    "cookie",
+    "key",
+    "value",
+];
+
 /// Prints faults for people, with escape sequences for colour if `color`.
 ///
 /// # Errors
@@ -84,6 +99,7 @@ fn one(
     };
     write!(out, " {frame}-->{frame:#} {place}")?;
     let source = if WITHOUT_LINE.contains(&fault.code) { None } else { line_of(place) };
+    let source = source.filter(|line| !may_hold_secret(line));
     let Some(source) = source else {
         return if fault.cure.is_empty() { writeln!(out) } else { writeln!(out, "   {cure}{}{cure:#}", fault.cure) };
     };
@@ -94,6 +110,26 @@ fn one(
     let line =
         format!("{margin} {frame}|{frame:#} {}{style}^{style:#} {cure}{}{cure:#}", " ".repeat(before), fault.cure);
     writeln!(out, "{}", line.trim_end())
+}
+
+/// Whether someone may have written a secret itself into a line, where a reference to it belongs: after a key that is
+/// named so, or in a url.
+fn may_hold_secret(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    let in_url = lower.split("://").skip(1).any(|rest| {
+        let authority = rest.split(['/', '?', '#', '"', '\'', ' ']).next().unwrap_or_default();
+        authority.contains('@')
+    });
+    let after_key = SECRET_KEYS.iter().any(|key| {
+        lower.match_indices(key).any(|(at, _)| {
+            let rest = lower.get(at + key.len()..).unwrap_or_default();
+            let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+            let value =
+                rest.strip_prefix([':', '=']).map(|value| value.trim_start().trim_start_matches(['"', '\'', '[']));
+            value.is_some_and(|value| !value.is_empty() && !value.starts_with("${") && !value.starts_with('{'))
+        })
+    });
+    in_url || after_key
 }
 
 /// The part of a line around a column that fits, and how many characters of it stand before the column.
@@ -148,6 +184,21 @@ mod tests {
     fn lines_with_secrets_are_not_shown() {
         let secret = Fault::warning("CONFIG_SECRET_LITERAL", "/auth/bearer", "`bearer` holds a secret").at(at(4, 9));
         assert!(!shown(&secret, Some("auth: {bearer: hunter2}")).contains("hunter2"));
+        let other =
+            Fault::error("CONFIG_MISSING_KEY", "/auth/basic", "auth.basic needs the key `username`").at(at(4, 7));
+        for line in [
+            "auth: {basic: {password: hunter2}}",
+            "client_secret: \"hunter2\"",
+            "\"sasl.password\" = 'hunter2'",
+            "secrets: [hunter2, \"${env:B}\"]",
+            "headers: {Authorization : Bearer hunter2}",
+            "url: https://me:hunter2@api.example",
+        ] {
+            assert!(!shown(&other, Some(line)).contains("hunter2"), "{line}");
+        }
+        for line in ["auth: {basic: {password: \"${env:P}\"}}", "auth: {api_key: {name: x}}", "token_endpoint: /t"] {
+            assert!(shown(&other, Some(line)).contains(line), "{line}");
+        }
     }
 
     #[test]

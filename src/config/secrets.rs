@@ -4,6 +4,9 @@
 //! unset, as in a shell's `:-`.
 
 use super::env::Env;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Why a reference gives no text.
@@ -51,7 +54,47 @@ pub struct Resolved {
     pub secret: bool,
     /// Files that were read for it.
     pub files: Vec<PathBuf>,
+    /// Which parts of the text references gave, in bytes.
+    pub outside: Vec<Range<usize>>,
 }
+
+impl Resolved {
+    pub(super) fn new(secret: bool) -> Self {
+        Self { text: String::new(), secret, files: Vec::new(), outside: Vec::new() }
+    }
+
+    /// What references gave for path and query of a url, or of a path with a query. Scheme, host and port are no
+    /// secrets: without them no message could say who does not answer.
+    #[must_use]
+    pub fn hidden_in_url(&self) -> Vec<SecretString> {
+        let text = self.text.as_str();
+        let path = match text.split_once("://") {
+            Some((_, after)) => {
+                let authority = after.find(['/', '?', '#']).unwrap_or(after.len());
+                text.len() - after.len() + authority
+            }
+            None => 0,
+        };
+        let mut found: Vec<String> = Vec::new();
+        for part in &self.outside {
+            let hidden = text.get(part.start.max(path)..part.end).unwrap_or_default();
+            let hidden = hidden.trim_matches(['/', '?', '&']);
+            // An API may quote a part of it only.
+            let long = hidden.split(['/', '?', '&', '=']).filter(|part| part.len() >= LONG_SEGMENT);
+            found.extend(std::iter::once(hidden).chain(long).map(str::to_owned));
+        }
+        let decoded = found.iter().filter_map(|text| percent_decode_str(text).decode_utf8().ok());
+        let decoded: Vec<String> = decoded.map(|text| text.into_owned()).collect();
+        found.extend(decoded);
+        found.retain(|text| !text.is_empty());
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().map(SecretString::from).collect()
+    }
+}
+
+/// A segment of a path that is so long is no word: it is secret by itself.
+const LONG_SEGMENT: usize = 16;
 
 impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,7 +123,7 @@ pub fn mentions(text: &str, grammar: Grammar) -> bool {
 /// # Errors
 /// The first reference that gives no text.
 pub fn resolve(text: &str, grammar: Grammar, env: &Env) -> Result<Resolved, Error> {
-    let mut resolved = Resolved { text: String::new(), secret: false, files: Vec::new() };
+    let mut resolved = Resolved::new(false);
     if !mentions(text, grammar) {
         text.clone_into(&mut resolved.text);
         return Ok(resolved);
@@ -96,7 +139,9 @@ pub fn resolve(text: &str, grammar: Grammar, env: &Env) -> Result<Resolved, Erro
             Piece::Unclosed(text) => return Err(Error::Malformed(text.to_owned())),
             Piece::Reference(reference) => {
                 resolved.secret = true;
+                let start = resolved.text.len();
                 lookup(reference, env, &mut resolved)?;
+                resolved.outside.push(start..resolved.text.len());
             }
         }
     }
@@ -212,7 +257,7 @@ pub fn parts(text: &str, env: &Env) -> Vec<Part> {
                 continue;
             }
             Piece::Reference(reference) => {
-                let mut resolved = Resolved { text: String::new(), secret: true, files: Vec::new() };
+                let mut resolved = Resolved::new(true);
                 parts.push(Part::Reference(lookup(reference, env, &mut resolved).map(|()| resolved)));
                 continue;
             }

@@ -204,14 +204,10 @@ impl Exchange {
         };
         let (status, wait, body) = answer?;
         let (connection, endpoint) = (self.connection.name.to_string(), self.grant.endpoint.clone());
-        self.grant.read(status, &body).map_err(|no| match no {
-            NoToken::Refused(said) => {
-                Error::Refused { connection, endpoint, status, said: self.grant.redact(&said), cure: self.grant.cure }
-            }
+        self.grant.read(status, &body, &self.tokens.secrets()).map_err(|no| match no {
+            NoToken::Refused(said) => Error::Refused { connection, endpoint, status, said, cure: self.grant.cure },
             NoToken::Unable => self.unreachable(format!("it answered {status}"), wait),
-            NoToken::Unreadable(detail) => {
-                Error::Unreadable { connection, endpoint, status, detail: self.grant.redact(&detail) }
-            }
+            NoToken::Unreadable(detail) => Error::Unreadable { connection, endpoint, status, detail },
         })
     }
 
@@ -310,7 +306,7 @@ impl Exchange {
         Error::Unreachable {
             connection: self.connection.name.to_string(),
             endpoint: self.grant.endpoint.clone(),
-            detail: self.grant.redact(&detail),
+            detail: self.grant.redact(&detail, &self.tokens.secrets()),
             wait,
         }
     }

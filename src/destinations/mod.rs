@@ -46,6 +46,7 @@ use hyper::header::HeaderValue;
 use limits::{Both, Limiter};
 use responses::Responses;
 use rustls_pki_types::ServerName;
+use secrecy::SecretString;
 use status::Trouble;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +63,10 @@ pub struct Destination {
     connection: Arc<Connection>,
     dialer: Dialer,
     responses: Responses,
+    /// Its own, beside those of its connection.
+    secrets: Vec<SecretString>,
+    /// Path of its requests with the names of their parameters, for people.
+    template: String,
     shared: Arc<Shared>,
     /// A reload has put another in its place: what it still hears says nothing of the new one.
     retired: AtomicBool,
@@ -227,8 +232,21 @@ impl Destination {
             tokens.wakes(&shared.waiters);
         }
         let retired = AtomicBool::new(false);
-        let responses = Responses::default();
-        Ok(Self { resource, fixed_endpoint, method, authority, connection, dialer, responses, shared, retired })
+        let (responses, secrets) = (Responses::default(), auth::secrets_of(&resource));
+        let template = connection.auth().redact_beside(&secrets, &format!("{}{path}", base.path));
+        Ok(Self {
+            fixed_endpoint,
+            method,
+            authority,
+            dialer,
+            responses,
+            secrets,
+            template,
+            shared,
+            retired,
+            connection,
+            resource,
+        })
     }
 
     /// The same, its answers judged by these entries; without them the status table decides.
@@ -283,6 +301,18 @@ impl Destination {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         self.connection.auth()
+    }
+
+    /// Text for people: its secrets and those of its connection become `***`.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.auth().redact_beside(&self.secrets, text)
+    }
+
+    /// Path of its requests with the names of their parameters, for people.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
     }
 
     /// Its connection.

@@ -39,18 +39,17 @@ struct Token {
     /// They answered 401 to it.
     refused: AtomicBool,
     proof: Proof,
-    /// Of the token before, which answers may still quote.
-    previous: Vec<SecretString>,
+    /// The token before, which answers may still quote.
+    previous: Option<SecretString>,
 }
 
 /// How a token is shown to the other side.
-#[derive(Default)]
 pub struct Proof {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// Encoded items, joined by `&`.
     pub(super) query: Option<SecretString>,
-    /// Spellings of the token that no person may see.
-    pub(super) secrets: Vec<SecretString>,
+    /// The token itself.
+    pub(super) secret: SecretString,
 }
 
 /// What a fetch brought.
@@ -172,7 +171,7 @@ impl Tokens {
             expires_at: asked.plus(lifetime),
             refused: AtomicBool::new(false),
             proof: fetched.proof,
-            previous: before.map(|token| token.proof.secrets.clone()).unwrap_or_default(),
+            previous: before.map(|token| token.proof.secret.clone()),
         };
         self.current.store(Some(Arc::new(next)));
         rare.failures = 0;
@@ -268,11 +267,11 @@ impl Tokens {
         self.rare().fetches
     }
 
-    /// Calls `each` with every spelling of the token in use and of the one before.
-    pub(super) fn secrets(&self, mut each: impl FnMut(&SecretString)) {
-        if let Some(token) = &*self.current.load() {
-            token.proof.secrets.iter().chain(&token.previous).for_each(&mut each);
-        }
+    /// The token in use and the one before.
+    pub(super) fn secrets(&self) -> Vec<SecretString> {
+        let current = self.current.load();
+        let both = |token: &Arc<Token>| std::iter::once(&token.proof.secret).chain(&token.previous).cloned().collect();
+        current.as_ref().map(both).unwrap_or_default()
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
@@ -342,7 +341,8 @@ mod tests {
     }
 
     fn token(seconds: Option<u64>) -> Fetched {
-        Fetched { proof: Proof::default(), lifetime: seconds.map(Duration::from_secs) }
+        let proof = Proof { headers: Vec::new(), query: None, secret: SecretString::from("token") };
+        Fetched { proof, lifetime: seconds.map(Duration::from_secs) }
     }
 
     fn trouble(message: &str) -> Trouble {

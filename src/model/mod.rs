@@ -10,6 +10,7 @@ pub mod name;
 pub mod node;
 pub mod outcome;
 pub mod record;
+pub mod redact;
 pub mod request;
 pub mod resources;
 pub mod stored;

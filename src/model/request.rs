@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::fmt;
 
 /// An HTTP request without host and credentials. Path, query and headers are encoded and safe to put on the wire.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Request {
     /// Encoded path, beginning with `/`: the path of the connection's url, then the endpoint.
     pub path: String,
@@ -15,6 +16,15 @@ pub struct Request {
     pub headers: SmallVec<[(Cow<'static, str>, String); 8]>,
     /// Body; empty is no body.
     pub body: Bytes,
+}
+
+/// Secrets may stand in it revealed, so that its content is not told.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        let body = self.body.len();
+        f.debug_struct("Request").field("headers", &headers).field("body_bytes", &body).finish_non_exhaustive()
+    }
 }
 
 impl Request {

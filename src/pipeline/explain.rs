@@ -125,7 +125,7 @@ pub fn request(target: &CompiledTarget, event: &CloudEvent) -> Result<ExplainedR
     headers.insert("idempotency-key".to_owned(), id);
     Ok(ExplainedRequest {
         method: resource.method.clone(),
-        url: format!("{}{path_and_query}", resource.base.origin()),
+        url: destination.redact(&format!("{}{path_and_query}", resource.base.origin())),
         headers,
         body: String::from_utf8_lossy(&request.body).into_owned(),
     })

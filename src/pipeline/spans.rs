@@ -97,12 +97,11 @@ impl Delivery {
     fn begin_attempt(&self, resends: u32, started: impl FnOnce() -> SystemTime) -> Option<Box<AttemptSpan>> {
         let span = self.held.span.as_ref()?;
         let destination = self.target.destination.resource();
-        let path = destination.endpoint.split('?').next().unwrap_or_default();
         let aim = Aim {
             method: &destination.method,
             host: &destination.base.host,
             port: destination.base.port,
-            template: &format!("{}{path}", destination.base.path),
+            template: self.target.destination.template(),
             rule: self.target.rule.as_str(),
             target: self.target.name.as_str(),
             destination: destination.name.as_str(),

@@ -48,6 +48,7 @@ pub(super) fn destination(
         name,
         base,
         endpoint,
+        hidden: checker.hidden.clone(),
         method: method(node),
         headers: node.get("headers").cloned(),
         query: node.get("query").cloned(),

@@ -9,8 +9,10 @@ use crate::config::env::Env;
 use crate::config::secrets::{self, Grammar};
 use crate::model::fault::{Fault, Place};
 use crate::model::node::{Kind, Node};
+use crate::model::redact::redact;
 use crate::model::text::Text;
 use crate::model::units;
+use secrecy::SecretString;
 use std::path::PathBuf;
 
 /// Walks one resource; `faults` is what it found.
@@ -25,6 +27,8 @@ pub(super) struct Checker<'a> {
     pub(super) literal_ok: bool,
     /// Pointers of shown texts that references had a part in.
     pub(super) referring: Vec<String>,
+    /// What references gave for paths and queries of urls.
+    pub(super) hidden: Vec<SecretString>,
     pub(super) faults: Vec<Fault>,
     /// Files that references read.
     pub(super) files: Vec<PathBuf>,
@@ -45,6 +49,7 @@ impl<'a> Checker<'a> {
             references,
             literal_ok: false,
             referring: Vec::new(),
+            hidden: Vec::new(),
             faults: Vec::new(),
             files: Vec::new(),
         }
@@ -64,12 +69,13 @@ impl<'a> Checker<'a> {
             );
             (message, "check the variables or files that they name".to_owned())
         } else {
-            (message, cure)
+            (redact(&message, &self.hidden), redact(&cure, &self.hidden))
         };
         self.faults.push(Fault::error(code, pointer, message).cure(cure).at(place.clone()));
     }
 
     pub(super) fn warn(&mut self, code: &'static str, pointer: &str, place: &Place, message: String, cure: String) {
+        let (message, cure) = (redact(&message, &self.hidden), redact(&cure, &self.hidden));
         self.faults.push(Fault::warning(code, pointer, message).cure(cure).at(place.clone()));
     }
 

@@ -56,6 +56,7 @@ pub(super) fn connection(name: Name, node: &Node, checker: &mut Checker<'_>) -> 
         allow_networks,
         ca_pem,
         client_pem,
+        hidden: checker.hidden.clone(),
         ..Connection::bare(name, node.place.clone())
     })
 }

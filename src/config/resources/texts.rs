@@ -151,8 +151,11 @@ impl Checker<'_> {
         }
         match secrets::resolve(text, Grammar::Literal, self.env) {
             Ok(resolved) => {
-                self.files.extend(resolved.files);
+                self.files.extend_from_slice(&resolved.files);
                 self.referring.push(at.pointer.to_owned());
+                if matches!(at.key, "url" | "endpoint" | "token_endpoint") {
+                    self.hidden.extend(resolved.hidden_in_url());
+                }
                 node.kind = Kind::String(Text::Plain(resolved.text));
                 true
             }

@@ -144,7 +144,7 @@ impl Reader<'_> {
             }
             let text = match written {
                 Written::One(text) => self.resolve(&key, text, origin),
-                Written::Several(items) => Some(Resolved { text: items.join(","), secret: false, files: Vec::new() }),
+                Written::Several(items) => Some(Resolved { text: items.join(","), ..Resolved::new(false) }),
             };
             match (text, &mut values) {
                 (Some(found), Some(values)) => {
@@ -305,6 +305,15 @@ impl Reader<'_> {
         }
     }
 
+    /// A url, and what of it people must not see.
+    pub(super) fn url(&mut self, key: &str) -> Option<(String, Vec<SecretString>)> {
+        let (written, origin) = self.raw.get(key)?;
+        let Written::One(text) = written else { return self.text(key).map(|text| (text, Vec::new())) };
+        let found = self.resolve(key, text, origin)?;
+        let hidden = found.hidden_in_url();
+        Some((found.text, hidden))
+    }
+
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let (written, origin) = self.raw.get(key)?;
         let items: Vec<&str> = match written {
@@ -386,7 +395,14 @@ impl Reader<'_> {
     }
 
     pub(super) fn wrong<T>(&mut self, key: &str, message: &str, cure: String) -> Option<T> {
-        let (_, origin) = self.raw.get(key)?;
+        let (written, origin) = self.raw.get(key)?;
+        let refers = matches!(written, Written::One(text) if secrets::mentions(text, Grammar::Literal));
+        if refers {
+            let message = "cannot be what its references give; it is not shown, for it may be secret";
+            let cure = "check the variables or files that they name";
+            self.fault(key, origin, message.to_owned(), cure.to_owned());
+            return None;
+        }
         self.fault(key, origin, message.to_owned(), cure);
         None
     }

@@ -11,7 +11,10 @@ pub use raw::{Origin, Override, RawSettings};
 
 use super::env::Env;
 use crate::model::fault::Fault;
+use crate::model::redact::redact;
 use crate::model::text::Text;
+use secrecy::SecretString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,11 +145,13 @@ pub enum TraceOutcomes {
 }
 
 /// What is told to an OpenTelemetry collector.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TelemetrySettings {
     /// Base url of the collector, without a slash at the end; `None` is off. OTLP's paths (`/v1/traces`, …) are
     /// appended.
     pub otlp_endpoint: Option<String>,
+    /// What references gave for its path; people see `***`.
+    pub hidden: Vec<SecretString>,
     /// Headers of every request; names in lower case.
     pub otlp_headers: Vec<(String, Text)>,
     /// What is sent.
@@ -157,6 +162,20 @@ pub struct TelemetrySettings {
     pub traces_sample: f64,
     /// Between two exports of metrics.
     pub metrics_interval: Duration,
+}
+
+/// The endpoint is shown without what is hidden.
+impl fmt::Debug for TelemetrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TelemetrySettings")
+            .field("otlp_endpoint", &self.otlp_endpoint.as_deref().map(|url| redact(url, &self.hidden)))
+            .field("otlp_headers", &self.otlp_headers)
+            .field("signals", &self.signals)
+            .field("service_name", &self.service_name)
+            .field("traces_sample", &self.traces_sample)
+            .field("metrics_interval", &self.metrics_interval)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is sent to a collector.

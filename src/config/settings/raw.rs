@@ -163,12 +163,18 @@ impl fmt::Debug for RawSettings {
 
 fn shown(key: &str, value: &Written) -> String {
     match value {
-        Written::One(text) if is_secret(key) && !secrets::mentions(text, secrets::Grammar::Literal) => {
-            "\"***\"".to_owned()
-        }
+        Written::One(text) if is_secret(key) && !is_reference(text) => "\"***\"".to_owned(),
+        Written::Several(_) if is_secret(key) => "\"***\"".to_owned(),
         Written::One(text) => format!("{text:?}"),
         Written::Several(items) => format!("{items:?}"),
     }
+}
+
+/// Whether a text is one reference and nothing else: no default either, which may be the secret itself.
+fn is_reference(text: &str) -> bool {
+    let inner = text.strip_prefix("${").and_then(|text| text.strip_suffix('}'));
+    secrets::mentions(text, secrets::Grammar::Literal)
+        && inner.is_some_and(|inner| !inner.contains(['{', '}']) && !inner.contains(":-"))
 }
 
 /// Whether a value is a secret: that of any header, and of properties that are named so.

@@ -5,6 +5,7 @@ use super::raw::HEADERS;
 use super::{Signals, TelemetrySettings};
 use crate::config::resources::{base_url, header_name};
 use crate::model::text::Text;
+use secrecy::SecretString;
 use std::time::Duration;
 
 /// Bounds of `metrics_interval`.
@@ -22,7 +23,8 @@ impl Reader<'_> {
         let traces_sample = self.share("telemetry.traces_sample");
         let metrics_interval = self.metrics_interval();
         Some(TelemetrySettings {
-            otlp_endpoint: endpoint?,
+            otlp_endpoint: endpoint.clone()?.map(|(url, _)| url),
+            hidden: endpoint?.map(|(_, hidden)| hidden).unwrap_or_default(),
             otlp_headers: headers?,
             signals: signals?,
             service_name: service_name?,
@@ -32,14 +34,14 @@ impl Reader<'_> {
     }
 
     #[expect(clippy::option_option, reason = "wrong, off, or a url")]
-    fn otlp_endpoint(&mut self) -> Option<Option<String>> {
+    fn otlp_endpoint(&mut self) -> Option<Option<(String, Vec<SecretString>)>> {
         let key = "telemetry.otlp_endpoint";
-        let text = self.text(key)?;
+        let (text, hidden) = self.url(key)?;
         if text.is_empty() {
             return Some(None);
         }
         match base_url(&text) {
-            Ok(_) => Some(Some(text.trim_end_matches('/').to_owned())),
+            Ok(_) => Some(Some((text.trim_end_matches('/').to_owned(), hidden))),
             Err((message, cure)) => self.wrong(key, &format!("is wrong: {message}"), cure),
         }
     }

@@ -1,11 +1,12 @@
 //! Grant: what a token endpoint is asked, and how its answer is read: OAuth 2.0 client credentials (RFC 6749 section
 //! 4.4) and token exchanges that are not OAuth. It does no I/O; `exchange` sends what it prepares.
 
-use super::{Error, Revealed, collect_node, form, reveal, secret};
+use super::{Error, Revealed, collect, collect_node, fixed_secrets, form, reveal, secret};
 use crate::destinations::token::{Fetched, Proof};
 use crate::json::item::Item;
 use crate::json::path::{self, Path};
 use crate::json::value::{Json, Kind};
+use crate::model::redact::redact;
 use crate::model::resources::{self, TokenText};
 use crate::model::resources::{ClientAuth, Connection, Lifetime, OAuth2, TokenEndpoint, TokenExchange, TokenPiece};
 use crate::model::text::Text;
@@ -14,7 +15,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub struct Grant {
     read: Read,
     send_headers: Vec<(HeaderName, TokenText)>,
     send_query: Vec<(String, TokenText)>,
-    /// What the request proves who we are with.
+    /// What the request proves who we are with, and the connection's other secrets.
     secrets: Vec<SecretString>,
     fingerprint: [u8; 32],
 }
@@ -76,7 +76,10 @@ impl Grant {
             | resources::Auth::Bearer(_)
             | resources::Auth::ApiKey { .. } => return Ok(None),
         };
-        built.map(Some).map_err(|detail| Error::Token { connection: connection.name.to_string(), detail })
+        let mut grant = built.map_err(|detail| Error::Token { connection: connection.name.to_string(), detail })?;
+        grant.secrets.extend(fixed_secrets(connection));
+        grant.endpoint = redact(&grant.endpoint, &grant.secrets);
+        Ok(Some(grant))
     }
 
     fn oauth2(oauth2: &OAuth2) -> Result<Self, String> {
@@ -86,6 +89,7 @@ impl Grant {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut secrets = vec![secret(reveal(client_secret))];
+        collect(client_id, &mut secrets);
         match client_auth {
             ClientAuth::Body => {
                 parameters.extend([("client_id", reveal(client_id)), ("client_secret", reveal(client_secret))]);
@@ -100,7 +104,7 @@ impl Grant {
         // What people write wins: some vendors have a grant type of their own.
         parameters.retain(|(name, _)| !body.iter().any(|(written, _)| written == name));
         parameters.extend(body.iter().map(|(name, text)| (name.as_str(), reveal(text))));
-        secrets.extend(body.iter().filter(|(_, text)| matches!(text, Text::Secret(_))).map(|(_, t)| secret(reveal(t))));
+        body.iter().for_each(|(_, text)| collect(text, &mut secrets));
         let items: Vec<String> =
             parameters.iter().map(|(name, text)| format!("{}={}", form(name), form(text))).collect();
         let method = method(endpoint)?;
@@ -186,12 +190,9 @@ impl Grant {
             TokenPiece::Text(text) => Some(text),
             TokenPiece::Token => None,
         });
-        let found: Vec<_> =
-            fixed.chain(sent).filter(|text| matches!(text, Text::Secret(_))).map(|t| secret(reveal(t))).collect();
+        let mut found = Vec::new();
+        fixed.chain(sent).for_each(|text| collect(text, &mut found));
         self.secrets.extend(found);
-        let encoded: Vec<_> = self.secrets.iter().flat_map(|plain| spellings(plain.expose_secret())).collect();
-        self.secrets.extend(encoded);
-        super::arrange(&mut self.secrets);
         self.fingerprint = self.fingerprint();
         Ok(self)
     }
@@ -248,15 +249,22 @@ impl Grant {
         self.url.expose_secret()
     }
 
-    /// Text for people: what the request proves who we are with becomes `***`.
-    pub(in crate::destinations) fn redact(&self, text: &str) -> String {
-        let blank = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), "***");
-        self.secrets.iter().fold(text.to_owned(), blank)
+    /// Text for people: the connection's secrets in it become `***`, and so do `tokens`.
+    pub(in crate::destinations) fn redact(&self, text: &str, tokens: &[SecretString]) -> String {
+        redact(text, self.secrets.iter().chain(tokens))
     }
 
-    /// Reads what the token endpoint answered.
-    pub(in crate::destinations) fn read(&self, status: u16, body: &[u8]) -> Result<Fetched, NoToken> {
+    /// Reads what the token endpoint answered; what it says quotes neither a secret nor one of `tokens`.
+    pub(in crate::destinations) fn read(
+        &self,
+        status: u16,
+        body: &[u8],
+        tokens: &[SecretString],
+    ) -> Result<Fetched, NoToken> {
         let json = Json::check(body);
+        // Before it is cut, for half a secret is not found any more.
+        let short = |text: &str| short(&self.redact(text, tokens));
+        let said = |json: Json<'_>| said(json, short);
         match status {
             200..=299 => {}
             408 | 425 | 429 | 500.. => return Err(NoToken::Unable),
@@ -319,9 +327,7 @@ impl Grant {
         let headers = headers.collect::<Result<Vec<_>, String>>()?;
         let items = self.send_query.iter().map(|(name, text)| format!("{}={}", form(name), form(&fill(text))));
         let query = items.collect::<Vec<_>>().join("&");
-        let mut secrets: Vec<SecretString> = std::iter::once(secret(token)).chain(spellings(token)).collect();
-        super::arrange(&mut secrets);
-        Ok(Proof { headers, query: (!query.is_empty()).then(|| secret(&query)), secrets })
+        Ok(Proof { headers, query: (!query.is_empty()).then(|| secret(&query)), secret: secret(token) })
     }
 
     /// Where the token goes, for people: itself and the secrets beside it masked.
@@ -387,7 +393,7 @@ fn seconds(item: Item<'_>) -> Option<Duration> {
 }
 
 /// `error` and `error_description` (RFC 6749 section 5.2), or what others call them.
-fn said(json: Json<'_>) -> Option<String> {
+fn said(json: Json<'_>, short: impl Fn(&str) -> String) -> Option<String> {
     let text = |names: &[&str]| {
         let found = names.iter().find_map(|name| json.get(name).map(Item::Json).and_then(text))?;
         Some(short(&found)).filter(|text| !text.is_empty())
@@ -403,12 +409,4 @@ fn said(json: Json<'_>) -> Option<String> {
 /// A line of a stranger's text that is fit for a log.
 fn short(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect::<String>().trim().to_owned()
-}
-
-/// How a secret looks in urls and forms.
-fn spellings(text: &str) -> Vec<SecretString> {
-    let mut found = vec![form(text), utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()];
-    found.retain(|spelled| spelled != text);
-    found.dedup();
-    found.iter().map(|spelled| secret(spelled)).collect()
 }

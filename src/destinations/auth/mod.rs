@@ -12,6 +12,7 @@ pub use grant::{Grant, NoToken};
 use super::sign::{self, Signed, Signer, push_query};
 use super::token::{Lease, Tokens};
 use crate::model::node::{Kind, Node};
+use crate::model::redact::redact;
 use crate::model::request::Request;
 use crate::model::resources::{self, Connection, KeyPlace};
 use crate::model::text::{ShowText, Text};
@@ -106,7 +107,7 @@ impl Auth {
             resources::Auth::None => Proof::None,
             resources::Auth::OAuth2(_) | resources::Auth::Token(_) => match Grant::new(connection)? {
                 Some(grant) => {
-                    secrets.extend_from_slice(grant.secrets());
+                    grant.secrets().clone_into(&mut secrets);
                     let kept = previous.and_then(Self::token).filter(|(before, _)| before.is_same(&grant));
                     let tokens = kept.map(|(_, tokens)| Arc::clone(tokens)).unwrap_or_default();
                     Proof::Token(Arc::new(grant), tokens)
@@ -114,6 +115,7 @@ impl Auth {
                 None => Proof::None,
             },
             resources::Auth::Basic { username, password } => {
+                collect(username, &mut secrets);
                 secrets.push(secret(reveal(password)));
                 let pair = pair(username, password);
                 secrets.push(secret(&pair));
@@ -130,15 +132,10 @@ impl Auth {
                         let wrong = |_| Error::Name { name: name.clone(), connection: connection.name.to_string() };
                         header(HeaderName::from_bytes(name.as_bytes()).map_err(wrong)?, reveal(value))?
                     }
-                    KeyPlace::Query => {
-                        let encoded = form(reveal(value));
-                        secrets.push(secret(&encoded));
-                        Proof::Query(secret(&format!("{}={encoded}", form(name))))
-                    }
+                    KeyPlace::Query => Proof::Query(secret(&format!("{}={}", form(name), form(reveal(value))))),
                 }
             }
         };
-        arrange(&mut secrets);
         Ok(Self { proof, signer: Signer::new(connection)?, secrets })
     }
 
@@ -210,29 +207,26 @@ impl Auth {
     /// Text for people: the connection's secrets in it become `***`, the token and the one before it among them.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let mut blank = |secret: &SecretString| {
-            if text.contains(secret.expose_secret()) {
-                text = text.replace(secret.expose_secret(), "***");
-            }
-        };
-        if let Some((_, tokens)) = self.token() {
-            tokens.secrets(&mut blank);
-        }
-        self.secrets.iter().for_each(&mut blank);
+        self.redact_beside(&[], text)
+    }
+
+    /// The same, with these secrets beside those of the connection.
+    pub(super) fn redact_beside(&self, own: &[SecretString], text: &str) -> String {
+        let tokens = self.token().map(|(_, tokens)| tokens.secrets()).unwrap_or_default();
+        let text = redact(text, self.secrets.iter().chain(own).chain(&tokens));
         match &self.signer {
-            Some(signer) => signer.redact(&text).unwrap_or(text),
+            Some(signer) => signer.redact(&text),
             None => text,
         }
     }
 }
 
-/// Puts secrets in the order in which they are blanked out.
-fn arrange(secrets: &mut Vec<SecretString>) {
-    // Shorter ones would blank out innocent text.
-    secrets.retain(|secret| secret.expose_secret().len() >= 4);
-    // The longest first, so that no rest of one remains when it holds another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
+/// The secrets of a destination itself: in its headers and query, and in its endpoint.
+pub(super) fn secrets_of(destination: &resources::Destination) -> Vec<SecretString> {
+    let mut found = destination.hidden.clone();
+    let values = destination.headers.iter().chain(&destination.query);
+    values.for_each(|node| collect_node(node, &mut found));
+    found
 }
 
 impl fmt::Debug for Auth {
@@ -273,12 +267,13 @@ fn secret(text: &str) -> SecretString {
 fn fixed_secrets(connection: &Connection) -> Vec<SecretString> {
     let headers = connection.headers.iter().map(|(_, text)| text);
     let query = connection.query.iter().flat_map(|(_, texts)| texts);
-    let mut found = Vec::new();
+    let mut found = connection.hidden.clone();
     for text in headers.chain(query) {
         collect(text, &mut found);
     }
     connection.body.iter().for_each(|(_, node)| collect_node(node, &mut found));
     if let Some((username, password)) = connection.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
+        collect(username, &mut found);
         collect(password, &mut found);
         found.push(secret(&pair(username, password)));
     }

@@ -82,7 +82,7 @@ fn applied(auth: &Auth) -> (HeaderMap, String) {
 
 fn fetch(auth: &Auth, body: &str) {
     let (grant, tokens) = auth.token().unwrap();
-    tokens.fetched(grant.read(200, body.as_bytes()).unwrap(), Monotonic(0), 0.5);
+    tokens.fetched(grant.read(200, body.as_bytes(), &[]).unwrap(), Monotonic(0), 0.5);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn client_credentials_in_the_header_are_form_urlencoded_first() {
     assert_eq!(STANDARD.decode(pair).unwrap(), b"id%3A1:s3cret+%26%C3%A9");
     assert!(!format!("{grant:?} {auth:?} {:?}", grant.headers).contains("s3cret"));
     for quoted in ["s3cret &é", "s3cret+%26%C3%A9", "s3cret%20%26%C3%A9", pair] {
-        assert_eq!(grant.redact(&format!("<{quoted}>")), "<***>");
+        assert_eq!(grant.redact(&format!("<{quoted}>"), &[]), "<***>");
         assert_eq!(auth.redact(&format!("<{quoted}>")), "<***>");
     }
 }
@@ -128,7 +128,7 @@ fn answers_of_an_oauth_server() {
     let auth = of(oauth2());
     let lifetime = |rest: &str| {
         let body = format!("{{\"access_token\":\"t1\"{rest}}}");
-        grant(&auth).read(200, body.as_bytes()).unwrap().lifetime.map(|lifetime| lifetime.as_secs_f64())
+        grant(&auth).read(200, body.as_bytes(), &[]).unwrap().lifetime.map(|lifetime| lifetime.as_secs_f64())
     };
     assert_eq!(lifetime(r#","token_type":"Bearer","expires_in":3600"#), Some(3_600.0));
     assert_eq!(lifetime(r#","token_type":"bearer","expires_in":"3600""#), Some(3_600.0));
@@ -144,7 +144,7 @@ fn answers_of_an_oauth_server() {
     ] {
         assert_eq!(lifetime(unsaid), None, "{unsaid}");
     }
-    let no = |status, body: &str| grant(&auth).read(status, body.as_bytes()).unwrap_err();
+    let no = |status, body: &str| grant(&auth).read(status, body.as_bytes(), &[]).unwrap_err();
     assert_eq!(no(401, r#"{"error":"invalid_client"}"#), NoToken::Refused("invalid_client".to_owned()));
     assert_eq!(
         no(400, "{\"error\":\"invalid_scope\",\"error_description\":\"no\\nsuch\"}"),
@@ -176,7 +176,7 @@ fn an_exchange_that_is_not_oauth() {
     assert_eq!(asked.body.as_deref(), Some(&br#"{"appKey":"k","appSecret":"s\"ecret"}"#[..]));
     assert_eq!(asked.headers["content-type"], "application/json");
     let answer = r#"{"result":100,"data":{"accessToken":"t k"}}"#;
-    assert_eq!(asked.read(200, answer.as_bytes()).unwrap().lifetime, Some(Duration::from_secs(60)));
+    assert_eq!(asked.read(200, answer.as_bytes(), &[]).unwrap().lifetime, Some(Duration::from_secs(60)));
     fetch(&auth, answer);
     let (headers, target) = applied(&auth);
     assert_eq!(
@@ -184,14 +184,14 @@ fn an_exchange_that_is_not_oauth() {
         ("T t k!pepper", "/in?appKey=k&accessToken=t+k")
     );
     assert!(headers["x-token"].is_sensitive());
-    let no = asked.read(200, br#"{"result":700,"msg":"bad key"}"#).unwrap_err();
+    let no = asked.read(200, br#"{"result":700,"msg":"bad key"}"#, &[]).unwrap_err();
     assert!(matches!(no, NoToken::Unreadable(what) if what.contains("`$.data.accessToken` (it says 700 (bad key))")));
 
     let timed = TokenExchange { lifetime: Lifetime::Path("$.data.ttl".to_owned()), ..youcheng() };
     let timed = Auth::new(&connection(resources::Auth::Token(Box::new(timed))), None).unwrap();
     let lifetime = |ttl: &str| {
         let answer = format!("{{\"data\":{{\"accessToken\":7,\"ttl\":{ttl}}}}}");
-        grant(&timed).read(200, answer.as_bytes()).unwrap().lifetime
+        grant(&timed).read(200, answer.as_bytes(), &[]).unwrap().lifetime
     };
     assert_eq!(
         (lifetime("\"90\""), lifetime("90"), lifetime("{}")),

@@ -5,6 +5,8 @@ use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::node::Node;
 use crate::model::text::Text;
+use secrecy::SecretString;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,7 +39,10 @@ pub struct Connection {
     /// Private certificate authority, PEM, as read when the resources were loaded.
     pub ca_pem: Option<Vec<u8>>,
     /// Client certificate and key, PEM.
-    pub client_pem: Option<(Vec<u8>, secrecy::SecretString)>,
+    pub client_pem: Option<(Vec<u8>, SecretString)>,
+    /// What references gave for path and query of `url` and of the token endpoint. It stands in them as it is sent;
+    /// people see `***`.
+    pub hidden: Vec<SecretString>,
     /// Where it stands.
     pub place: Place,
 }
@@ -60,13 +65,14 @@ impl Connection {
             allow_networks: Vec::new(),
             ca_pem: None,
             client_pem: None,
+            hidden: Vec::new(),
             place,
         }
     }
 }
 
 /// Scheme, host, port and base path of a url.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     /// `https` instead of `http`.
     pub tls: bool,
@@ -92,6 +98,13 @@ impl BaseUrl {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let own = if self.tls { 443 } else { 80 };
         if self.port == own { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+/// The path is left out, for it may be secret.
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin())
     }
 }
 
@@ -161,7 +174,7 @@ pub enum ClientAuth {
 }
 
 /// Where tokens are fetched.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TokenEndpoint {
     /// Scheme, host and port; its path is part of `target`.
     pub base: BaseUrl,
@@ -173,6 +186,18 @@ pub struct TokenEndpoint {
     pub headers: Vec<(String, Text)>,
     /// Query parameters.
     pub query: Vec<(String, Vec<Text>)>,
+}
+
+/// The target is left out, for it may be secret.
+impl fmt::Debug for TokenEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenEndpoint")
+            .field("base", &self.base)
+            .field("method", &self.method)
+            .field("headers", &self.headers)
+            .field("query", &self.query)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A token exchange that is not OAuth: a JSON request, a token in its answer, a place to send it.

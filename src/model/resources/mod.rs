@@ -11,6 +11,8 @@ use super::fault::Place;
 use super::name::Name;
 use super::node::Node;
 use super::units::Rate;
+use secrecy::SecretString;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ pub struct Resources {
 }
 
 /// An API destination: where, how, how fast.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Destination {
     /// Name.
     pub name: Name,
@@ -38,6 +40,8 @@ pub struct Destination {
     pub base: BaseUrl,
     /// What is appended to `base`: path, perhaps with `{name}` or `*`, perhaps with a query.
     pub endpoint: String,
+    /// What references gave for `endpoint`. It stands there as it is sent; people see `***`.
+    pub hidden: Vec<SecretString>,
     /// Method, upper case.
     pub method: String,
     /// Headers, values of transforms.md.
@@ -60,6 +64,25 @@ pub struct Destination {
     pub dead_letter_budget: Option<DeadLetterBudget>,
     /// Where it stands.
     pub place: Place,
+}
+
+/// The endpoint is left out, for it may be secret.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("name", &self.name)
+            .field("connection", &self.connection)
+            .field("base", &self.base)
+            .field("method", &self.method)
+            .field("headers", &self.headers)
+            .field("query", &self.query)
+            .field("timeout", &self.timeout)
+            .field("rate_limits", &self.rate_limits)
+            .field("responses", &self.responses)
+            .field("retry", &self.retry)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A limit on requests.

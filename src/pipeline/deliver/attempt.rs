@@ -211,7 +211,7 @@ pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (V
     if report.class != Class::Success {
         report.message = explain(destination, status, &headers, &verdict);
         let content = if entries.reads_body() { content } else { content::decode(&headers, &body, whole) };
-        let redact = |text: &str| destination.auth().redact(text);
+        let redact = |text: &str| destination.redact(text);
         report.excerpt = content::excerpt(&headers, &content.bytes, redact);
         if let By::Unrecognised = verdict.by {
             report.message.push_str(&why_no_success(destination, status, &headers, &content));
@@ -223,7 +223,7 @@ pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (V
 /// Why an answer is no success, as far as entries tell. They are shown a redacted answer, for they quote the beginning
 /// of what they see, and half a secret is not found any more.
 fn why_no_success(destination: &Destination, status: u16, headers: &HeaderMap, content: &Content) -> String {
-    let redact = |bytes: &[u8]| destination.auth().redact(&String::from_utf8_lossy(bytes));
+    let redact = |bytes: &[u8]| destination.redact(&String::from_utf8_lossy(bytes));
     let shown = headers.iter().filter_map(|(name, value)| {
         Some((name.clone(), HeaderValue::from_bytes(redact(value.as_bytes()).as_bytes()).ok()?))
     });
@@ -244,7 +244,7 @@ pub(super) fn fail<'d>(destination: &'d Destination, error: &Error, span: Span) 
     let code = if let By::Entry(_) = verdict.by { verdict.code() } else { error.code() };
     let mut report = report(&verdict, code, span);
     if report.class != Class::Success {
-        report.message = destination.auth().redact(&error.to_string());
+        report.message = destination.redact(&error.to_string());
         report.message.push_str(&decided(&verdict));
     }
     (verdict, report)
@@ -310,6 +310,6 @@ fn decided(verdict: &Verdict<'_>) -> String {
 fn place(destination: &Destination, headers: &HeaderMap) -> Option<String> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let place = location.split(['?', '#']).next().filter(|place| !place.is_empty() && !place.contains('@'))?;
-    let short: String = place.chars().take(200).collect();
-    Some(destination.auth().redact(&short))
+    // Before it is cut, for half a secret is not found any more.
+    Some(destination.redact(place).chars().take(200).collect())
 }

@@ -66,8 +66,8 @@ pub(super) fn excerpt(headers: &HeaderMap, body: &[u8], redact: impl Fn(&str) ->
         // A secret may stand in the page as it is, or come about when marks within it are taken out.
         redact(&readable(&redact(&String::from_utf8_lossy(body))))
     } else {
-        // Twice as much as is shown, so that a secret across the cut is seen whole.
-        redact(&String::from_utf8_lossy(body.get(..EXCERPT_BYTES * 2).unwrap_or(body)))
+        // Before it is cut, for half a secret is not found any more.
+        redact(&String::from_utf8_lossy(body))
     };
     let end = (0..=EXCERPT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.truncate(end);

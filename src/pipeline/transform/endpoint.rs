@@ -7,19 +7,32 @@ use super::scalar::{Allow, Scalar};
 use super::scope::Scope;
 use super::value::Roots;
 use crate::model::node::{Kind, Node};
+use crate::model::redact::redact;
+use secrecy::SecretString;
+use std::fmt;
 
 /// An endpoint with its path parameters filled in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Endpoint {
     parts: Vec<Part>,
     /// The query that stands in the endpoint, without `?`.
     pub(super) query: String,
 }
 
-#[derive(Debug)]
 enum Part {
     Literal(String),
     Param { name: String, value: Scalar },
+}
+
+/// What is literal is left out, for it may be secret.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters = self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Param { name, .. } => Some(name),
+        });
+        f.debug_set().entries(parameters).finish()
+    }
 }
 
 enum Hole {
@@ -28,13 +41,21 @@ enum Hole {
 }
 
 impl Endpoint {
-    /// Compiles `base` (the path of the connection's url) and `endpoint` with the target's `params`.
-    pub(super) fn compile(base: &str, endpoint: &str, params: Option<&Node>, at: &Spot, faults: &mut Faults) -> Self {
+    /// Compiles the path of the connection's url and the endpoint with the target's `params`; messages leave out what
+    /// is `hidden`.
+    pub(super) fn compile(
+        (base, endpoint): (&str, &str),
+        hidden: &[SecretString],
+        params: Option<&Node>,
+        at: &Spot,
+        faults: &mut Faults,
+    ) -> Self {
         let (path, query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
+        let shown = redact(endpoint, hidden);
         if endpoint.bytes().any(|b| !b.is_ascii_graphic() || b == b'#') {
             faults.value(
                 at,
-                format!("the endpoint `{endpoint}` has characters that a URL cannot hold"),
+                format!("the endpoint `{shown}` has characters that a URL cannot hold"),
                 "encode them as %XX",
             );
         }
@@ -45,14 +66,14 @@ impl Endpoint {
         let Some(pieces) = split(path) else {
             faults.value(
                 at,
-                format!("`{{` without `}}` in the endpoint `{endpoint}`"),
+                format!("`{{` without `}}` in the endpoint `{shown}`"),
                 "a path parameter is written {name}",
             );
             return Self::default();
         };
         let at = params.map_or_else(|| at.clone(), |node| at.child("path", &node.place));
         let mut given = given(params, &at, faults);
-        check(&pieces, endpoint, params, &given, &at, faults);
+        check(&pieces, &shown, params, &given, &at, faults);
         let mut parts = Vec::new();
         for (text, hole) in pieces {
             literal.push_str(&text);

@@ -42,6 +42,7 @@ use faults::{Faults, Spot};
 use headers::Headers;
 use query::Params;
 use scope::Scope;
+use secrecy::SecretString;
 use std::borrow::Cow;
 use value::Roots;
 
@@ -62,6 +63,8 @@ pub struct Spec<'a> {
     pub base_path: &'a str,
     /// The destination's endpoint, below `base_path`.
     pub endpoint: &'a str,
+    /// What of the endpoint people must not see.
+    pub hidden: &'a [SecretString],
     /// The destination's headers.
     pub destination_headers: Option<&'a Node>,
     /// The destination's query parameters.
@@ -111,6 +114,7 @@ impl<'a> Spec<'a> {
             body: target.body.as_ref(),
             base_path: &destination.base.path,
             endpoint: &destination.endpoint,
+            hidden: &destination.hidden,
             destination_headers: destination.headers.as_ref(),
             destination_query: destination.query.as_ref(),
             fixed: Fixed::from(&*destination.connection),
@@ -204,7 +208,7 @@ pub fn compile(spec: &Spec<'_>) -> Result<Compiled, Vec<Fault>> {
     let at_body = connection.child("body", &spec.fixed.place);
     let parameters = body::parameters(spec.fixed.body, &at_body, &mut faults);
     let body = Body::compile(spec.body, written_type.as_ref(), spec.dialect, &at, &mut faults);
-    let endpoint = Endpoint::compile(spec.base_path, spec.endpoint, spec.path, &at, &mut faults);
+    let endpoint = Endpoint::compile((spec.base_path, spec.endpoint), spec.hidden, spec.path, &at, &mut faults);
     let Some(mut body) = body else { return Err(faults.errors) };
     if let Some(written) = &written_type {
         body.check_type(written, &mut faults);

@@ -10,6 +10,7 @@ mod watch;
 use super::metrics::Metrics;
 use super::spans::Spans;
 use crate::config::settings::TelemetrySettings;
+use crate::model::redact::redact;
 use crate::model::text::Text;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -22,7 +23,7 @@ use opentelemetry_sdk::logs::{self, BatchLogProcessor, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::trace::{self, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use reqwest::blocking::Client;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -102,8 +103,13 @@ impl Otlp {
     /// The settings cannot be used, or the system is out of threads.
     pub fn start(settings: &TelemetrySettings, instance: Option<&str>) -> Result<Option<Self>, Error> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok(None) };
-        let collector = Arc::new(Collector::new(endpoint));
-        let make = Exporters { endpoint, headers: headers(&settings.otlp_headers), client: client()? };
+        let collector = Arc::new(Collector::new(endpoint, secrets(settings)));
+        let make = Exporters {
+            endpoint,
+            shown: redact(endpoint, &settings.hidden),
+            headers: headers(&settings.otlp_headers),
+            client: client()?,
+        };
         let resource = resource(&settings.service_name, instance);
         let signals = settings.signals;
         let mut otlp =
@@ -185,6 +191,8 @@ impl Drop for Otlp {
 /// Makes one exporter per signal.
 struct Exporters<'a> {
     endpoint: &'a str,
+    /// The endpoint, for people.
+    shown: String,
     headers: HashMap<String, String>,
     client: Client,
 }
@@ -216,7 +224,7 @@ impl Exporters<'_> {
         build: impl FnOnce(B) -> Result<E, ExporterBuildError>,
     ) -> Result<E, Error> {
         build(builder.with_compression(Compression::Gzip))
-            .map_err(|source| Error::Exporter { endpoint: self.endpoint.to_owned(), source })
+            .map_err(|source| Error::Exporter { endpoint: self.shown.clone(), source })
     }
 }
 
@@ -249,6 +257,15 @@ fn client() -> Result<Client, Error> {
     let built = thread.map_err(|source| Error::Thread { source })?.join();
     let gone = || Error::Thread { source: std::io::Error::other("it panicked") };
     built.map_err(|_| gone())?.map_err(|source| Error::Client { source })
+}
+
+/// What people must not see of the endpoint and the headers.
+fn secrets(settings: &TelemetrySettings) -> Vec<SecretString> {
+    let headers = settings.otlp_headers.iter().filter_map(|(_, text)| match text {
+        Text::Secret(secret) => Some(secret),
+        Text::Plain(_) => None,
+    });
+    settings.hidden.iter().chain(headers).cloned().collect()
 }
 
 /// The headers with their secrets revealed. The exporter decodes percent signs, which it should not.

@@ -2,6 +2,7 @@
 //! lost meanwhile.
 
 use super::TARGET;
+use crate::model::redact::redact;
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -10,6 +11,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -38,6 +40,8 @@ impl Signal {
 #[derive(Debug)]
 pub(super) struct Collector {
     endpoint: String,
+    /// What must not be seen in errors: those of an HTTP client quote urls, and a collector may quote what it got.
+    secrets: Vec<SecretString>,
     /// The signals that it does not take, and why.
     failing: Mutex<BTreeMap<Signal, String>>,
     /// Spans that wait or are on their way.
@@ -57,9 +61,10 @@ enum Change {
 }
 
 impl Collector {
-    pub(super) fn new(endpoint: &str) -> Self {
+    pub(super) fn new(endpoint: &str, secrets: Vec<SecretString>) -> Self {
         Self {
-            endpoint: endpoint.to_owned(),
+            endpoint: redact(endpoint, &secrets),
+            secrets,
             failing: Mutex::default(),
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
@@ -92,7 +97,7 @@ impl Collector {
             Err(OTelSdkError::AlreadyShutdown) => Change::None,
             Err(error) => {
                 self.lost.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
-                let error = error.to_string();
+                let error = redact(&error.to_string(), &self.secrets);
                 let told = failing.contains_key(&signal) || failing.values().any(|other| *other == error);
                 failing.insert(signal, error.clone());
                 if told { Change::None } else { Change::Stopped(error) }
@@ -243,7 +248,7 @@ mod tests {
 
     #[test]
     fn spans_that_do_not_fit_are_dropped_and_counted_and_nobody_waits() {
-        let collector = Arc::new(Collector::new("http://c"));
+        let collector = Arc::new(Collector::new("http://c", Vec::new()));
         let (let_go, stuck) = mpsc::channel();
         let exporter = Watched::new(Stuck(Mutex::new(stuck)), Signal::Traces, &collector);
         let processor = BatchSpanProcessor::builder(exporter).build();
@@ -261,16 +266,19 @@ mod tests {
 
     #[test]
     fn a_collector_that_is_down_is_told_once_for_all_signals() {
-        let collector = Collector::new("http://c");
+        let collector = Collector::new("http://c/path", vec![SecretString::from("path")]);
         let down = || Err(OTelSdkError::InternalFailure("network error".into()));
-        let refused = || Err(OTelSdkError::InternalFailure("404".into()));
+        let refused = || Err(OTelSdkError::InternalFailure("404 at /path%2F".into()));
         assert_eq!(
             collector.change(Signal::Traces, &down(), 5),
             Change::Stopped("Operation failed: network error".into())
         );
         assert_eq!(collector.change(Signal::Traces, &down(), 5), Change::None);
         assert_eq!(collector.change(Signal::Logs, &down(), 2), Change::None);
-        assert_eq!(collector.change(Signal::Metrics, &refused(), 0), Change::Stopped("Operation failed: 404".into()));
+        assert_eq!(
+            collector.change(Signal::Metrics, &refused(), 0),
+            Change::Stopped("Operation failed: 404 at /***%2F".into())
+        );
         assert_eq!(collector.change(Signal::Traces, &Ok(()), 1), Change::None);
         assert_eq!(collector.change(Signal::Logs, &Ok(()), 1), Change::None);
         assert_eq!(collector.change(Signal::Metrics, &Ok(()), 0), Change::Back(12));

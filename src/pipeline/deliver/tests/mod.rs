@@ -49,6 +49,7 @@ impl Setup {
             name: Name::new("orders").unwrap(),
             connection: Arc::new(connection.clone()),
             base,
+            hidden: Vec::new(),
             endpoint: "/in".to_owned(),
             method: "POST".to_owned(),
             headers: None,

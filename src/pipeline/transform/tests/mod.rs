@@ -82,6 +82,7 @@ impl Case {
             body: self.node.get("body"),
             base_path: plain("base"),
             endpoint: plain("endpoint"),
+            hidden: &[],
             destination_headers: part("destination", "headers").as_ref(),
             destination_query: part("destination", "query").as_ref(),
             fixed: Fixed { headers: &headers, query: &query, body: &body, place: Default::default() },
