@@ -480,7 +480,7 @@ mod tests {
             if ask {
                 fetches += 1;
                 let lifetime = Some(Duration::from_micros(1));
-                tokens.fetched(Fetched { proof: Proof::default(), lifetime }, now, 0.5);
+                tokens.fetched(Fetched { lifetime, ..token(None) }, now, 0.5);
             }
         }
         assert_eq!(fetches, 10);
