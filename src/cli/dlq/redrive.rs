@@ -264,23 +264,24 @@ async fn send(desk: &Desk, plan: &mut Plan, waiting: &mut Waiting) -> Result<(),
     let settled = plan.twins.iter().filter(|letter| {
         letter.headers.delivery.as_ref().is_some_and(|address| sent.contains(address.delivery_id.as_str()))
     });
-    try_join_all(settled.map(|letter| note(desk, &producer, letter))).await?;
+    let now = WallMs::now();
+    try_join_all(settled.map(|letter| note(desk, &producer, letter, now))).await?;
     Ok(())
 }
 
 /// First on its way, then into the ledger: a crash in between costs a duplicate, never the event.
 async fn write(desk: &Desk, producer: &Producer, letter: &Letter) -> Result<(), Failure> {
     let Some(record) = &letter.record else { return Ok(()) };
-    let redriven = settle::redrive_record(&desk.names, record, WallMs::now())
+    let now = WallMs::now();
+    let redriven = settle::redrive_record(&desk.names, record, now)
         .map_err(|error| Failure::new(Exit::Internal, error.code(), error))?;
     producer.send(redriven).await.map_err(unwritten)?;
-    note(desk, producer, letter).await
+    note(desk, producer, letter, now).await
 }
 
-/// Into the ledger.
-async fn note(desk: &Desk, producer: &Producer, letter: &Letter) -> Result<(), Failure> {
+/// Into the ledger: it was sent on its way at `now`, before anything that came of it.
+async fn note(desk: &Desk, producer: &Producer, letter: &Letter, now: WallMs) -> Result<(), Failure> {
     let event = letter.record.as_ref().and_then(|record| desk.event(record, &letter.headers));
-    let now = WallMs::now();
     let trace = EventTrace::redriven(&letter.headers, event.as_ref(), &letter.position, now);
     producer.send(trace.record(&desk.names, now)).await.map_err(unwritten)?;
     Ok(())
