@@ -85,6 +85,15 @@ impl Broker {
         for result in results.unwrap_or_else(|e| panic!("TEST_KAFKA={} does not answer: {e}", self.bootstrap)) {
             result.unwrap_or_else(|(topic, code)| panic!("topic {topic} could not be created: {code}"));
         }
+        // The broker answers before all of it knows the topic and has a leader for each partition.
+        let consumer = self.consumer("reader");
+        super::eventually(&format!("topic {name} has leaders"), TIMEOUT, || {
+            for partition in 0..partitions {
+                let marks = consumer.fetch_watermarks(name, partition, TIMEOUT);
+                marks.map_err(|error| format!("partition {partition}: {error}"))?;
+            }
+            Ok(())
+        });
     }
 
     /// Deletes every topic whose name begins so; a mock cluster forgets them anyway.
@@ -207,7 +216,12 @@ impl Broker {
 
     fn bounds(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let consumer = self.consumer("reader");
-        let marks = |partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).expect("watermarks");
+        // A topic that was just created may have no leader yet.
+        let marks = |partition| {
+            super::eventually("watermarks", TIMEOUT, || {
+                consumer.fetch_watermarks(topic, partition, TIMEOUT).map_err(|error| error.to_string())
+            })
+        };
         self.partitions(&consumer, topic).into_iter().map(|partition| (partition, marks(partition))).collect()
     }
 
