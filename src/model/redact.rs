@@ -12,7 +12,7 @@ pub const SHORTEST: usize = 4;
 /// `text` with each of `secrets` in it as `***`.
 #[must_use]
 pub fn redact<'s>(text: &str, secrets: impl IntoIterator<Item = &'s SecretString>) -> String {
-    let unescaped = text.contains(['%', '\\', '&', '+']).then(|| Unescaped::of(text));
+    let unescaped = levels(text);
     let mut found: Vec<Range<usize>> = Vec::new();
     for secret in secrets {
         let secret = secret.expose_secret();
@@ -20,9 +20,7 @@ pub fn redact<'s>(text: &str, secrets: impl IntoIterator<Item = &'s SecretString
             continue;
         }
         found.extend(text.match_indices(secret).map(|(at, _)| at..at + secret.len()));
-        if let Some(unescaped) = &unescaped {
-            unescaped.find(secret.as_bytes(), &mut found);
-        }
+        unescaped.iter().for_each(|level| level.find(secret.as_bytes(), &mut found));
     }
     blank(text, found)
 }
@@ -47,23 +45,48 @@ pub fn blank(text: &str, mut parts: Vec<Range<usize>>) -> String {
     out
 }
 
-/// A text with the escapes of urls, JSON and HTML undone, each byte with the place it came from.
+/// A text in a text in a text: escapes of escapes are undone so often.
+const LEVELS: usize = 4;
+
+/// The text with its escapes undone once, twice, and so on, as far as there are any.
+fn levels(text: &str) -> Vec<Unescaped> {
+    let mut levels: Vec<Unescaped> = Vec::new();
+    if !text.contains(['%', '\\', '&', '+']) {
+        return levels;
+    }
+    let places = (0..text.len()).map(|at| at..at + 1).collect();
+    levels.push(Unescaped { bytes: text.as_bytes().to_vec(), places });
+    for _ in 0..LEVELS {
+        let Some(last) = levels.last() else { break };
+        let next = last.unescaped();
+        if next.bytes == last.bytes {
+            break;
+        }
+        levels.push(next);
+    }
+    levels
+}
+
+/// A text with escapes of urls, JSON and HTML undone, each byte with the place it came from.
 struct Unescaped {
     bytes: Vec<u8>,
     places: Vec<Range<usize>>,
 }
 
 impl Unescaped {
-    fn of(text: &str) -> Self {
-        let mut out = Self { bytes: Vec::with_capacity(text.len()), places: Vec::with_capacity(text.len()) };
+    fn unescaped(&self) -> Self {
+        let mut out =
+            Self { bytes: Vec::with_capacity(self.bytes.len()), places: Vec::with_capacity(self.bytes.len()) };
         let mut at = 0;
-        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let (unescaped, length) = one(rest);
+            let (first, last) = (self.places.get(at), self.places.get(at + length - 1));
+            let (Some(first), Some(last)) = (first, last) else { break };
+            let place = first.start..last.end;
             match unescaped {
-                One::Byte(byte) => out.push(byte, at..at + length),
+                One::Byte(byte) => out.push(byte, place),
                 One::Char(c) => {
                     let mut buffer = [0; 4];
-                    let place = at..at + length;
                     c.encode_utf8(&mut buffer).bytes().for_each(|byte| out.push(byte, place.clone()));
                 }
             }
@@ -96,38 +119,39 @@ enum One {
 }
 
 /// What the text begins with, and how many bytes of it that takes.
-fn one(text: &str) -> (One, usize) {
-    let escape = match text.as_bytes().first() {
-        Some(b'%') => hex(text, 1, 2).and_then(|code| Some((One::Byte(u8::try_from(code).ok()?), 3))),
-        Some(b'\\') => backslash(text),
-        Some(b'&') => entity(text),
-        Some(_) | None => None,
+fn one(text: &[u8]) -> (One, usize) {
+    let first = text.first().copied().unwrap_or_default();
+    let escape = match first {
+        b'%' => number(text, 1, 2).and_then(|code| Some((One::Byte(u8::try_from(code).ok()?), 3))),
+        b'\\' => backslash(text),
+        b'&' => entity(text),
+        _ => None,
     };
-    let first = text.chars().next().unwrap_or_default();
-    escape.unwrap_or((One::Char(first), first.len_utf8()))
+    escape.unwrap_or((One::Byte(first), 1))
 }
 
-fn hex(text: &str, from: usize, digits: usize) -> Option<u32> {
-    let digits = text.get(from..from + digits)?;
+/// The number that so many hexadecimal digits give.
+fn number(text: &[u8], from: usize, digits: usize) -> Option<u32> {
+    let digits = std::str::from_utf8(text.get(from..from + digits)?).ok()?;
     digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-fn backslash(text: &str) -> Option<(One, usize)> {
-    let c = match text.as_bytes().get(1)? {
-        b'u' => return Some((One::Char(char::from_u32(hex(text, 2, 4)?)?), 6)),
-        b'x' => return Some((One::Char(char::from_u32(hex(text, 2, 2)?)?), 4)),
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        byte @ (b'"' | b'\\' | b'/' | b'\'') => char::from(*byte),
+fn backslash(text: &[u8]) -> Option<(One, usize)> {
+    let byte = match text.get(1)? {
+        b'u' => return Some((One::Char(char::from_u32(number(text, 2, 4)?)?), 6)),
+        b'x' => return Some((One::Char(char::from_u32(number(text, 2, 2)?)?), 4)),
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        byte @ (b'"' | b'\\' | b'/' | b'\'') => *byte,
         _ => return None,
     };
-    Some((One::Char(c), 2))
+    Some((One::Byte(byte), 2))
 }
 
-fn entity(text: &str) -> Option<(One, usize)> {
-    let end = text.bytes().take(10).position(|byte| byte == b';')?;
-    let name = text.get(1..end)?;
+fn entity(text: &[u8]) -> Option<(One, usize)> {
+    let end = text.iter().take(10).position(|byte| *byte == b';')?;
+    let name = std::str::from_utf8(text.get(1..end)?).ok()?;
     let c = match name {
         "amp" => '&',
         "lt" => '<',
@@ -143,7 +167,7 @@ fn entity(text: &str) -> Option<(One, usize)> {
             char::from_u32(code.ok()?)?
         }
     };
-    Some((One::Char(c), name.len() + 2))
+    Some((One::Char(c), end + 1))
 }
 
 #[cfg(test)]
@@ -168,6 +192,9 @@ mod tests {
             r#"s/e c\u002Br\u0022é\u0026\u003ct"#,
             "s/e c+r&quot;é&amp;&lt;t",
             "s&#x2F;e c&#43;r&#34;&#233;&amp;&lt;t",
+            r#"s\\\/e c+r\\\"é&<t"#,
+            "s%252Fe%2520c%252Br%2522%25C3%25A9%2526%253Ct",
+            r"s%5C%2Fe c+r%5C%22\\u00e9&amp;amp;&amp;lt;t",
         ] {
             assert_eq!(shown(&format!("a {quoted} %b"), &[secret]), "a *** %b", "{quoted}");
         }

@@ -28,6 +28,7 @@ mod online;
 mod rate;
 mod reload;
 mod scenarios;
+mod secrets;
 mod story;
 mod support;
 mod telemetry;

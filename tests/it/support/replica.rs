@@ -46,6 +46,11 @@ impl Replica {
     pub(crate) fn launch(name: &str, arguments: &[&str], settings: &Path, alarm: Alarm) -> Self {
         let mut command = program();
         command.args(arguments).arg(settings);
+        Self::start(name, command, alarm)
+    }
+
+    /// Starts it as this command says.
+    pub(crate) fn start(name: &str, mut command: Command, alarm: Alarm) -> Self {
         let started = Monotonic::now();
         let mut child = command.spawn().expect("the program starts");
         let output = Arc::new(Output::default());
@@ -125,6 +130,11 @@ impl Replica {
         super::eventually(&format!("{name} ends after SIGTERM"), limit, || {
             self.child.try_wait().expect("its state").ok_or_else(|| "it runs".to_owned())
         })
+    }
+
+    /// All of its output so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().join("\n")
     }
 
     fn last_lines(&self) -> String {
