@@ -23,6 +23,8 @@ pub(super) struct Logging {
     said: Mutex<HashMap<String, Monotonic>>,
     failures: Mutex<Vec<(String, String)>>,
     reach: Arc<Reach>,
+    /// It was told that no broker answers, and not yet that one does again.
+    told: AtomicBool,
 }
 
 /// Whether a client is connected to any broker, as its statistics last said.
@@ -45,6 +47,7 @@ impl Logging {
             said: Mutex::default(),
             failures: Mutex::default(),
             reach: Arc::default(),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +93,9 @@ impl ClientContext for Logging {
     fn stats_raw(&self, statistics: &[u8]) {
         if let Some(connected) = statistics::is_connected(statistics) {
             self.reach.0.store(!connected, Ordering::Relaxed);
+            if connected && self.told.swap(false, Ordering::Relaxed) {
+                tracing::info!(client = self.client, "Kafka answers again");
+            }
         }
     }
 
@@ -117,6 +123,17 @@ impl ClientContext for Logging {
             return;
         }
         self.remember(reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            if !self.quiet && !self.told.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    client = self.client,
+                    code = "KAFKA_UNREACHABLE",
+                    "no broker answers; nothing is lost: what is not committed is read again, and work goes on by itself \
+                     when Kafka is back"
+                );
+            }
+            return;
+        }
         // A broker that cannot be reached has been logged as such, with the same words.
         let logged = error
             .rdkafka_error_code()
