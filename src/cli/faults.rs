@@ -124,9 +124,12 @@ fn may_hold_secret(line: &str) -> bool {
         lower.match_indices(key).any(|(at, _)| {
             let rest = lower.get(at + key.len()..).unwrap_or_default();
             let rest = rest.trim_start_matches(['"', '\'']).trim_start();
-            let value =
-                rest.strip_prefix([':', '=']).map(|value| value.trim_start().trim_start_matches(['"', '\'', '[']));
-            value.is_some_and(|value| !value.is_empty() && !value.starts_with("${") && !value.starts_with('{'))
+            let value = rest.strip_prefix([':', '=']).map(str::trim_start).unwrap_or_default();
+            let map = matches!(*key, "token" | "key") && value.starts_with('{');
+            let items = value.strip_prefix('[').and_then(|list| list.split(']').next());
+            let mut items = items.map_or_else(|| vec![value], |list| list.split(',').collect()).into_iter();
+            let is_reference = |item: &str| item.trim_start().trim_start_matches(['"', '\'']).starts_with("${");
+            !map && !value.is_empty() && !items.all(is_reference)
         })
     });
     in_url || after_key
@@ -190,13 +193,19 @@ mod tests {
             "auth: {basic: {password: hunter2}}",
             "client_secret: \"hunter2\"",
             "\"sasl.password\" = 'hunter2'",
-            "secrets: [hunter2, \"${env:B}\"]",
+            "secrets: [\"${env:B}\", hunter2]",
             "headers: {Authorization : Bearer hunter2}",
             "url: https://me:hunter2@api.example",
+            "password: {a: hunter2}",
         ] {
             assert!(!shown(&other, Some(line)).contains("hunter2"), "{line}");
         }
-        for line in ["auth: {basic: {password: \"${env:P}\"}}", "auth: {api_key: {name: x}}", "token_endpoint: /t"] {
+        for line in [
+            "auth: {basic: {password: \"${env:P}\"}}",
+            "{secrets: ['${env:P}', \"${env:Q}\"], x: y}",
+            "auth: {api_key: {name: x}}",
+            "token_endpoint: /t",
+        ] {
             assert!(shown(&other, Some(line)).contains(line), "{line}");
         }
     }
