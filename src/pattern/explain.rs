@@ -29,7 +29,7 @@ pub struct Explanation {
 pub struct FailedField {
     /// Its path, keys joined with dots.
     pub path: String,
-    /// Where its matchers stand in the pattern (RFC 6901).
+    /// Where its matchers stand in the pattern (RFC 6901); of a filter, from the rule: `/filters/…`.
     pub pointer: String,
     /// The values found, as JSON; at most three, none if it is absent.
     pub found: Vec<String>,
@@ -129,7 +129,7 @@ fn describe(evaluation: &Evaluation<'_, '_>, field: &Field) -> (FailedField, Str
 }
 
 /// As much of a text as a sentence bears.
-fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
         None => text.into(),

@@ -3,8 +3,10 @@
 //! Enters: the text of a pattern; later a [`Document`]. Leaves: a verdict. `compile` and `operator` read the text and
 //! report every fault; `leaves` finds the scalars of a document at the paths that a pattern names; `verdict` decides
 //! without a search where no array of objects is involved, `search` where one is; `explain` says why not.
-//! `fold`, `wildcard`, `network` and `matcher` compare one scalar.
+//! `fold`, `wildcard`, `network` and `matcher` compare one scalar. `filters` are what may stand beside a pattern; they
+//! see `attribute`s only.
 
+mod attribute;
 mod compile;
 mod explain;
 pub mod filters;

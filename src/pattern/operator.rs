@@ -409,7 +409,7 @@ fn meant(name: &str, allowed: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Insertions, deletions and replacements that turn `a` into `b`.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     if a.len().abs_diff(b.len()) > 2 {
         return usize::MAX;
     }

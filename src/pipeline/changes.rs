@@ -31,7 +31,8 @@ fn written(resources: &Resources) -> BTreeMap<(&'static str, String), String> {
 fn rule(rule: &Rule) -> String {
     let targets: Vec<String> = rule.targets.iter().map(target).collect();
     let pattern = rule.pattern.to_json();
-    format!("{:?} {pattern} {:?} {} {} {targets:?}", rule.from, rule.dialect, rule.alias_aws, rule.enabled)
+    let filters = rule.filters.as_ref().map(Node::to_json);
+    format!("{:?} {pattern} {filters:?} {:?} {} {} {targets:?}", rule.from, rule.dialect, rule.alias_aws, rule.enabled)
 }
 
 fn target(target: &Target) -> String {

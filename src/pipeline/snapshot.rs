@@ -12,7 +12,9 @@ use crate::json::document::Document;
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
+use crate::model::node::Node;
 use crate::model::resources::{self as written, Resources, RetryPolicy};
+use crate::pattern::filters::{self, Filters};
 use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
 use crate::pipeline::decode;
 use crate::pipeline::matching::RuleSet;
@@ -50,6 +52,8 @@ pub struct CompiledRule {
     pub rule: Arc<written::Rule>,
     /// Its pattern.
     pub pattern: Arc<Pattern>,
+    /// Its filters, which must hold as well.
+    pub filters: Option<Arc<Filters>>,
     /// Its targets.
     pub targets: Vec<Arc<CompiledTarget>>,
 }
@@ -129,7 +133,7 @@ impl Snapshot {
                 .filter(|r| r.rule.enabled && r.rule.from.as_ref().is_none_or(|from| *from == source.name))
                 .cloned()
                 .collect();
-            let index = rules.iter().map(|rule| Arc::clone(&rule.pattern)).collect();
+            let index = rules.iter().map(|rule| (Arc::clone(&rule.pattern), rule.filters.clone())).collect();
             (source.name.clone(), Arc::new(SourceRules { source: Arc::clone(source), rules, index }))
         });
         let sources = sources.collect();
@@ -241,7 +245,11 @@ impl CompiledRule {
     /// Why it matches or not.
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
-        self.pattern.explain(document)
+        let verdict = self.pattern.explain(document);
+        match &self.filters {
+            Some(filters) if verdict.matched != Ok(false) => filters.explain(document).unwrap_or(verdict),
+            Some(_) | None => verdict,
+        }
     }
 }
 
@@ -267,6 +275,7 @@ fn compile_rule(
             None
         }
     };
+    let filters = rule.filters.as_ref().map(|written| compile_filters(written, faults));
     let mut targets = Vec::new();
     for target in &rule.targets {
         let at_target = |fault: Fault| match fault.place {
@@ -293,5 +302,23 @@ fn compile_rule(
             (Ok(_), None) => {}
         }
     }
-    Some(Arc::new(CompiledRule { rule: Arc::clone(rule), pattern: pattern?, targets }))
+    Some(Arc::new(CompiledRule { rule: Arc::clone(rule), pattern: pattern?, filters: filters.flatten(), targets }))
+}
+
+/// The filters of a rule; `None` if they have faults, which refuse the whole set.
+fn compile_filters(written: &Node, faults: &mut Vec<Fault>) -> Option<Arc<Filters>> {
+    let in_filters = |fault: Fault| {
+        let place = written.place_of(&fault.pointer).clone();
+        Fault { pointer: format!("/filters{}", fault.pointer), ..fault.at(place) }
+    };
+    match filters::compile(&written.to_json()) {
+        Ok(filters) => {
+            faults.extend(filters.warnings().iter().cloned().map(in_filters));
+            Some(Arc::new(filters))
+        }
+        Err(found) => {
+            faults.extend(found.into_iter().map(in_filters));
+            None
+        }
+    }
 }

@@ -181,6 +181,7 @@ pub(super) fn rule(name: Name, node: &Node, from: Option<Name>, targets: Vec<Tar
         name,
         from,
         pattern: node.get("pattern")?.clone(),
+        filters: node.get("filters").cloned(),
         dialect: if plain(node, "dialect") == Some("aws") { Dialect::Aws } else { Dialect::Tidegate },
         alias_aws: plain(node, "alias") == Some("aws"),
         enabled: flag(node, "enabled").unwrap_or(true),

@@ -164,6 +164,7 @@ impl<'a> Checker<'a> {
             },
             Shape::Any => self.values(node, at.pointer),
             Shape::AnyMap => self.must_be_map(node, at),
+            Shape::Filters => self.must_be_list(node, at),
             Shape::Expectations => self.expectations(node, at),
             Shape::Topics | Shape::Networks | Shape::Delay => self.several(shape, node, at),
             Shape::Rates => self.rates(node, at),
@@ -302,6 +303,13 @@ impl<'a> Checker<'a> {
         if !matches!(node.kind, Kind::Map(_)) {
             let message = format!("`{}` must be a map, found {}", at.key, describe(node));
             self.value(at, &node.place, message, "write `key: value` below it, or {}");
+        }
+    }
+
+    fn must_be_list(&mut self, node: &Node, at: At<'_>) {
+        if !matches!(node.kind, Kind::List(_)) {
+            let message = format!("`{}` must be a list, found {}", at.key, describe(node));
+            self.value(at, &node.place, message, "write `- exact: {type: …}` below it");
         }
     }
 

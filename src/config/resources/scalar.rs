@@ -112,6 +112,7 @@ fn text_fits(shape: Shape, text: &str, key: &str, node: &Node) -> Result<(), Wro
         | Shape::Any
         | Shape::Verbatim
         | Shape::AnyMap
+        | Shape::Filters
         | Shape::Expectations
         | Shape::Table(_)
         | Shape::OneOf(_)
@@ -231,6 +232,7 @@ pub(super) fn example(key: &str, shape: Shape) -> String {
         | Shape::Values
         | Shape::PathValues
         | Shape::AnyMap
+        | Shape::Filters
         | Shape::Expectations
         | Shape::Later => "{…}".to_owned(),
     };

@@ -3,6 +3,8 @@
 use super::keys::{EXPECTATION, Exchange, KINDS, LIMIT, Shape, Table, Word};
 use serde_json::{Map, Value, json};
 
+/// Where the schema of a filter stands.
+const FILTER: &str = "#/$defs/filter";
 /// A duration.
 const DURATION: &str = r"[0-9.]+\s*(ms|s|m|min|h|d)";
 /// A text that a reference gives.
@@ -25,6 +27,7 @@ pub fn schema() -> String {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tidegate resource",
         "oneOf": kinds,
+        "$defs": { "filter": filter() },
     });
     format!("{schema:#}")
 }
@@ -49,6 +52,32 @@ fn object(table: &Table) -> Value {
         "required": required,
         "additionalProperties": false,
     })
+}
+
+/// One filter of `CloudEvents` Subscriptions (event-patterns.md rule 34): a map of one key, which may hold filters again.
+fn filter() -> Value {
+    let texts =
+        json!({ "type": "object", "minProperties": 1, "additionalProperties": { "type": "string", "minLength": 1 } });
+    json!({
+        "type": "object",
+        "description": "One filter; only attributes are visible, never data.",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": false,
+        "properties": {
+            "exact": texts,
+            "prefix": texts,
+            "suffix": texts,
+            "all": filters(1),
+            "any": filters(1),
+            "not": { "$ref": FILTER },
+            "sql": { "type": "string", "minLength": 1, "description": "CESQL 1.0; an error or a non-boolean is false." },
+        },
+    })
+}
+
+fn filters(at_least: u32) -> Value {
+    json!({ "type": "array", "minItems": at_least, "items": { "$ref": FILTER } })
 }
 
 fn enumeration(words: &[Word]) -> Value {
@@ -96,6 +125,7 @@ fn shape(shape_of: Shape) -> Option<Value> {
             let one = json!({ "type": ["string", "number", "boolean"] });
             json!({ "type": "object", "additionalProperties": { "anyOf": [one, { "type": "array", "items": one }] } })
         }
+        Shape::Filters => filters(0),
         Shape::FixedBody | Shape::Values | Shape::AnyMap => json!({ "type": "object" }),
         Shape::PathValues => json!({ "type": ["object", "array"] }),
         Shape::Any | Shape::Verbatim | Shape::Exchange(Exchange::Json) => json!({}),

@@ -249,6 +249,8 @@ pub struct Rule {
     pub from: Option<Name>,
     /// The event pattern as written.
     pub pattern: Node,
+    /// Filters of CloudEvents Subscriptions as written; they hold beside the pattern.
+    pub filters: Option<Node>,
     /// The dialect of pattern and templates.
     pub dialect: Dialect,
     /// `alias: aws`: `detail-type` and `detail` stand for `type` and `data` in the pattern.

@@ -1,33 +1,41 @@
 //! Step 3 of 7: who wants the event?
 //!
-//! Enters: the [`Document`] of a `CloudEvent`. Leaves: the rules whose pattern it matches, in rule order. What can
-//! fail: a pattern may need more attempts than allowed; that event is neither a match nor none, and is dead-lettered
-//! for the rule. Never: I/O, a change of the event, a verdict that depends on another rule.
+//! Enters: the [`Document`] of a `CloudEvent`. Leaves: the rules whose pattern and filters it matches, in rule order.
+//! What can fail: a pattern may need more attempts than allowed; that event is neither a match nor none, and is
+//! dead-lettered for the rule. Never: I/O, a change of the event, a verdict that depends on another rule.
 
 use crate::json::document::Document;
+use crate::pattern::filters::Filters;
 use crate::pattern::{EvaluationLimit, Pattern};
 use std::sync::Arc;
 
-/// The patterns of all rules, in rule order.
+/// What a rule asks of an event: the pattern and, if there are some, the filters.
+pub type Condition = (Arc<Pattern>, Option<Arc<Filters>>);
+
+/// The conditions of all rules, in rule order.
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    patterns: Vec<Arc<Pattern>>,
+    conditions: Vec<Condition>,
 }
 
-impl FromIterator<Arc<Pattern>> for RuleSet {
-    fn from_iter<I: IntoIterator<Item = Arc<Pattern>>>(patterns: I) -> Self {
-        Self { patterns: patterns.into_iter().collect() }
+impl FromIterator<Condition> for RuleSet {
+    fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
+        Self { conditions: conditions.into_iter().collect() }
     }
 }
 
 impl RuleSet {
     /// Calls `each` with the index of every rule that wants the event, and of every rule whose verdict took too long.
     pub fn wanted(&self, document: &Document<'_>, mut each: impl FnMut(usize, Result<(), EvaluationLimit>)) {
-        for (rule, pattern) in self.patterns.iter().enumerate() {
-            match pattern.matches(document) {
-                Ok(true) => each(rule, Ok(())),
-                Ok(false) => {}
-                Err(limit) => each(rule, Err(limit)),
+        for (rule, (pattern, filters)) in self.conditions.iter().enumerate() {
+            let verdict = match pattern.matches(document) {
+                Ok(true) => Ok(()),
+                Ok(false) => continue,
+                Err(limit) => Err(limit),
+            };
+            // An event that no filter lets through is no match, whatever the pattern would have said.
+            if filters.as_ref().is_none_or(|filters| filters.matches(document)) {
+                each(rule, verdict);
             }
         }
     }
@@ -35,7 +43,7 @@ impl RuleSet {
     /// The pattern of a rule, e.g. to explain its verdict.
     #[must_use]
     pub fn pattern(&self, rule: usize) -> Option<&Pattern> {
-        self.patterns.get(rule).map(Arc::as_ref)
+        self.conditions.get(rule).map(|(pattern, _)| pattern.as_ref())
     }
 }
 
@@ -43,11 +51,33 @@ impl RuleSet {
 mod tests {
     use super::*;
     use crate::json::value::Json;
-    use crate::pattern::{Limits, Options, compile};
+    use crate::pattern::{Limits, Options, compile, filters};
 
-    fn pattern(text: &str, attempts: u32) -> Arc<Pattern> {
+    fn pattern(text: &str, attempts: u32) -> Condition {
         let options = Options { limits: Limits { attempts, ..Limits::default() }, ..Options::default() };
-        Arc::new(compile(text, &options).unwrap().pattern)
+        (Arc::new(compile(text, &options).unwrap().pattern), None)
+    }
+
+    #[test]
+    fn filters_hold_beside_the_pattern() {
+        let filtered = |text: &str, attempts, filters: &str| {
+            (pattern(text, attempts).0, Some(Arc::new(filters::compile(filters).unwrap())))
+        };
+        let (yes, no) = (r#"[{"prefix":{"source":"/shop"}}]"#, r#"[{"exact":{"source":"/web"}}]"#);
+        let gives_up = r#"{"data":{"x":[1],"y":[1]}}"#;
+        let rules: RuleSet = [
+            filtered("{}", 9, yes),
+            filtered("{}", 9, no),
+            filtered(r#"{"type":["b"]}"#, 9, yes),
+            filtered(gives_up, 1, yes),
+            filtered(gives_up, 1, no),
+        ]
+        .into_iter()
+        .collect();
+        let event = Json::check(br#"{"type":"a","source":"/shop/eu","data":[{"x":1},{"y":1},{"x":1}]}"#).unwrap();
+        let mut wanted = Vec::new();
+        rules.wanted(&Document::from_object(event).unwrap(), |rule, result| wanted.push((rule, result)));
+        assert_eq!(wanted, [(0, Ok(())), (3, Err(EvaluationLimit { attempts: 1 }))]);
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub(super) enum Shape {
     Verbatim,
     /// Any map, compiled elsewhere.
     AnyMap,
+    /// A list of filters of CloudEvents Subscriptions, compiled elsewhere.
+    Filters,
     /// What a rule test expects of each target.
     Expectations,
     /// A map with known keys.
@@ -333,12 +335,16 @@ pub(super) static RULE: Table = Table {
         DESCRIPTION,
         key("from", Shape::Name, "A source; all of them by default."),
         required("pattern", Shape::AnyMap, "The event pattern; {} is every event."),
+        key(
+            "filters",
+            Shape::Filters,
+            "Filters of CloudEvents Subscriptions over attributes; all must hold, as must the pattern.",
+        ),
         key("dialect", Shape::Words(&[word("tidegate"), word("aws")]), "Whose verdicts and templates it follows."),
         key("alias", Shape::Words(&[word("aws")]), "`aws`: the pattern's detail-type and detail are type and data."),
         key("enabled", Shape::Bool, "A disabled rule matches nothing."),
         required("targets", Shape::List(&TARGET), "Where matching events go."),
         key("tests", Shape::List(&TEST), "Examples that `check` runs."),
-        later("filters"),
         later("window"),
     ],
 };

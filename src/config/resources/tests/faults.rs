@@ -114,7 +114,7 @@ fn every_fault_has_code_place_and_cure() {
         (source("http: {path: /x}"), "CONFIG_NOT_SUPPORTED /http: source: `http` is not supported by this version"),
         (source("kafka: {topics: [t]}\nevent: {}"), "CONFIG_NOT_SUPPORTED /event"),
         (rule("window: {cron: x}"), "CONFIG_NOT_SUPPORTED /window"),
-        (rule("filters: []"), "CONFIG_NOT_SUPPORTED /filters"),
+        (rule("filters: {exact: {type: x}}"), "CONFIG_VALUE /filters: `filters` must be a list"),
         (rule("from: emitted"), "CONFIG_NOT_SUPPORTED /from: `from: emitted` is not supported by this version"),
         (target("emit: {}"), "CONFIG_NOT_SUPPORTED /targets/0/emit"),
         (

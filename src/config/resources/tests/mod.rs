@@ -295,6 +295,8 @@ fn the_schema_is_made_of_the_same_tables() {
     assert_eq!(connection["proxy"]["anyOf"][0]["enum"], serde_json::json!(["none", "environment"]));
     assert_eq!(connection["responses"]["items"]["required"], serde_json::json!(["when", "outcome"]));
     assert_eq!(destination["properties"]["responses"]["items"], connection["responses"]["items"]);
+    assert_eq!(kinds[3]["properties"]["filters"]["items"]["$ref"], "#/$defs/filter");
+    assert_eq!(schema["$defs"]["filter"]["properties"]["not"]["$ref"], "#/$defs/filter");
     assert!(kinds[3]["properties"]["targets"]["items"]["properties"]["body"].is_object());
 }
 
