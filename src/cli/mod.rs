@@ -6,6 +6,7 @@ pub mod completions;
 pub mod dev;
 mod dev_api;
 pub mod dlq;
+pub mod eval;
 mod events;
 pub mod explain;
 pub mod faults;
@@ -118,6 +119,8 @@ enum Command {
     Trace(trace::Options),
     /// Look at dead letters, and send them again.
     Dlq(dlq::Options),
+    /// Answer JSON lines of patterns, targets and answers with verdicts, requests and outcomes; for bulk tests.
+    Eval(eval::Options),
     /// Ask the replica on this machine whether work can flow; for the health check of a container.
     Health,
     /// Print the JSON Schema of resource files.
@@ -237,6 +240,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Status(options)) => block_on(status::run(global, &options)),
         Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
+        Some(Command::Eval(options)) => eval::run(global, &options),
         Some(Command::Health) => health::health(global),
         Some(Command::Schema) => schema::run(),
         Some(Command::Completions(options)) => completions::run(&options),

@@ -16,4 +16,4 @@ pub mod yaml;
 
 pub use env::Env;
 pub use files::line_of;
-pub use resources::{Context, Loaded, Read, load, read, schema};
+pub use resources::{Alone, Context, Loaded, Read, load, read, read_alone, schema};

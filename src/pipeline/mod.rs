@@ -15,6 +15,7 @@ pub mod consume;
 pub mod decode;
 pub mod deliver;
 pub mod delivery;
+pub mod eval;
 pub mod explain;
 pub mod flow;
 pub mod handing;

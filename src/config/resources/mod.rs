@@ -3,8 +3,9 @@
 //! What enters: paths and the environment. `keys` lists what may be written, `check` walks what was written along
 //! it (`texts`, `exchange`, `answers` and `whole` what is special),
 //! `build` and `connection` make resources of it, and this module joins them: names are unique per kind, references lead
-//! somewhere, across all files. Rule bodies and patterns stay [`Node`]s; others compile them.
+//! somewhere, across all files; `alone` does so for resources that stand in no file. Rule bodies and patterns stay [`Node`]s; others compile them.
 
+mod alone;
 mod answers;
 mod build;
 mod check;
@@ -19,6 +20,7 @@ mod texts;
 mod url;
 mod whole;
 
+pub use alone::{Alone, read_alone};
 pub use schema::schema;
 pub(crate) use texts::header_name;
 pub(crate) use url::parse as base_url;
@@ -186,17 +188,9 @@ struct Assembly<'a> {
     rules: Kept<Rule>,
 }
 
-fn assemble(written: Written, context: &Context) -> Read {
-    let Written { nodes, doubtful } = written;
-    let mut assembly = Assembly {
-        context,
-        doubtful,
-        read: Read::default(),
-        connections: Kept::new(),
-        destinations: Kept::new(),
-        sources: Kept::new(),
-        rules: Kept::new(),
-    };
+fn assemble(mut written: Written, context: &Context) -> Read {
+    let nodes = std::mem::take(&mut written.nodes);
+    let mut assembly = Assembly::new(written, context);
     let mut by_kind: HashMap<&str, Vec<Node>> = HashMap::new();
     for node in nodes {
         if let Some(table) = assembly.kind_of(&node) {
@@ -210,14 +204,32 @@ fn assemble(written: Written, context: &Context) -> Read {
             assembly.add(table, node, &mut places);
         }
     }
-    let Assembly { mut read, connections, destinations, sources, rules, .. } = assembly;
-    read.resources = Resources {
-        connections: connections.built,
-        destinations: destinations.built,
-        sources: sources.built,
-        rules: rules.built,
-    };
-    read
+    assembly.finish()
+}
+
+impl<'a> Assembly<'a> {
+    fn new(written: Written, context: &'a Context) -> Self {
+        Self {
+            context,
+            doubtful: written.doubtful,
+            read: Read::default(),
+            connections: Kept::new(),
+            destinations: Kept::new(),
+            sources: Kept::new(),
+            rules: Kept::new(),
+        }
+    }
+
+    fn finish(self) -> Read {
+        let Self { mut read, connections, destinations, sources, rules, .. } = self;
+        read.resources = Resources {
+            connections: connections.built,
+            destinations: destinations.built,
+            sources: sources.built,
+            rules: rules.built,
+        };
+        read
+    }
 }
 
 impl Assembly<'_> {
