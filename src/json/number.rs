@@ -82,6 +82,21 @@ impl<S: AsRef<str>> Number<S> {
         self.compare(other) == Ordering::Equal
     }
 
+    /// The value times 10^`places`, if that is a whole number of at most 18 digits.
+    #[must_use]
+    pub fn scaled(&self, places: u8) -> Option<i64> {
+        let digits = self.head.as_ref().len() + self.tail.as_ref().len();
+        let Exponent::Small(exponent) = self.exponent else { return None };
+        let wanted = usize::try_from(exponent + i128::from(places)).ok().filter(|wanted| *wanted <= 18);
+        if digits == 0 {
+            return Some(0);
+        }
+        let wanted = wanted.filter(|wanted| *wanted >= digits)?;
+        let zeros = std::iter::repeat_n(b'0', wanted - digits);
+        let size = self.digits().chain(zeros).fold(0_i64, |sum, b| sum * 10 + i64::from(b - b'0'));
+        Some(if self.negative { -size } else { size })
+    }
+
     fn sign(&self) -> i8 {
         if self.head.as_ref().is_empty() && self.tail.as_ref().is_empty() {
             0

@@ -1,6 +1,7 @@
 //! From the text of a pattern to conditions (event-patterns.md rules 4–11, 29–32). Every fault is reported.
 
-use super::matcher::{Kind as MatcherKind, Leaf, Matcher, Scalar, Test};
+use super::matcher::{Leaf, Matcher, Scalar, Test, Written};
+use super::operator::Found;
 use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
@@ -42,7 +43,10 @@ pub(super) struct Compiler<'o> {
     warnings: Vec<Fault>,
     paths: Vec<Path>,
     path_numbers: HashMap<Box<str>, usize>,
-    fields: usize,
+    /// Of each field, where its matchers stand.
+    pointers: Vec<String>,
+    /// Whether the words of the pattern are kept, to explain verdicts.
+    verbose: bool,
     /// Whether a `$or` that qualifies is special: `aws` wants all of a pattern to qualify.
     or_is_special: bool,
 }
@@ -58,7 +62,7 @@ struct At<'p> {
     depth: usize,
 }
 
-pub(super) fn compile(text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
+pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Result<Compiled, Vec<Fault>> {
     let limit = options.limits.text_bytes;
     if text.len() > limit {
         let message = format!("the pattern has {} bytes; {limit} are allowed", text.len());
@@ -77,11 +81,12 @@ pub(super) fn compile(text: &str, options: &Options) -> Result<Compiled, Vec<Fau
         warnings: Vec::new(),
         paths: Vec::new(),
         path_numbers: HashMap::new(),
-        fields: 0,
+        pointers: Vec::new(),
+        verbose,
         or_is_special: options.dialect == Dialect::Tidegate || every_or_qualifies(json, options.limits.depth),
     };
     let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
-    compiler.finish(group)
+    compiler.finish(text, options, group)
 }
 
 impl Compiler<'_> {
@@ -89,7 +94,7 @@ impl Compiler<'_> {
         self.options.dialect == Dialect::Aws
     }
 
-    fn finish(mut self, mut group: Group) -> Result<Compiled, Vec<Fault>> {
+    fn finish(mut self, text: &str, options: &Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
         self.find_repeats(&group, &mut HashSet::new());
         let alternatives = match self.options.dialect {
             Dialect::Tidegate => {
@@ -111,11 +116,11 @@ impl Compiler<'_> {
             return Err(self.faults);
         }
         let pattern = Pattern {
-            dialect: self.options.dialect,
+            text: text.into(),
+            options: Arc::clone(options),
             paths: self.paths,
             alternatives,
-            fields: self.fields,
-            attempts: self.options.limits.attempts,
+            fields: self.pointers.len(),
         };
         Ok(Compiled { pattern, warnings: self.warnings })
     }
@@ -215,12 +220,20 @@ impl Compiler<'_> {
                 self.fault("PATTERN_DIALECT", &pointer, message, format!("write [{}]", value.text()));
                 return None;
             }
-            Kind::Null | Kind::Bool | Kind::Number | Kind::String => vec![self.literal(value)],
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => vec![(value, Found::Test(self.literal(value)))],
         };
-        let absent = matchers.iter().any(|matcher| matches!(matcher.kind, MatcherKind::Absent));
-        let leaf = Arc::new(Leaf { matchers, absent, pointer: pointer.into() });
-        let number = self.fields;
-        self.fields += 1;
+        let absent = matchers.iter().any(|(_, found)| matches!(found, Found::Absent));
+        let written = self.verbose.then(|| {
+            let matchers = matchers.iter().map(|(value, _)| Matcher { text: value.text().into() }).collect();
+            Box::new(Written { pointer: pointer.as_str().into(), matchers })
+        });
+        let tests = matchers.into_iter().filter_map(|(_, found)| match found {
+            Found::Absent => None,
+            Found::Test(test) => Some(test),
+        });
+        let leaf = Arc::new(Leaf { tests: tests.collect(), absent, written });
+        let number = self.pointers.len();
+        self.pointers.push(pointer);
         Some(vec![Goal::Field(Field { number, path: self.path(path), leaf })])
     }
 
@@ -245,7 +258,7 @@ impl Compiler<'_> {
         Goal::Or(branches.collect())
     }
 
-    fn matchers(&mut self, list: Json<'_>, pointer: &str) -> Option<Vec<Matcher>> {
+    fn matchers<'p>(&mut self, list: Json<'p>, pointer: &str) -> Option<Vec<(Json<'p>, Found)>> {
         let limit = self.options.limits.matchers;
         let count = list.elements().into_iter().flatten().count();
         if count == 0 {
@@ -257,23 +270,20 @@ impl Compiler<'_> {
             self.fault("PATTERN_MATCHERS", pointer, message, "split the list over several rules");
             return None;
         }
-        let matchers: Vec<Matcher> = list
+        let matchers: Vec<(Json<'p>, Found)> = list
             .elements()
             .into_iter()
             .flatten()
             .enumerate()
-            .filter_map(|(i, value)| self.matcher(value, &format!("{pointer}/{i}")))
+            .filter_map(|(i, value)| Some((value, self.matcher(value, &format!("{pointer}/{i}"))?)))
             .collect();
         (matchers.len() == count).then_some(matchers)
     }
 
-    fn matcher(&mut self, value: Json<'_>, pointer: &str) -> Option<Matcher> {
+    fn matcher(&mut self, value: Json<'_>, pointer: &str) -> Option<Found> {
         match value.kind() {
-            Kind::Null | Kind::Bool | Kind::Number | Kind::String => Some(self.literal(value)),
-            Kind::Object => {
-                let kind = self.operator_object(value, pointer)?;
-                Some(Matcher { kind, text: value.text().into() })
-            }
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => Some(Found::Test(self.literal(value))),
+            Kind::Object => self.operator_object(value, pointer),
             Kind::Array => {
                 let message = "a list is no matcher";
                 self.fault("PATTERN_MATCHER", pointer, message, "write its items directly: they are alternatives");
@@ -282,15 +292,14 @@ impl Compiler<'_> {
         }
     }
 
-    fn literal(&self, value: Json<'_>) -> Matcher {
+    fn literal(&self, value: Json<'_>) -> Test {
         let dialect = self.options.dialect;
-        let test = match leaves::scalar(value) {
+        match leaves::scalar(value) {
             Scalar::Null => Test::Null,
             Scalar::Bool(value) => Test::Bool(value),
             Scalar::Number(text) => Test::number(text, dialect),
             Scalar::Text(text) => Test::literal(&text, dialect),
-        };
-        Matcher { kind: MatcherKind::Value(vec![test]), text: value.text().into() }
+        }
     }
 
     fn path(&mut self, name: String) -> usize {
@@ -339,7 +348,8 @@ impl Compiler<'_> {
         path.repeated = !aws;
         let meaning = if aws { "this condition replaces the earlier one" } else { "one value must satisfy both" };
         let message = format!("`{}` is constrained more than once; {meaning}", path.name);
-        self.warnings.push(Fault::warning("PATTERN_REPEATED", &*field.leaf.pointer, message));
+        let pointer = self.pointers.get(field.number).cloned().unwrap_or_default();
+        self.warnings.push(Fault::warning("PATTERN_REPEATED", pointer, message));
     }
 
     /// The alternatives of the `aws` dialect, each ordered by path as that engine visits them. The later condition on a

@@ -105,9 +105,13 @@ fn describe(evaluation: &Evaluation<'_, '_>, field: &Field) -> (FailedField, Str
     let path = evaluation.pattern.paths.get(field.path).map(|path| path.name.to_string()).unwrap_or_default();
     let leaves = evaluation.leaves(field.path);
     let found: Vec<String> = leaves.iter().take(SHOWN).map(|leaf| json(&leaf.value)).collect();
-    let closest = closest(&field.leaf.matchers, leaves);
+    let (pointer, matchers) = match &field.leaf.written {
+        Some(written) => (&*written.pointer, &*written.matchers),
+        None => ("", &[][..]),
+    };
+    let closest = closest(matchers, leaves);
     let wanted = closest.map(|(matcher, _)| &*matcher.text).unwrap_or_default();
-    let others = match field.leaf.matchers.len() {
+    let others = match matchers.len() {
         0 | 1 => String::new(),
         2 => " or one other".to_owned(),
         count => format!(" or one of {} others", count - 1),
@@ -124,7 +128,7 @@ fn describe(evaluation: &Evaluation<'_, '_>, field: &Field) -> (FailedField, Str
     };
     let hint = closest.and_then(|(matcher, value)| hint(matcher, value?)).unwrap_or_default();
     let sentence = format!("`{path}` {is}; the pattern wants {}{others}{hint}", shortened(wanted));
-    let field = FailedField { path, pointer: field.leaf.pointer.to_string(), found, closest: wanted.to_owned() };
+    let field = FailedField { path, pointer: pointer.to_owned(), found, closest: wanted.to_owned() };
     (field, sentence)
 }
 

@@ -1,6 +1,6 @@
 //! The leaves of a document at one path (event-patterns.md rules 5, 6, 23): only what lies on the path is read.
 
-use super::matcher::Scalar;
+use super::matcher::{Forms, Scalar};
 use crate::json::document::{Document, Value};
 use crate::json::value::{Json, Kind};
 use crate::model::resources::Dialect;
@@ -13,6 +13,8 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub(super) struct FoundLeaf<'d> {
     pub(super) value: Scalar<'d>,
+    /// Other forms of the value.
+    pub(super) forms: Forms,
     /// From the outermost array inwards.
     pub(super) bindings: SmallVec<[Binding; 1]>,
 }
@@ -134,7 +136,11 @@ impl<'d> Walk<'d> {
     }
 
     fn push(&mut self, value: Scalar<'d>) {
-        self.found.leaves.push(FoundLeaf { value, bindings: SmallVec::from_slice(&self.bindings) });
+        self.found.leaves.push(FoundLeaf {
+            value,
+            forms: Forms::default(),
+            bindings: SmallVec::from_slice(&self.bindings),
+        });
     }
 }
 

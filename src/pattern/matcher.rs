@@ -1,13 +1,15 @@
 //! What one scalar of the event is compared with (event-patterns.md rules 12–21).
 
+use super::amount::{Amount, fixed};
 use super::fold::Folded;
 use super::network::{Range, address_of};
 use super::wildcard::Wildcard;
-use crate::json::number::{Number, is_float};
+use crate::json::number::is_float;
 use crate::model::resources::Dialect;
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
@@ -22,63 +24,82 @@ pub(super) enum Scalar<'d> {
     Text(Cow<'d, str>),
 }
 
-/// The matchers of one field: one of them must accept.
+/// The matchers of one field: one of them must accept. Patterns that say the same of a field may share it.
 #[derive(Debug)]
 pub(super) struct Leaf {
-    pub(super) matchers: Vec<Matcher>,
+    /// One of these accepts.
+    pub(super) tests: SmallVec<[Test; 1]>,
     /// One of the matchers is `exists: false`.
     pub(super) absent: bool,
-    /// Where it stands in the pattern (RFC 6901).
+    /// Kept for explanations only.
+    pub(super) written: Option<Box<Written>>,
+}
+
+/// The matchers of a field in the words of the pattern.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Where they stand (RFC 6901).
     pub(super) pointer: Box<str>,
+    pub(super) matchers: Vec<Matcher>,
 }
 
 /// A scalar or an operator object of a pattern.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    pub(super) kind: Kind,
     /// As written.
     pub(super) text: Box<str>,
 }
 
-/// The kinds of matchers.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// `exists: false`
-    Absent,
-    /// All of these accept the same value.
-    Value(Vec<Test>),
-}
-
-/// One condition on a scalar.
+/// One condition on a scalar. A rule set holds very many of them, so what is large is boxed.
 #[derive(Debug)]
 pub(super) enum Test {
     /// `exists: true`
     Any,
     Null,
     Bool(bool),
-    Number {
-        value: Number<Box<str>>,
-        /// Set if the dialect compares this number by its spelling.
-        spelling: Option<Box<str>>,
-    },
+    Number(Amount),
+    /// A number that the dialect compares by its spelling.
+    Spelled(Box<str>),
     Text(Box<str>),
     /// A string literal of the `aws` dialect that is an address.
     Address(IpAddr),
     Prefix(Box<str>),
     Suffix(Box<str>),
-    Contains(Finder<'static>),
-    Wildcard(Wildcard),
-    EqualsFolded(Folded),
-    PrefixFolded(Folded),
-    SuffixFolded(Folded),
+    Contains(Box<Finder<'static>>),
+    Wildcard(Box<Wildcard>),
+    EqualsFolded(Box<Folded>),
+    PrefixFolded(Box<Folded>),
+    SuffixFolded(Box<Folded>),
     Cidr(Range),
     Numeric {
-        bounds: SmallVec<[(Comparison, Number<Box<str>>); 2]>,
+        comparison: Comparison,
         /// The `aws` dialect cannot compare numbers that no float holds.
         floats_only: bool,
+        bound: Amount,
     },
+    /// Several operators: all of these accept the same value.
+    All(Box<[Test]>),
     /// `anything-but`: none of these accepts.
-    Not(Vec<Test>),
+    Not(Box<[Test]>),
+}
+
+/// What has been computed of one scalar of the event: each form once, when it is first asked for.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Forms {
+    millionths: OnceCell<Option<i64>>,
+    address: OnceCell<Option<IpAddr>>,
+}
+
+impl Forms {
+    /// The number in millionths, see [`fixed`].
+    pub(super) fn millionths(&self, number: &str) -> Option<i64> {
+        *self.millionths.get_or_init(|| fixed(number))
+    }
+
+    /// The address that a text spells. All patterns that are asked about a value are of one dialect.
+    pub(super) fn address(&self, text: &str, dialect: Dialect) -> Option<IpAddr> {
+        *self.address.get_or_init(|| address_of(text, dialect))
+    }
 }
 
 /// The comparisons of `numeric`.
@@ -93,11 +114,8 @@ pub(super) enum Comparison {
 }
 
 impl Leaf {
-    pub(super) fn accepts(&self, value: &Scalar<'_>) -> bool {
-        self.matchers.iter().any(|matcher| match &matcher.kind {
-            Kind::Absent => false,
-            Kind::Value(tests) => tests.iter().all(|test| test.accepts(value)),
-        })
+    pub(super) fn accepts(&self, value: &Scalar<'_>, forms: &Forms) -> bool {
+        self.tests.iter().any(|test| test.accepts(value, forms))
     }
 }
 
@@ -108,7 +126,7 @@ impl Test {
             Dialect::Tidegate => false,
             Dialect::Aws => !is_float(text),
         };
-        Self::Number { value: Number::of(text).into_owned(), spelling: by_spelling.then(|| text.into()) }
+        if by_spelling { Self::Spelled(text.into()) } else { Self::Number(Amount::of(text)) }
     }
 
     /// A string that stands as a matcher.
@@ -120,26 +138,17 @@ impl Test {
         address.map_or_else(|| Self::Text(text.into()), Self::Address)
     }
 
-    pub(super) fn accepts(&self, value: &Scalar<'_>) -> bool {
+    pub(super) fn accepts(&self, value: &Scalar<'_>, forms: &Forms) -> bool {
         match self {
             Self::Any => true,
             Self::Null => *value == Scalar::Null,
             Self::Bool(wanted) => *value == Scalar::Bool(*wanted),
-            Self::Number { value: wanted, spelling } => match value {
-                Scalar::Number(text) => {
-                    wanted.equals(&Number::of(text)) && spelling.as_deref().is_none_or(|wanted| wanted == *text)
-                }
+            Self::Number(_) | Self::Spelled(_) | Self::Numeric { .. } => match value {
+                Scalar::Number(text) => self.accepts_number(text, forms),
                 Scalar::Null | Scalar::Bool(_) | Scalar::Text(_) => false,
             },
-            Self::Numeric { bounds, floats_only } => match value {
-                Scalar::Number(text) => {
-                    let number = Number::of(text);
-                    bounds.iter().all(|(comparison, bound)| comparison.holds(number.compare(bound)))
-                        && (!floats_only || is_float(text))
-                }
-                Scalar::Null | Scalar::Bool(_) | Scalar::Text(_) => false,
-            },
-            Self::Not(excluded) => !excluded.iter().any(|test| test.accepts(value)),
+            Self::All(tests) => tests.iter().all(|test| test.accepts(value, forms)),
+            Self::Not(excluded) => !excluded.iter().any(|test| test.accepts(value, forms)),
             Self::Text(_)
             | Self::Address(_)
             | Self::Prefix(_)
@@ -150,16 +159,41 @@ impl Test {
             | Self::PrefixFolded(_)
             | Self::SuffixFolded(_)
             | Self::Cidr(_) => match value {
-                Scalar::Text(text) => self.accepts_text(text),
+                Scalar::Text(text) => self.accepts_text(text, forms),
                 Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) => false,
             },
         }
     }
 
-    fn accepts_text(&self, text: &str) -> bool {
+    fn accepts_number(&self, text: &str, forms: &Forms) -> bool {
+        match self {
+            Self::Number(wanted) => wanted.compare(text, forms.millionths(text)).is_eq(),
+            Self::Spelled(wanted) => **wanted == *text,
+            Self::Numeric { comparison, floats_only, bound } => {
+                comparison.holds(bound.compare(text, forms.millionths(text))) && (!floats_only || is_float(text))
+            }
+            Self::Any
+            | Self::Null
+            | Self::Bool(_)
+            | Self::Text(_)
+            | Self::Address(_)
+            | Self::Prefix(_)
+            | Self::Suffix(_)
+            | Self::Contains(_)
+            | Self::Wildcard(_)
+            | Self::EqualsFolded(_)
+            | Self::PrefixFolded(_)
+            | Self::SuffixFolded(_)
+            | Self::Cidr(_)
+            | Self::All(_)
+            | Self::Not(_) => false,
+        }
+    }
+
+    fn accepts_text(&self, text: &str, forms: &Forms) -> bool {
         match self {
             Self::Text(wanted) => **wanted == *text,
-            Self::Address(wanted) => address_of(text, Dialect::Aws) == Some(*wanted),
+            Self::Address(wanted) => forms.address(text, Dialect::Aws) == Some(*wanted),
             Self::Prefix(prefix) => text.starts_with(&**prefix),
             Self::Suffix(suffix) => text.ends_with(&**suffix),
             Self::Contains(part) => part.find(text.as_bytes()).is_some(),
@@ -167,8 +201,15 @@ impl Test {
             Self::EqualsFolded(folded) => folded.equals(text),
             Self::PrefixFolded(folded) => folded.starts(text),
             Self::SuffixFolded(folded) => folded.ends(text),
-            Self::Cidr(range) => range.holds(text),
-            Self::Any | Self::Null | Self::Bool(_) | Self::Number { .. } | Self::Numeric { .. } | Self::Not(_) => false,
+            Self::Cidr(range) => range.holds(forms.address(text, range.dialect())),
+            Self::Any
+            | Self::Null
+            | Self::Bool(_)
+            | Self::Number(_)
+            | Self::Spelled(_)
+            | Self::Numeric { .. }
+            | Self::All(_)
+            | Self::Not(_) => false,
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Enters: the text of a pattern; later a [`Document`]. Leaves: a verdict. `compile` and `operator` read the text and
 //! report every fault; `leaves` finds the scalars of a document at the paths that a pattern names; `verdict` decides
 //! without a search where no array of objects is involved, `search` where one is; `explain` says why not.
-//! `fold`, `wildcard`, `network` and `matcher` compare one scalar. `filters` are what may stand beside a pattern; they
-//! see `attribute`s only.
+//! `amount`, `fold`, `wildcard`, `network` and `matcher` compare one scalar. `filters` are what may stand beside a
+//! pattern; they see `attribute`s only.
 
+mod amount;
 mod attribute;
 mod compile;
 mod explain;
@@ -92,14 +93,15 @@ impl EvaluationLimit {
 /// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    dialect: Dialect,
+    /// As written; explanations are read from it again.
+    text: Box<str>,
+    options: Arc<Options>,
     /// The paths that are named, each once; fields refer to them by index.
     paths: Vec<Path>,
     /// One of these must hold. `tidegate`: one tree. `aws`: one flat group per alternative, ordered by path.
     alternatives: Vec<Group>,
     /// Fields in all; each has a number below this.
     fields: usize,
-    attempts: u32,
 }
 
 /// A path that a pattern names.
@@ -139,7 +141,7 @@ struct Field {
 /// # Errors
 /// All faults, each with its pointer (rule 31) and a code `PATTERN_…`.
 pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
-    compile::compile(json_text, options)
+    compile::compile(json_text, &Arc::new(options.clone()), false)
 }
 
 impl Pattern {
@@ -159,6 +161,10 @@ impl Pattern {
     /// Why an event matches or not, for people.
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
-        explain::explain(self, document)
+        // It compiled before, so it does again; this time it keeps its words.
+        match compile::compile(&self.text, &self.options, true) {
+            Ok(verbose) => explain::explain(&verbose.pattern, document),
+            Err(_) => explain::explain(self, document),
+        }
     }
 }

@@ -32,9 +32,14 @@ impl Range {
         allowed.then_some(Self { address, bits, dialect })
     }
 
-    /// Whether `value` is the text of an address inside.
-    pub(super) fn holds(&self, value: &str) -> bool {
-        match (self.address, address_of(value, self.dialect)) {
+    /// The dialect whose addresses it holds.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether `address`, what a value spells in its dialect, is inside.
+    pub(super) fn holds(&self, address: Option<IpAddr>) -> bool {
+        match (self.address, address) {
             (IpAddr::V4(a), Some(IpAddr::V4(b))) => {
                 let differ = a.to_bits() ^ b.to_bits();
                 differ.checked_shr(32 - u32::from(self.bits)).unwrap_or_default() == 0
@@ -93,8 +98,9 @@ mod tests {
             ("fe80::/10", "fe80::1%eth0", false, false),
         ];
         for (range, value, tidegate, aws) in cases {
-            assert_eq!(Range::parse(range, Dialect::Tidegate).unwrap().holds(value), tidegate, "{range} {value}");
-            assert_eq!(Range::parse(range, Dialect::Aws).unwrap().holds(value), aws, "{range} {value}");
+            let holds = |dialect| Range::parse(range, dialect).unwrap().holds(address_of(value, dialect));
+            assert_eq!(holds(Dialect::Tidegate), tidegate, "{range} {value}");
+            assert_eq!(holds(Dialect::Aws), aws, "{range} {value}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Operator objects and their operands (event-patterns.md rules 12–22, 31).
 
+use super::amount::Amount;
 use super::compile::{Compiler, child, describe};
 use super::fold::Folded;
 use super::leaves;
-use super::matcher::{Comparison, Kind as MatcherKind, Scalar, Test};
+use super::matcher::{Comparison, Scalar, Test};
 use super::network::Range;
 use super::wildcard::Wildcard;
 use crate::json::number::{Number, is_float};
@@ -48,6 +49,13 @@ const OTHER_NAMES: [(&str, &str); 14] = [
     ("includes", "contains"),
 ];
 
+/// What an operator object asks for.
+pub(super) enum Found {
+    /// `exists: false`
+    Absent,
+    Test(Test),
+}
+
 impl Compiler<'_> {
     /// The operators of a dialect.
     pub(super) fn operators(dialect: Dialect) -> &'static [&'static str] {
@@ -58,7 +66,7 @@ impl Compiler<'_> {
     }
 
     /// Reads `{"prefix": "a", …}`; `None` if something in it is wrong.
-    pub(super) fn operator_object(&mut self, object: Json<'_>, pointer: &str) -> Option<MatcherKind> {
+    pub(super) fn operator_object(&mut self, object: Json<'_>, pointer: &str) -> Option<Found> {
         let faults = self.faults.len();
         let members = self.members(object, pointer);
         let allowed = Self::operators(self.options.dialect);
@@ -101,7 +109,13 @@ impl Compiler<'_> {
         if self.faults.len() > faults {
             return None;
         }
-        Some(if absent { MatcherKind::Absent } else { MatcherKind::Value(tests) })
+        if absent {
+            return Some(Found::Absent);
+        }
+        Some(Found::Test(match tests.len() {
+            1 => tests.pop()?,
+            _ => Test::All(tests.into()),
+        }))
     }
 
     fn operator(&mut self, name: &str, operand: Json<'_>, pointer: &str) -> Option<Test> {
@@ -117,7 +131,7 @@ impl Compiler<'_> {
     }
 
     /// The object of `{"prefix": {"equals-ignore-case": "a"}}`.
-    fn ignoring_case(&mut self, outer: &str, object: Json<'_>, pointer: &str) -> Option<Folded> {
+    fn ignoring_case(&mut self, outer: &str, object: Json<'_>, pointer: &str) -> Option<Box<Folded>> {
         let allowed = ["equals-ignore-case"];
         let members = self.members(object, pointer);
         let mut folded = None;
@@ -144,10 +158,10 @@ impl Compiler<'_> {
         match name {
             "prefix" => Some(Test::Prefix(text.into())),
             "suffix" => Some(Test::Suffix(text.into())),
-            "contains" => Some(Test::Contains(Finder::new(&text).into_owned())),
+            "contains" => Some(Test::Contains(Box::new(Finder::new(&text).into_owned()))),
             "equals-ignore-case" => Some(Test::EqualsFolded(self.folded(&text))),
             "wildcard" => match Wildcard::parse(&text) {
-                Ok(wildcard) => Some(Test::Wildcard(wildcard)),
+                Ok(wildcard) => Some(Test::Wildcard(Box::new(wildcard))),
                 Err(why) => {
                     let message = format!("the wildcard {} {why}", operand.text());
                     let cure =
@@ -190,11 +204,11 @@ impl Compiler<'_> {
         text.map(std::borrow::Cow::into_owned)
     }
 
-    fn folded(&self, operand: &str) -> Folded {
-        match self.options.dialect {
+    fn folded(&self, operand: &str) -> Box<Folded> {
+        Box::new(match self.options.dialect {
             Dialect::Tidegate => Folded::tidegate(operand),
             Dialect::Aws => Folded::aws(operand),
-        }
+        })
     }
 
     fn anything_but(&mut self, operand: Json<'_>, pointer: &str) -> Option<Test> {
@@ -214,7 +228,7 @@ impl Compiler<'_> {
                 self.excluded_value(operand, pointer).into_iter().collect()
             }
         };
-        (self.faults.len() == faults).then_some(Test::Not(excluded))
+        (self.faults.len() == faults).then(|| Test::Not(excluded.into()))
     }
 
     fn excluded_value(&mut self, value: Json<'_>, pointer: &str) -> Option<Test> {
@@ -306,7 +320,7 @@ impl Compiler<'_> {
             self.fault("PATTERN_OPERAND", pointer, message, example);
             return None;
         }
-        let mut bounds: SmallVec<[(Comparison, Number<Box<str>>); 2]> = SmallVec::new();
+        let mut bounds: SmallVec<[(Comparison, &str); 2]> = SmallVec::new();
         for (i, pair) in items.chunks_exact(2).enumerate() {
             let [written, number] = pair else { continue };
             let text = written.as_str().unwrap_or_default();
@@ -325,7 +339,7 @@ impl Compiler<'_> {
                 let message = format!("`dialect: aws` cannot compare {}: no 64-bit float holds it", number.text());
                 self.fault("PATTERN_DIALECT", &at, message, "leave out `dialect: aws`");
             } else if let Some(comparison) = comparison {
-                bounds.push((comparison, Number::of(number.text()).into_owned()));
+                bounds.push((comparison, number.text()));
             }
         }
         if 2 * bounds.len() != items.len() {
@@ -334,16 +348,20 @@ impl Compiler<'_> {
         if let [first, second] = bounds.as_slice() {
             self.range(first, second, pointer)?;
         }
-        Some(Test::Numeric { bounds, floats_only: aws })
+        let tests = bounds.into_iter().map(|(comparison, bound)| Test::Numeric {
+            comparison,
+            floats_only: aws,
+            bound: Amount::of(bound),
+        });
+        let mut tests: Vec<Test> = tests.collect();
+        match tests.len() {
+            1 => tests.pop(),
+            _ => Some(Test::All(tests.into())),
+        }
     }
 
     /// Whether two comparisons are a lower and an upper bound with something between them.
-    fn range(
-        &mut self,
-        first: &(Comparison, Number<Box<str>>),
-        second: &(Comparison, Number<Box<str>>),
-        pointer: &str,
-    ) -> Option<()> {
+    fn range(&mut self, first: &(Comparison, &str), second: &(Comparison, &str), pointer: &str) -> Option<()> {
         let aws = self.is_aws();
         let (lower, upper) = if second.0.is_lower() && !aws { (second, first) } else { (first, second) };
         if !(lower.0.is_lower() && upper.0.is_upper()) {
@@ -355,7 +373,7 @@ impl Compiler<'_> {
             self.fault("PATTERN_OPERAND", pointer, message, "write {\"numeric\": [\">\", 0, \"<=\", 5]}");
             return None;
         }
-        let some = match lower.1.compare(&upper.1) {
+        let some = match Number::of(lower.1).compare(&Number::of(upper.1)) {
             Ordering::Less => true,
             Ordering::Equal => !aws && lower.0.is_inclusive() && upper.0.is_inclusive(),
             Ordering::Greater => false,

@@ -155,7 +155,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
                 Some(goal) => match self.given(goal) {
                     Some((field, given)) => {
                         self.attempt()?;
-                        if given.map_or(field.leaf.absent, |leaf| field.leaf.accepts(&leaf.value)) {
+                        if given.map_or(field.leaf.absent, |leaf| field.leaf.accepts(&leaf.value, &leaf.forms)) {
                             continue;
                         }
                     }
@@ -225,7 +225,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
         let accepted = self.accepted.get(field.number).map(|cell| {
             cell.get_or_init(|| {
                 let leaves = self.evaluation.leaves(field.path).iter();
-                let mut accepted: Vec<_> = leaves.filter(|leaf| field.leaf.accepts(&leaf.value)).collect();
+                let mut accepted: Vec<_> = leaves.filter(|leaf| field.leaf.accepts(&leaf.value, &leaf.forms)).collect();
                 if !repeated {
                     // Bound alike, they are alike for every other goal.
                     accepted.dedup_by(|a, b| a.bindings == b.bindings);
@@ -243,7 +243,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
 
     /// `tidegate`: absence is judged last, but a leaf that nothing rules out stays. `aws`: it is judged now.
     fn may_be_absent(&self, path: usize) -> bool {
-        match self.evaluation.pattern.dialect {
+        match self.evaluation.pattern.options.dialect {
             Dialect::Tidegate => self.evaluation.leaves(path).iter().all(|leaf| !leaf.bindings.is_empty()),
             Dialect::Aws => self.holds_absent(path),
         }
@@ -272,7 +272,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
             }
             Choice::Absent(path) => {
                 self.attempt()?;
-                if self.evaluation.pattern.dialect == Dialect::Tidegate {
+                if self.evaluation.pattern.options.dialect == Dialect::Tidegate {
                     self.absent.push(path);
                 }
                 self.assign(path, None);
@@ -297,7 +297,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
                 *self.attempts = left;
                 Ok(())
             }
-            None => Err(EvaluationLimit { attempts: self.evaluation.pattern.attempts }),
+            None => Err(EvaluationLimit { attempts: self.evaluation.pattern.options.limits.attempts }),
         }
     }
 

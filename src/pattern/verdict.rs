@@ -22,7 +22,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
     }
 
     pub(super) fn matches(&self) -> Result<bool, EvaluationLimit> {
-        let mut attempts = self.pattern.attempts;
+        let mut attempts = self.pattern.options.limits.attempts;
         let mut verdict = Ok(false);
         for group in &self.pattern.alternatives {
             if !self.viable(group) {
@@ -52,7 +52,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
     pub(super) fn field_viable(&self, field: &Field) -> bool {
         let leaves = self.leaves(field.path);
         (field.leaf.absent && leaves.iter().all(|leaf| !leaf.bindings.is_empty()))
-            || leaves.iter().any(|leaf| field.leaf.accepts(&leaf.value))
+            || leaves.iter().any(|leaf| field.leaf.accepts(&leaf.value, &leaf.forms))
     }
 
     /// Whether, among the paths looked up so far, one choice can rule out another.
@@ -71,6 +71,6 @@ impl<'e, 'a> Evaluation<'e, 'a> {
     pub(super) fn found(&self, path: usize) -> Option<&Found<'e>> {
         let name = &self.pattern.paths.get(path)?.name;
         let cell = self.found.get(path)?;
-        Some(cell.get_or_init(|| leaves::find(self.document, name, self.pattern.dialect)))
+        Some(cell.get_or_init(|| leaves::find(self.document, name, self.pattern.options.dialect)))
     }
 }
