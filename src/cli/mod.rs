@@ -11,6 +11,7 @@ mod events;
 pub mod explain;
 pub mod faults;
 pub mod health;
+pub mod import;
 mod outcomes;
 pub mod output;
 pub mod publish;
@@ -123,6 +124,8 @@ enum Command {
     Eval(eval::Options),
     /// Ask the replica on this machine whether work can flow; for the health check of a container.
     Health,
+    /// Turn EventBridge rules, connections and API destinations of AWS or Alibaba Cloud into resource files.
+    Import(import::Options),
     /// Print the JSON Schema of resource files.
     Schema,
     /// Print shell completions.
@@ -242,6 +245,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
         Some(Command::Eval(options)) => eval::run(global, &options),
         Some(Command::Health) => health::health(global),
+        Some(Command::Import(options)) => import::run(global, &options),
         Some(Command::Schema) => schema::run(),
         Some(Command::Completions(options)) => completions::run(&options),
         None => Err(Failure::new(Exit::Usage, "USAGE", "say what to do; `tidegate --help` lists the commands")),

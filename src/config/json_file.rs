@@ -6,6 +6,7 @@ use crate::json::value::{Json, Kind as JsonKind};
 use crate::model::fault::{Fault, Place};
 use crate::model::node::{Key, Kind, Node};
 use crate::model::text::Text;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// Reads a file that is one JSON value; nothing but white space is no value. Everything wrong goes to `faults`.
@@ -24,6 +25,37 @@ pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node
                 .faults
                 .push(fault.cure("JSON has no comments and no trailing commas; a .yaml file may have comments"));
             None
+        }
+    }
+}
+
+/// Reads a text of JSON values one after the other, as programs print that are run one after the other. At the first
+/// fault of syntax reading ends.
+pub fn read_all(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Vec<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { file, text, faults };
+    let mut nodes = Vec::new();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    loop {
+        let from = values.byte_offset();
+        let rest = text.get(from..).unwrap_or_default();
+        let checked = match values.next() {
+            None => return nodes,
+            // Both read the same language; ours knows the place.
+            Some(Ok(value)) => Json::check(value.get().as_bytes())
+                .map_err(|e| (value.get().as_ptr().addr() - text.as_ptr().addr() + e.offset, e.kind)),
+            Some(Err(error)) => Err(match Json::check(rest.as_bytes()) {
+                Err(e) => (from + e.offset, e.kind),
+                Ok(_) => (from, scan::ErrorKind::Unexpected(if error.is_eof() { "more" } else { "a JSON value" })),
+            }),
+        };
+        match checked {
+            Ok(json) => nodes.push(reader.node(json)),
+            Err((offset, kind)) => {
+                let place = reader.place(offset);
+                reader.faults.push(Fault::error("CONFIG_SYNTAX", "", format!("not JSON: {kind}")).at(place));
+                return nodes;
+            }
         }
     }
 }
@@ -102,6 +134,22 @@ mod tests {
         assert_eq!(node.to_json(), "{\"é\":[1.10,\"/😀\"],\"b\":{\"c\":null}}");
         assert_eq!(node.place_of("/é/1").to_string(), "f.json:2:14");
         assert_eq!(node.entries()[1].0.place.to_string(), "f.json:3:2");
+    }
+
+    #[test]
+    fn values_may_follow_each_other() {
+        let mut faults = Vec::new();
+        let nodes = read_all(&"f.json".into(), "\n{\"a\": 1.0}{}\n[\n 2]  ", &mut faults);
+        assert_eq!(nodes.iter().map(Node::to_json).collect::<Vec<_>>(), ["{\"a\":1.0}", "{}", "[2]"]);
+        assert_eq!(nodes[2].place_of("/0").to_string(), "f.json:4:2");
+        for (text, read, place) in
+            [("{} {\"a\":}", 1, "f.json:1:9"), ("[1] \n x", 1, "f.json:2:2"), ("{\"a\"", 0, "f.json:1:5")]
+        {
+            let mut faults = Vec::new();
+            assert_eq!(read_all(&"f.json".into(), text, &mut faults).len(), read, "{text}");
+            assert_eq!(faults[0].place.as_ref().expect("a place").to_string(), place, "{text}");
+        }
+        assert!(read_all(&"f.json".into(), " \n", &mut faults).is_empty() && faults.is_empty());
     }
 
     #[test]

@@ -17,15 +17,31 @@ pub const MAX_DEPTH: usize = 100;
 /// Nodes that aliases may add to one document, so that a small file cannot grow without bound.
 pub const MAX_ALIAS_NODES: usize = 10_000;
 
+/// What a YAML tag is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tags {
+    /// A fault.
+    Refused,
+    /// `!Name value` is the short form of a function of a template: `{"Fn::Name": value}`, and of `Ref` and `Condition`
+    /// the key is the name itself, as AWS `CloudFormation` and Alibaba ROS define it.
+    Functions,
+}
+
 /// Reads all documents of a file; empty ones are left out. Everything wrong goes to `faults` as `CONFIG_SYNTAX`,
 /// `CONFIG_DUPLICATE_KEY` or `CONFIG_NUMBER`; a document with a syntax error gives no node.
 pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Vec<Node> {
+    read_with(file, text, Tags::Refused, faults)
+}
+
+/// The same, where tags may mean something.
+pub fn read_with(file: &Arc<str>, text: &str, tags: Tags, faults: &mut Vec<Fault>) -> Vec<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut nodes = Vec::new();
     for (first_line, part) in split(text) {
         let reader = Reader {
             file,
             text: part,
+            tags,
             first_line,
             parser: Parser::new_from_str(part),
             anchors: HashMap::new(),
@@ -62,6 +78,7 @@ struct Stop;
 struct Reader<'t, 'f> {
     file: &'f Arc<str>,
     text: &'t str,
+    tags: Tags,
     first_line: u32,
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
@@ -130,11 +147,15 @@ impl<'t> Reader<'t, '_> {
             | Event::SequenceEnd
             | Event::MappingEnd => return self.stop(&place, "a value is missing here", "write one"),
         };
-        if let Some(tag) = tag {
-            let message = format!("YAML tags such as `{tag}` are not supported");
-            self.fault("CONFIG_SYNTAX", &place, message, "leave it out, or put the whole value in quotes");
-        }
-        let node = Node { kind, place };
+        let node = match tag {
+            Some(tag) if self.tags == Tags::Functions && tag.handle == "!" => function(&tag.suffix, kind, place),
+            Some(tag) => {
+                let message = format!("YAML tags such as `{tag}` are not supported");
+                self.fault("CONFIG_SYNTAX", &place, message, "leave it out, or put the whole value in quotes");
+                Node { kind, place }
+            }
+            None => Node { kind, place },
+        };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -284,6 +305,13 @@ impl<'t> Reader<'t, '_> {
         let lines = self.text.lines().take(line).skip(line.saturating_sub(10));
         unquoted_value_in_flow(lines).then_some("write {a: \"${$.a}\", b: \"$.items[0]\"}")
     }
+}
+
+/// The long form of a tagged value.
+fn function(name: &str, kind: Kind, place: Place) -> Node {
+    let name = if matches!(name, "Ref" | "Condition") { name.to_owned() } else { format!("Fn::{name}") };
+    let value = Node { kind, place: place.clone() };
+    Node { kind: Kind::Map(vec![(Key { name, place: place.clone() }, value)]), place }
 }
 
 /// Whether lines in flow style have a value of ours that YAML cannot read without quotes.
