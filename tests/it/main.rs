@@ -20,6 +20,7 @@ mod certificates;
 mod examples;
 mod eyes;
 mod foreign;
+mod import;
 mod kill;
 mod loss;
 mod metrics;

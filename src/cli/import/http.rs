@@ -64,6 +64,38 @@ pub(super) fn endpoint(url: &str, star: Star) -> Option<Endpoint> {
     (!host.is_empty()).then(|| Endpoint { origin: format!("{scheme}://{host}"), path, secrets, user })
 }
 
+impl Endpoint {
+    /// The endpoint of a destination: a path if it is `alone` with its host, else the whole url. A segment that is no
+    /// word, such as those of incoming webhooks, is a secret.
+    pub(super) fn written(&self, draft: &mut Draft, ours: &str, about: &str, alone: bool) -> Node {
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (self.path.as_str(), String::new()),
+        };
+        let mut segments = Vec::new();
+        for (index, segment) in path.split('/').enumerate() {
+            if is_token(segment) {
+                let what = format!("{about}: segment {index} of its path");
+                let reference = draft.reference(&format!("{ours}_PATH"), &what, Sample::Text);
+                segments.push(reference.as_plain().unwrap_or_default().to_owned());
+            } else {
+                segments.push(segment.to_owned());
+            }
+        }
+        let origin = if alone { "" } else { &self.origin };
+        text(format!("{origin}{}{query}", segments.join("/")))
+    }
+}
+
+/// Whether a segment of a path is long and mixed enough to be no word.
+fn is_token(segment: &str) -> bool {
+    let has = |fits: fn(&char) -> bool| segment.chars().any(|c| fits(&c));
+    segment.len() >= 20
+        && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '='))
+        && has(char::is_ascii_digit)
+        && has(char::is_ascii_alphabetic)
+}
+
 /// Whether what has this name is a secret, wherever it stands.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();

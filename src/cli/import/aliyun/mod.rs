@@ -195,8 +195,7 @@ impl<'n> Plan<'n> {
         let alone = connection::origins(&self.endpoints(sending.connection)).len() <= 1;
         match &sending.endpoint {
             Some(endpoint) if alone && endpoint.path.is_empty() => {}
-            Some(endpoint) if alone => entries.push(entry("endpoint", text(endpoint.path.clone()))),
-            Some(endpoint) => entries.push(entry("endpoint", text(format!("{}{}", endpoint.origin, endpoint.path)))),
+            Some(endpoint) => entries.push(entry("endpoint", endpoint.written(draft, &sending.ours, &about, alone))),
             None => {
                 let variable = format!("{}_URL", sending.ours);
                 entries.push(entry("endpoint", draft.reference(&variable, &format!("{about}: its url"), Sample::Url)));
@@ -242,7 +241,7 @@ fn write_rule(draft: &mut Draft, rule: &Rule, plan: &mut Plan<'_>, from: &str) -
         draft.lost(&about, "FilterPattern", why, "give it with --param NAME=VALUE");
         unusable = true;
     }
-    unusable |= pattern::refused(draft, &about, "FilterPattern", &pattern, &Options::default());
+    unusable = unusable || pattern::refused(draft, &about, "FilterPattern", &pattern, &Options::default());
     let mut seen = Vec::new();
     let mut targets = Vec::new();
     for (index, node) in rule.targets.iter().enumerate() {

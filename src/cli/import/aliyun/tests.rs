@@ -76,7 +76,7 @@ fn everything_that_the_api_prints_becomes_resources() {
             "total: [{numeric: [\">\", 1.50]}]",
             "  - name: t1\n    destination: crm\n    query:\n      q: $$.x\n    headers:\n      X-Id: $.id\n      \
              X-Both: \"a $$ ${$.id}-$$5-$${no}\"\n    body:\n      template: '{\"n\":\"${name}\",\"t\":\"${text}\",\"o\":\"${other}\"}'\n      \
-             values:\n        name: $.data.name\n        text: it's $$.x\n      raw: true\n    retry:\n      policy: BACKOFF_RETRY\n",
+             values:\n        name: $.data.name\n        text: \"it's $$.x\"\n      raw: true\n    retry:\n      policy: BACKOFF_RETRY\n",
         ])
         .reports(&[
             "imported: 4 connections, 4 destinations, 1 source, 1 rule\n",

@@ -178,8 +178,7 @@ fn write_destination(draft: &mut Draft, sending: &Sending<'_>, connections: &[Pl
     entries.extend(connections.get(sending.connection).map(|c| entry("connection", text(c.ours.clone()))));
     match &sending.endpoint {
         Some(endpoint) if alone && endpoint.path.is_empty() => {}
-        Some(endpoint) if alone => entries.push(entry("endpoint", text(endpoint.path.clone()))),
-        Some(endpoint) => entries.push(entry("endpoint", text(format!("{}{}", endpoint.origin, endpoint.path)))),
+        Some(endpoint) => entries.push(entry("endpoint", endpoint.written(draft, &sending.ours, &about, alone))),
         None => {
             let url = sending.thing.and_then(|thing| given(&thing.node, "InvocationEndpoint"));
             let unresolved = url.filter(|url| url.known().is_none());

@@ -70,14 +70,14 @@ fn one(
             map(Vec::new())
         }
     };
+    if let Some(function) = given::unresolved(written) {
+        open(draft, &about, "EventPattern", &function);
+        unusable = true;
+    }
     if !unusable {
         let options = Options { dialect: Dialect::Aws, alias_aws: true, ..Options::default() };
         unusable = pattern::refused(draft, &about, "EventPattern", &pattern, &options);
         aws_only(draft, &about, &pattern);
-    }
-    if let Some(function) = find(node, "EventPattern").and_then(given::unresolved) {
-        open(draft, &about, "EventPattern", &function);
-        unusable = true;
     }
     let targets = targets(draft, rule, found, destination);
     unusable |= targets.open || targets.written.is_empty();

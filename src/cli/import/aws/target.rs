@@ -44,6 +44,12 @@ impl Target<'_> {
             for (theirs, part) in [("QueryStringParameters", Part::Query), ("HeaderParameters", Part::Headers)] {
                 let mut inner: Vec<(Key, Node)> = Vec::new();
                 for (key, value) in find(http, theirs).map(Node::entries).unwrap_or_default() {
+                    let literal = value.as_plain().is_some_and(|text| !path::is_path(text));
+                    if literal && http::is_secret_name(&key.name) {
+                        let why = format!("`{}` looks like a secret, and a rule may hold none", key.name);
+                        draft.lost(&self.about, theirs, why, "write it in the connection, with a reference");
+                        continue;
+                    }
                     if let Some(value) = self.parameter(draft, value, theirs) {
                         if key.name.eq_ignore_ascii_case("content-type") {
                             json = value.as_plain().is_none_or(is_json);
@@ -57,11 +63,12 @@ impl Target<'_> {
         entries.extend(self.body(draft, json).map(|body| entry("body", body)));
         entries.extend(self.retry().map(|retry| entry("retry", retry)));
         if let Some(dead_letters) = find(self.node, "DeadLetterConfig") {
-            let queue = plain(dead_letters, "Arn").map(|arn| arn.rsplit(':').next().unwrap_or_default().to_owned());
+            let queue =
+                plain(dead_letters, "Arn").and_then(|arn| arn.rsplit(':').next().map(|name| format!(" {name}")));
             draft.differs(
                 &self.about,
                 "DeadLetterConfig",
-                format!("its queue {} is not used", queue.unwrap_or_default()),
+                format!("its queue{} is not used", queue.unwrap_or_default()),
                 "what fails goes to the topic of dead letters: see `tidegate dlq`, or write `dead_letter: {topic: …}`",
             );
         }

@@ -230,7 +230,7 @@ fn templates_become_resources_and_their_secrets_references() {
         "kind: rule\nname: Paid\nfrom: Bus\ndialect: aws\nalias: aws\nenabled: false\n",
         "    stage: [prod]\n",
         "# It cannot be used as it is: mend it, then take it out of the comment.\n# kind: rule\n# name: PerTenant\n",
-        "#     tenant:\n#       - Ref: Tenant\n",
+        "#     tenant: [{Ref: Tenant}]\n",
     ])
     .reports(&[
         "imported: 2 connections, 3 destinations, 2 sources, 1 rule\nwritten as comments, for they need a hand: 1\n",
@@ -271,11 +271,28 @@ fn names_that_become_the_same_are_told_apart() {
             "endpoint: \"${env:D_URL}\"",
             "name: stored-events\n",
             "name: a-b\n",
-            "- name: 1-2\n",
-            "- name: 1-2-2\n",
+            "- name: \"1-2\"\n",
+            "- name: \"1-2-2\"\n",
             "name: a-b-2\n",
         ])
         .reports(&["rule a.b → a-b\n", "rule a-b → a-b-2\n", "API destination d: it is not in the input"]);
+}
+
+#[test]
+fn secrets_in_urls_and_targets_are_not_copied() {
+    let text = r#"{"Name":"slack","InvocationEndpoint":"https://hooks.example.com/services/T1/B2/abcDEF0123456789abcdef01?x=1","HttpMethod":"POST","ConnectionArn":"arn:aws:events:r:1:connection/slack/x"}
+        {"Name":"slack","AuthorizationType":"API_KEY","AuthParameters":{"ApiKeyAuthParameters":{"ApiKeyName":"x"}}}
+        {"Name":"r","EventPattern":"{\"source\":[\"a\"]}","State":"ENABLED","Targets":[{"Id":"a","Arn":"arn:aws:events:r:1:api-destination/slack/x",
+          "HttpParameters":{"HeaderParameters":{"Authorization":"hunter2","X-Token":"$.detail.token"},"QueryStringParameters":{"api_key":"hunter2"}}}]}"#;
+    imported(text)
+        .accepted()
+        .writes(&["endpoint: \"/services/T1/B2/${env:SLACK_PATH}?x=1\"\n", "headers:\n      X-Token: $.data.token\n"])
+        .reports(&[
+            "SLACK_PATH",
+            "target a, `QueryStringParameters`: `api_key` looks like a secret",
+            "target a, `HeaderParameters`: `Authorization` looks like a secret",
+        ])
+        .never_says(&["hunter2", "abcDEF"]);
 }
 
 #[test]
