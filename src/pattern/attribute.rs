@@ -8,6 +8,9 @@ use std::borrow::Cow;
 /// What is the payload and no attribute.
 const PAYLOAD: [&str; 2] = ["data", "data_base64"];
 
+/// Attributes that every event has (`CloudEvents` 1.0, "Required attributes").
+const REQUIRED: [&str; 4] = ["id", "source", "specversion", "type"];
+
 /// The value of an attribute. Those of an event in binary mode are all text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attribute<'d> {
@@ -48,6 +51,10 @@ impl<'d> Attribute<'d> {
 
 pub(super) fn is_payload(name: &str) -> bool {
     PAYLOAD.contains(&name)
+}
+
+pub(super) fn is_required(name: &str) -> bool {
+    REQUIRED.contains(&name)
 }
 
 /// What is doubtful about naming this attribute, and the cure. It refuses nothing: a source that is not strict lets

@@ -8,6 +8,7 @@
 
 mod amount;
 mod attribute;
+mod cesql;
 mod compile;
 mod explain;
 pub mod filters;

@@ -5,11 +5,12 @@ use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
 use crate::pattern::Limits;
 use crate::pattern::attribute;
+use crate::pattern::cesql::{self, Problem};
 use crate::pattern::compile::{child, describe};
 use crate::pattern::operator::distance;
 
 /// The dialects of filters.
-const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
+const DIALECTS: [&str; 7] = ["exact", "prefix", "suffix", "all", "any", "not", "sql"];
 
 /// What people write for one of them, in lower case.
 const OTHER_NAMES: [(&str, &str); 16] = [
@@ -115,6 +116,7 @@ impl Compiler {
                 };
                 inner.map(|filter| Filter::Not(Box::new(filter)))
             }
+            "sql" => self.sql(operand, &at),
             unknown => {
                 let cure = meant(unknown).map(|meant| format!("did you mean `{meant}`?")).unwrap_or_default();
                 self.fault(&at, format!("`{unknown}` is no filter; allowed are {}", list(&DIALECTS)), cure);
@@ -133,6 +135,29 @@ impl Compiler {
         };
         self.fault(pointer, message, "write [{\"exact\": {\"type\": \"…\"}}, …]");
         None
+    }
+
+    fn sql(&mut self, operand: Json<'_>, pointer: &str) -> Option<Filter> {
+        let Some(text) = operand.as_str() else {
+            let message = format!("`sql` takes an expression as text, not {}", describe(operand));
+            self.fault(pointer, message, "write {\"sql\": \"subject LIKE 'in/%'\"}");
+            return None;
+        };
+        let told = |problem: Problem| {
+            let before = text.get(..problem.offset).unwrap_or_default().chars().count();
+            let message = format!("{} (character {} of the expression)", problem.message, before + 1);
+            Fault::error("PATTERN_SQL", pointer, message).cure(problem.cure)
+        };
+        match cesql::compile(&text) {
+            Ok((expression, doubts)) => {
+                self.warnings.extend(doubts.into_iter().map(|doubt| Fault { warning: true, ..told(doubt) }));
+                Some(Filter::Sql(Box::new(expression)))
+            }
+            Err(problems) => {
+                self.faults.extend(problems.into_iter().map(told));
+                None
+            }
+        }
     }
 
     fn compare(&mut self, comparison: Comparison, operand: Json<'_>, pointer: &str) -> Option<Filter> {
@@ -158,7 +183,7 @@ impl Compiler {
                 let cure = match wanted.kind() {
                     Kind::Number | Kind::Bool => format!("write \"{}\": it is compared by its text", wanted.text()),
                     Kind::String | Kind::Null => {
-                        "write what it shall begin with, end with or be, or leave the entry out".to_owned()
+                        format!("for any value write {{\"sql\": \"EXISTS {name}\"}}, or leave the entry out")
                     }
                     Kind::Array => "for alternatives, write {\"any\": […]}".to_owned(),
                     Kind::Object => "write a string".to_owned(),

@@ -3,7 +3,7 @@
 use super::{Comparison, Entry, Filter, Filters};
 use crate::json::document::Document;
 use crate::model::node::write_json_string;
-use crate::pattern::attribute::Attribute;
+use crate::pattern::attribute::{Attribute, is_payload};
 use crate::pattern::explain::shortened;
 use crate::pattern::{Explanation, FailedField};
 
@@ -49,6 +49,9 @@ fn failure(filter: &Filter, document: &Document<'_>, pointer: String) -> Failure
             let sentence = format!("the filter in `not` holds: {}", holds(inner, document));
             Failure { pointer: format!("{pointer}/not"), field: None, sentence }
         }
+        Filter::Sql(expression) => {
+            Failure { pointer: format!("{pointer}/sql"), field: None, sentence: expression.explain(document) }
+        }
     }
 }
 
@@ -56,7 +59,11 @@ fn entry_failure(entry: &Entry, comparison: Comparison, document: &Document<'_>,
     let Entry { name, wanted } = entry;
     let key = comparison.key();
     let found = Attribute::of(document, name);
-    let is = found.as_ref().map_or("absent".to_owned(), shown);
+    let is = match &found {
+        Some(found) => shown(found),
+        None if is_payload(name) => "the payload, which filters never see".to_owned(),
+        None => "absent".to_owned(),
+    };
     let hint = found.as_ref().and_then(|found| hint(comparison, found.text(), wanted)).unwrap_or_default();
     let sentence = format!("`{name}` is {is}; the filter wants {key} {}{hint}", quoted(wanted));
     let field = FailedField {
@@ -98,6 +105,7 @@ fn holds(filter: &Filter, document: &Document<'_>) -> String {
             first.map(|filter| holds(filter, document)).unwrap_or_default()
         }
         Filter::Not(inner) => failure(inner, document, String::new()).sentence,
+        Filter::Sql(expression) => expression.explain(document),
     }
 }
 

@@ -11,6 +11,7 @@ mod explain;
 mod tests;
 
 use super::attribute::Attribute;
+use super::cesql::Expression;
 use super::{Explanation, Limits};
 use crate::json::document::Document;
 use crate::model::fault::Fault;
@@ -29,6 +30,8 @@ enum Filter {
     All(Vec<Filter>),
     Any(Vec<Filter>),
     Not(Box<Filter>),
+    /// An expression that must be true.
+    Sql(Box<Expression>),
 }
 
 /// An attribute and the text it is compared with.
@@ -48,7 +51,7 @@ enum Comparison {
 /// Compiles the JSON text of a list of filters.
 ///
 /// # Errors
-/// All faults, with pointers into the list and the code `PATTERN_FILTER`.
+/// All faults, with pointers into the list and the code `PATTERN_FILTER`, or `PATTERN_SQL` for an expression.
 pub fn compile(json_text: &str) -> Result<Filters, Vec<Fault>> {
     compile::compile(json_text, &Limits::default())
 }
@@ -80,6 +83,7 @@ impl Filter {
             Self::All(filters) => filters.iter().all(|filter| filter.matches(document)),
             Self::Any(filters) => filters.iter().any(|filter| filter.matches(document)),
             Self::Not(filter) => !filter.matches(document),
+            Self::Sql(expression) => expression.matches(document),
         }
     }
 }

@@ -28,6 +28,8 @@ fn verdicts() {
         r#"[{"not":{"exact":{"subject":"x"}}}]"#,
         r#"[{"not":{"all":[{"exact":{"type":"order.paid"}},{"exact":{"source":"/web"}}]}}]"#,
         r#"[{"not":{"not":{"suffix":{"source":"eu"}}}}]"#,
+        r#"[{"sql":"type LIKE 'order.%' AND n = 3 AND ok"}]"#,
+        r#"[{"not":{"sql":"subject = 'x'"}}]"#,
     ] {
         assert!(passes(yes, EVENT), "{yes}");
     }
@@ -40,6 +42,11 @@ fn verdicts() {
         r#"[{"exact":{"data":"x"}}]"#,
         r#"[{"exact":{"type":"order.paid"}},{"exact":{"type":"x"}}]"#,
         r#"[{"any":[{"exact":{"type":"x"}},{"not":{"prefix":{"source":"/"}}}]}]"#,
+        // An error and a non-boolean are false; the payload is not visible.
+        r#"[{"sql":"subject = 'x' OR TRUE"}]"#,
+        r#"[{"sql":"1 / 0 = 0"}]"#,
+        r#"[{"sql":"n"}]"#,
+        r#"[{"sql":"EXISTS data OR data = 'x'"}]"#,
     ] {
         assert!(!passes(no, EVENT), "{no}");
     }
@@ -47,7 +54,7 @@ fn verdicts() {
 
 #[test]
 fn refusals() {
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 15] = [
         ("{}", &[""]),
         ("[", &[""]),
         (r#"[{}, {"exact":{"a":"b"},"not":{}}, 3]"#, &["/0", "/1", "/2"]),
@@ -60,6 +67,8 @@ fn refusals() {
         (r#"[{"exact":{"a":"b","a":"c"}}]"#, &["/0/exact/a"]),
         (r#"[{"a/b~c":{}}]"#, &["/0/a~1b~0c"]),
         (r#"[{"exact":{"a":["b"]}}]"#, &["/0/exact/a"]),
+        (r#"[{"sql":true},{"sql":"a ="}]"#, &["/0/sql", "/1/sql"]),
+        (r#"[{"any":[{"sql":"FOO(BAR(a))"},{"sql":""}]}]"#, &["/0/any/0/sql", "/0/any/0/sql", "/0/any/1/sql"]),
         (r#"[{"exact":{"a":{"b":"c"}}}]"#, &["/0/exact/a"]),
     ];
     for (text, pointers) in cases {
@@ -77,9 +86,35 @@ fn the_cure_names_what_was_meant() {
         (r#"[{"anyOf":[]}]"#, "did you mean `any`?"),
         (r#"[{"exact":{"n":3}}]"#, "write \"3\": it is compared by its text"),
         (r#"[{"wildcard":{}}]"#, ""),
+        (r#"[{"cesql":"a"}]"#, "did you mean `sql`?"),
+        (r#"[{"exact":{"a":""}}]"#, "for any value write {\"sql\": \"EXISTS a\"}, or leave the entry out"),
     ] {
         assert_eq!(compile(text).unwrap_err()[0].cure, cure, "{text}");
     }
+}
+
+#[test]
+fn faults_and_doubts_of_an_expression_say_where() {
+    let fault = &compile(r#"[{"sql":"'żó' == type"}]"#).unwrap_err()[0];
+    assert_eq!((fault.code, &*fault.message), ("PATTERN_SQL", "`==` is no operator (character 6 of the expression)"));
+    let filters = compile(r#"[{"not":{"sql":"NOT type = 'a' OR data = 'b'"}}]"#).unwrap();
+    let told: Vec<_> = filters.warnings().iter().map(|w| (w.warning, &*w.pointer, &*w.message)).collect();
+    assert_eq!(
+        told,
+        [
+            (
+                true,
+                "/0/not/sql",
+                "`NOT type` is taken first, for NOT binds tighter than what follows (character 1 of the expression)"
+            ),
+            (
+                true,
+                "/0/not/sql",
+                "`data` is the payload and no attribute: filters never see it, so this never holds (character 19 of \
+                 the expression)"
+            ),
+        ]
+    );
 }
 
 #[test]
@@ -129,6 +164,19 @@ fn what_failed_is_told() {
         (
             r#"[{"not":{"any":[{"exact":{"id":"x"}},{"prefix":{"type":"order"}}]}}]"#,
             "the filter in `not` holds: `type` begins with \"order\" (/filters/0/not)",
+        ),
+        (
+            r#"[{"all":[{"sql":"ok AND type = 'order.created'"}]}]"#,
+            "`type = 'order.created'` is false: `type` is 'order.paid' (/filters/0/all/0/sql)",
+        ),
+        (
+            r#"[{"sql":"subject LIKE 'a%'"}]"#,
+            "`subject` errs: the event has no attribute `subject` (missingAttribute) (/filters/0/sql)",
+        ),
+        (r#"[{"not":{"sql":"n > 2"}}]"#, "the filter in `not` holds: `n > 2` is true (/filters/0/not)"),
+        (
+            r#"[{"exact":{"data":"y"}}]"#,
+            "`data` is the payload, which filters never see; the filter wants exact \"y\" (/filters/0/exact/data)",
         ),
     ] {
         let filters = compile(filters).unwrap();
