@@ -45,6 +45,15 @@ impl<'a> Json<'a> {
         scan::check_within(text, max_depth).map(Self)
     }
 
+    /// [`Json::check`] for an object whose members are wanted: `each` is given them as they are checked. What it was
+    /// given counts only if the whole text turns out to be valid.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check_members(text: &'a [u8], mut each: impl FnMut(Quoted<'a>, Self)) -> Result<Self, scan::Error> {
+        scan::check_members(text, |key, value| each(Quoted(key), Self(value))).map(Self)
+    }
+
     /// Takes a text that has been checked before, or was written by us.
     #[must_use]
     pub fn trusted(text: &'a str) -> Self {

@@ -107,13 +107,14 @@ impl CloudEvent {
 
     /// The members in order: name (decoded) and value.
     pub fn members(&self) -> impl Iterator<Item = (&str, Content<'_>)> {
-        self.parts.members.iter().map(|slot| {
+        let texts = Texts::of(self);
+        self.parts.members.iter().map(move |slot| {
             let value = match slot.encoding {
-                Encoding::Json => Content::Json(self.text(&slot.value)),
-                Encoding::Text => Content::Text(self.text(&slot.value)),
-                Encoding::Base64 => Content::Base64(self.bytes(&slot.value)),
+                Encoding::Json => Content::Json(texts.text(&slot.value)),
+                Encoding::Text => Content::Text(texts.text(&slot.value)),
+                Encoding::Base64 => Content::Base64(slot.value.of(texts.record, texts.extra)),
             };
-            (self.text(&slot.name), value)
+            (texts.text(&slot.name), value)
         })
     }
 
@@ -123,17 +124,48 @@ impl CloudEvent {
         self.members().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
-    fn bytes(&self, part: &Part) -> &[u8] {
-        let (buffer, span) = match part {
-            Part::Record(span) => (self.record.bytes(), span),
-            Part::Extra(span) => (self.parts.extra.as_slice(), span),
-        };
-        let index = usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
-        buffer.get(index).unwrap_or_default()
+    fn text(&self, part: &Part) -> &str {
+        std::str::from_utf8(part.of(self.record.bytes(), &self.parts.extra)).unwrap_or_default()
+    }
+}
+
+impl Part {
+    fn span(&self) -> Range<usize> {
+        let (Self::Record(span) | Self::Extra(span)) = self;
+        usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX)
     }
 
-    fn text(&self, part: &Part) -> &str {
-        std::str::from_utf8(self.bytes(part)).unwrap_or_default()
+    /// Its bytes in the buffer that it lies in: the record's or the extra one.
+    fn of<'a>(&self, record: &'a [u8], extra: &'a [u8]) -> &'a [u8] {
+        let buffer = match self {
+            Self::Record(_) => record,
+            Self::Extra(_) => extra,
+        };
+        buffer.get(self.span()).unwrap_or_default()
+    }
+}
+
+/// The buffers of an event, read as text as a whole where that is possible: a part of a text is at hand at once, a part
+/// of bytes would have to be looked through for being text.
+struct Texts<'a> {
+    record: &'a [u8],
+    extra: &'a [u8],
+    record_text: Option<&'a str>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(event: &'a CloudEvent) -> Self {
+        let record = event.record.bytes();
+        Self { record, extra: &event.parts.extra, record_text: std::str::from_utf8(record).ok() }
+    }
+
+    fn text(&self, part: &Part) -> &'a str {
+        match (part, self.record_text) {
+            (Part::Record(_), Some(text)) => text.get(part.span()).unwrap_or_default(),
+            (Part::Record(_), None) | (Part::Extra(_), _) => {
+                std::str::from_utf8(part.of(self.record, self.extra)).unwrap_or_default()
+            }
+        }
     }
 }
 
@@ -166,14 +198,16 @@ impl<'r> Builder<'r> {
         this
     }
 
+    /// Adds a member whose name is not there yet.
+    pub fn push(&mut self, name: &str, value: Content<'_>) {
+        let (value, encoding) = self.value(value);
+        let name = self.part(name.as_bytes());
+        self.parts.members.push(Slot { name, value, encoding });
+    }
+
     /// Adds a member, or replaces the value of one that is there.
     pub fn member(&mut self, name: &str, value: Content<'_>) {
-        let (bytes, encoding) = match value {
-            Content::Json(text) => (text.as_bytes(), Encoding::Json),
-            Content::Text(text) => (text.as_bytes(), Encoding::Text),
-            Content::Base64(bytes) => (bytes, Encoding::Base64),
-        };
-        let value = self.part(bytes);
+        let (value, encoding) = self.value(value);
         let at = self.parts.members.iter().position(|slot| self.slice(&slot.name) == name.as_bytes());
         match at.and_then(|i| self.parts.members.get_mut(i)) {
             Some(slot) => {
@@ -199,12 +233,15 @@ impl<'r> Builder<'r> {
     }
 
     fn slice(&self, part: &Part) -> &[u8] {
-        let (buffer, span) = match part {
-            Part::Record(span) => (self.record.bytes(), span),
-            Part::Extra(span) => (self.parts.extra.as_slice(), span),
-        };
-        let index = usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
-        buffer.get(index).unwrap_or_default()
+        part.of(self.record.bytes(), &self.parts.extra)
+    }
+
+    fn value(&mut self, value: Content<'_>) -> (Part, Encoding) {
+        match value {
+            Content::Json(text) => (self.part(text.as_bytes()), Encoding::Json),
+            Content::Text(text) => (self.part(text.as_bytes()), Encoding::Text),
+            Content::Base64(bytes) => (self.part(bytes), Encoding::Base64),
+        }
     }
 
     fn part(&mut self, bytes: &[u8]) -> Part {

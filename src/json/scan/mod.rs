@@ -97,7 +97,8 @@ pub fn check_members<'a>(text: &'a [u8], mut each: impl FnMut(&'a str, &'a str))
         }
         loop {
             let key = at;
-            let (key_end, value) = check_key(&mut stops, key)?;
+            let key_end = check_key(&mut stops, key)?;
+            let value = check_colon(bytes, key_end)?;
             let end = check_value(&mut stops, value, MAX_DEPTH - 1)?;
             each(text.get(key..key_end).unwrap_or_default(), text.get(value..end).unwrap_or_default());
             at = skip_space(bytes, end);
@@ -149,7 +150,7 @@ impl<'a> Stops<'a> {
     }
 
     /// The first stop at or after `at`, which lies nowhere before the last one; beyond the text if there is none.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, at: usize) -> usize {
         let inside = at - self.start;
         if inside < BLOCK {
@@ -161,7 +162,7 @@ impl<'a> Stops<'a> {
         self.search(at)
     }
 
-    #[inline]
+    #[inline(never)]
     fn search(&mut self, at: usize) -> usize {
         self.start = at;
         loop {
@@ -231,7 +232,8 @@ fn check_value(stops: &mut Stops<'_>, at: usize, max_depth: usize) -> Checked<us
     let mut key = false;
     loop {
         if key {
-            at = check_key(stops, at)?.1;
+            let end = check_key(stops, at)?;
+            at = check_colon(bytes, end)?;
         }
         match bytes.get(at) {
             Some(b'"') => at = check_string(stops, at)?,
@@ -286,19 +288,22 @@ fn no_separator(found: Option<&u8>, object: bool, offset: usize) -> Box<Error> {
     wrong(offset, kind)
 }
 
-/// Checks a key and its colon; gives where the key ends and where the value begins.
-#[inline]
-fn check_key(stops: &mut Stops<'_>, at: usize) -> Checked<(usize, usize)> {
-    let bytes = stops.bytes;
-    match bytes.get(at) {
-        Some(b'"') => {}
-        None => return Err(wrong(at, ErrorKind::UnexpectedEnd)),
-        Some(_) => return Err(wrong(at, ErrorKind::Unexpected("a key in quotes"))),
+/// Checks a key; gives its end.
+#[inline(always)]
+fn check_key(stops: &mut Stops<'_>, at: usize) -> Checked<usize> {
+    match stops.bytes.get(at) {
+        Some(b'"') => check_string(stops, at),
+        None => Err(wrong(at, ErrorKind::UnexpectedEnd)),
+        Some(_) => Err(wrong(at, ErrorKind::Unexpected("a key in quotes"))),
     }
-    let end = check_string(stops, at)?;
-    let at = skip_space(bytes, end);
+}
+
+/// Checks that a colon follows the key that ends at `at`; gives where the value begins.
+#[inline]
+fn check_colon(bytes: &[u8], at: usize) -> Checked<usize> {
+    let at = skip_space(bytes, at);
     match bytes.get(at) {
-        Some(b':') => Ok((end, skip_space(bytes, at + 1))),
+        Some(b':') => Ok(skip_space(bytes, at + 1)),
         None => Err(wrong(at, ErrorKind::UnexpectedEnd)),
         Some(_) => Err(wrong(at, ErrorKind::Unexpected("`:`"))),
     }
@@ -312,7 +317,7 @@ fn check_word(bytes: &[u8], at: usize, word: &'static [u8]) -> Checked<usize> {
 }
 
 /// Checks the string whose quote is at `at`; gives its end.
-#[inline]
+#[inline(always)]
 fn check_string(stops: &mut Stops<'_>, at: usize) -> Checked<usize> {
     let stop = stops.next(at + 1);
     if stops.bytes.get(stop) == Some(&b'"') { Ok(stop + 1) } else { check_string_from(stops, stop) }
@@ -361,31 +366,40 @@ pub(in crate::json) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.iter().try_fold(0, |sum, &b| Some(sum * 16 + char::from(b).to_digit(16)?))
 }
 
-fn check_number(bytes: &[u8], at: usize) -> Checked<usize> {
-    let no_number = |offset| wrong(offset, ErrorKind::Number);
-    let digits = |mut at: usize| {
-        let start = at;
-        while let Some(b'0'..=b'9') = bytes.get(at) {
-            at += 1;
-        }
-        (at > start).then_some(at)
+/// Checks a number; gives its end.
+#[inline]
+fn check_number(bytes: &[u8], start: usize) -> Checked<usize> {
+    let first = if bytes.get(start) == Some(&b'-') { start + 1 } else { start };
+    let mut at = skip_digits(bytes, first);
+    if at == first || (bytes.get(first) == Some(&b'0') && at > first + 1) {
+        return Err(wrong(start, ErrorKind::Number));
+    }
+    // An integer, most often.
+    if let Some(b',' | b'}' | b']') = bytes.get(at) {
+        return Ok(at);
+    }
+    let more = |at| {
+        let end = skip_digits(bytes, at);
+        if end > at { Ok(end) } else { Err(wrong(start, ErrorKind::Number)) }
     };
-    let start = at;
-    let mut at = if bytes.get(at) == Some(&b'-') { at + 1 } else { at };
-    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at).ok_or_else(|| no_number(start))? };
     if bytes.get(at) == Some(&b'.') {
-        at = digits(at + 1).ok_or_else(|| no_number(start))?;
+        at = more(at + 1)?;
     }
     if let Some(b'e' | b'E') = bytes.get(at) {
-        at += 1;
-        if let Some(b'+' | b'-') = bytes.get(at) {
-            at += 1;
-        }
-        at = digits(at).ok_or_else(|| no_number(start))?;
+        let signed = matches!(bytes.get(at + 1), Some(b'+' | b'-'));
+        at = more(if signed { at + 2 } else { at + 1 })?;
     }
-    // `01` and `1x` would otherwise be reported at the character after the number, which reads as riddle.
+    // `1x` would otherwise be reported at the character after the number, which reads as riddle.
     match bytes.get(at) {
-        Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'-' | b'+') => Err(no_number(start)),
+        Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'-' | b'+') => Err(wrong(start, ErrorKind::Number)),
         _ => Ok(at),
     }
+}
+
+#[inline]
+fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b'0'..=b'9') = bytes.get(at) {
+        at += 1;
+    }
+    at
 }

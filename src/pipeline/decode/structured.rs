@@ -13,21 +13,27 @@ type Attributes<'a> = SmallVec<[(Cow<'a, str>, Json<'a>); 16]>;
 
 pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     let value = record.value().ok_or(Error::NullValue)?;
-    let event = Json::check(value).map_err(|source| Error::Json { source })?;
-    if event.kind() == Kind::Array {
-        return Err(Error::Batch { found: "a JSON array".to_owned() });
-    }
-    let members = event.members().ok_or_else(|| Error::NotObject { found: kind(event.kind()) })?;
-
     let mut attributes = Attributes::new();
     let (mut data, mut data_base64) = (None, None);
-    for (key, value) in members {
+    let mut too_many = false;
+    let event = Json::check_members(value, |key, value| {
         let name = key.decode();
         match &*name {
             "data" => data = Some(value),
             "data_base64" => data_base64 = Some(value),
-            _ => put(&mut attributes, name, value)?,
+            _ => too_many |= !put(&mut attributes, name, value),
         }
+    });
+    let event = event.map_err(|source| Error::Json { source })?;
+    match event.kind() {
+        Kind::Object => {}
+        Kind::Array => return Err(Error::Batch { found: "a JSON array".to_owned() }),
+        other @ (Kind::Null | Kind::Bool | Kind::Number | Kind::String) => {
+            return Err(Error::NotObject { found: kind(other) });
+        }
+    }
+    if too_many {
+        return Err(Error::AttributeCount);
     }
     attributes.retain(|(_, value)| value.kind() != Kind::Null);
     for (name, _) in &attributes {
@@ -64,23 +70,23 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
             "datacontenttype" if payload.contradicts(media) => Content::Text(payload::JSON),
             _ => Content::Json(value.text()),
         };
-        event.member(name, value);
+        event.push(name, value);
     }
     payload.add_to(&mut event);
     Ok(event.finish())
 }
 
-/// Adds an attribute, or replaces it: of a duplicate key the last value counts (rule 5).
-fn put<'a>(attributes: &mut Attributes<'a>, name: Cow<'a, str>, value: Json<'a>) -> Result<(), Error> {
+/// Adds an attribute, or replaces it: of a duplicate key the last value counts (rule 5). False if there are too many.
+fn put<'a>(attributes: &mut Attributes<'a>, name: Cow<'a, str>, value: Json<'a>) -> bool {
     if let Some((_, old)) = attributes.iter_mut().find(|(n, _)| *n == name) {
         *old = value;
-        return Ok(());
+        return true;
     }
-    if attributes.len() == MAX_ATTRIBUTES {
-        return Err(Error::AttributeCount);
+    let room = attributes.len() < MAX_ATTRIBUTES;
+    if room {
+        attributes.push((name, value));
     }
-    attributes.push((name, value));
-    Ok(())
+    room
 }
 
 fn attribute<'a>(attributes: &Attributes<'a>, name: &str) -> Option<Json<'a>> {
