@@ -105,6 +105,19 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Its text form (rule 42) if it is a string, number or boolean.
+    #[must_use]
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Json(json) => match json.kind() {
+                Kind::String => json.as_str(),
+                Kind::Number | Kind::Bool => Some(Cow::Borrowed(json.text())),
+                Kind::Null | Kind::Array | Kind::Object => None,
+            },
+            Self::Document(_) | Self::Text(_) | Self::Base64(_) => self.as_str(),
+        }
+    }
+
     /// Appends it as compact JSON (transforms.md rule 38).
     pub fn write_compact(self, out: &mut String) {
         match self {

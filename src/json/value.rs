@@ -132,10 +132,15 @@ impl<'a> Quoted<'a> {
     #[must_use]
     pub fn is(self, text: &str) -> bool {
         let raw = self.raw();
-        match memchr::memchr(b'\\', raw.as_bytes()) {
-            None => raw == text,
-            Some(first) => decode_escapes(raw, first) == text,
+        if raw.len() <= text.len() {
+            // An escape is longer than what it stands for.
+            return raw == text && !raw.as_bytes().contains(&b'\\');
         }
+        let first = raw.as_bytes().first().copied();
+        if first != Some(b'\\') && first != text.as_bytes().first().copied() {
+            return false;
+        }
+        memchr::memchr(b'\\', raw.as_bytes()).is_some_and(|first| decode_escapes(raw, first) == text)
     }
 }
 

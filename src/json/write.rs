@@ -3,7 +3,8 @@
 //! Numbers stay byte for byte, strings get the shortest escapes, of duplicate keys the last value stands at the first
 //! place. One pass without recursion; text that is compact already is copied in one piece.
 
-use super::value::{Json, Quoted};
+use super::scan::{skip_space, skip_string_noting};
+use super::value::{Json, Kind, Quoted};
 use crate::model::node::write_json_string;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -12,9 +13,14 @@ use std::collections::HashMap;
 /// Appends `json` as compact JSON.
 pub fn compact(json: Json<'_>, out: &mut String) {
     let text = json.text();
-    if memchr::memchr3(b'{', b'[', b'\\', text.as_bytes()).is_none() {
-        return out.push_str(text);
+    match json.kind() {
+        Kind::Object | Kind::Array => {}
+        Kind::String if text.as_bytes().contains(&b'\\') => {
+            return write_json_string(&json.as_str().unwrap_or_default(), out);
+        }
+        Kind::String | Kind::Null | Kind::Bool | Kind::Number => return out.push_str(text),
     }
+    out.reserve(text.len());
     let mut writer = Writer { text, out, at: 0, flushed: 0, open: SmallVec::new(), entries: Vec::new(), key: false };
     writer.run();
 }
@@ -80,6 +86,10 @@ struct Writer<'a, 'o> {
 struct Open {
     object: bool,
     first_entry: usize,
+    /// A bit for each key so far, by a hash; keys that share none are different.
+    seen: u64,
+    /// Two keys share a bit: they may be the same.
+    suspect: bool,
 }
 
 struct Entry<'a> {
@@ -96,12 +106,17 @@ impl Writer<'_, '_> {
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' => {
                     self.flush();
-                    self.at = super::scan::skip_space(self.text.as_bytes(), self.at);
+                    self.at = skip_space(self.text.as_bytes(), self.at);
                     self.flushed = self.at;
                 }
                 b'"' => self.string(),
                 b'{' | b'[' => {
-                    self.open.push(Open { object: byte == b'{', first_entry: self.entries.len() });
+                    self.open.push(Open {
+                        object: byte == b'{',
+                        first_entry: self.entries.len(),
+                        seen: 0,
+                        suspect: false,
+                    });
                     self.key = byte == b'{';
                     self.at += 1;
                 }
@@ -133,10 +148,13 @@ impl Writer<'_, '_> {
 
     fn string(&mut self) {
         let start = self.position();
-        let end = super::scan::skip_string(self.text.as_bytes(), self.at);
-        let raw = self.text.get(self.at + 1..end.saturating_sub(1)).unwrap_or_default();
-        let mut key = Cow::Borrowed(raw);
-        if memchr::memchr(b'\\', raw.as_bytes()).is_some() {
+        let (end, escaped) = skip_string_noting(self.text.as_bytes(), self.at);
+        if !escaped && !self.key {
+            self.at = end;
+            return;
+        }
+        let mut key = Cow::Borrowed(self.text.get(self.at + 1..end.saturating_sub(1)).unwrap_or_default());
+        if escaped {
             self.flush();
             let quoted = Json::trusted(self.text.get(self.at..end).unwrap_or("\"\"")).as_quoted();
             write_json_string(&quoted.map(Quoted::decode).unwrap_or_default(), self.out);
@@ -148,6 +166,11 @@ impl Writer<'_, '_> {
         }
         self.at = end;
         if self.key {
+            if let Some(open) = self.open.last_mut() {
+                let bit = 1 << hash(key.as_bytes());
+                open.suspect |= open.seen & bit != 0;
+                open.seen |= bit;
+            }
             self.entries.push(Entry { key, start, end: 0 });
         }
     }
@@ -168,7 +191,7 @@ impl Writer<'_, '_> {
         self.end_entry();
         if let Some(open) = self.open.pop() {
             let entries = self.entries.get(open.first_entry..).unwrap_or_default();
-            if open.object && has_duplicates(entries) {
+            if open.suspect && has_duplicates(entries) {
                 self.flush();
                 rewrite(self.out, self.entries.get(open.first_entry..).unwrap_or_default());
             }
@@ -176,6 +199,14 @@ impl Writer<'_, '_> {
         }
         self.at += 1;
     }
+}
+
+/// A number below 64 that differs for most keys that stand beside each other.
+fn hash(key: &[u8]) -> u32 {
+    let byte = |at: Option<&u8>| at.copied().map_or(0, u32::from);
+    let len = u32::try_from(key.len()).unwrap_or_default();
+    let mixed = byte(key.first()) * 7 + byte(key.last()) * 13 + byte(key.get(key.len() / 2)) * 29 + len * 3;
+    mixed % 64
 }
 
 fn has_duplicates(entries: &[Entry<'_>]) -> bool {

@@ -5,6 +5,7 @@
 //! *definite* and finds one value or none; any other finds a list.
 
 mod filter;
+mod lookup;
 mod parse;
 mod regexp;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use super::item::Item;
 use super::value::Kind;
 use filter::Logical;
+pub use lookup::Lookup;
 pub use parse::Error;
 use std::fmt;
 

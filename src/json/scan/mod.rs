@@ -8,6 +8,7 @@ mod skip;
 mod tests;
 
 use chunk::BLOCK;
+pub(in crate::json) use skip::skip_string_noting;
 pub use skip::{skip_space, skip_string, skip_value};
 use smallvec::SmallVec;
 use std::fmt;

@@ -48,13 +48,23 @@ pub fn skip_value(bytes: &[u8], at: usize) -> usize {
 #[must_use]
 #[inline]
 pub fn skip_string(bytes: &[u8], at: usize) -> usize {
+    skip_string_noting(bytes, at).0
+}
+
+/// [`skip_string`], and whether there is an escape in it.
+#[inline]
+pub(in crate::json) fn skip_string_noting(bytes: &[u8], at: usize) -> (usize, bool) {
     let mut at = at + 1;
+    let mut escaped = false;
     loop {
         let (stop, byte) = quote_or_backslash(bytes, at);
         match byte {
-            Some(b'"') => return stop + 1,
-            Some(_) => at = stop + 2,
-            None => return bytes.len(),
+            Some(b'"') => return (stop + 1, escaped),
+            Some(_) => {
+                at = stop + 2;
+                escaped = true;
+            }
+            None => return (bytes.len(), escaped),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::query::Params;
 use super::scope::{Scope, kind_name};
 use super::template::{self, Check, Mode};
 use super::value::{Roots, Value};
+use crate::json::path::Lookup;
 use crate::json::scan;
 use crate::json::value::Json;
 use crate::json::write::{compact, unique_members};
@@ -296,6 +297,16 @@ impl Body {
             let form = if lines { "lines" } else { "form" };
             let message = format!("the connection adds body parameters, which cannot be put into `{form}`");
             faults.value(at, message, "use {json: …}, or another connection");
+        }
+    }
+
+    /// Has the paths in it looked up together with all others; the connection's parameters have none.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        match &mut self.form {
+            Form::Structured | Form::Binary | Form::Fixed(_) => {}
+            Form::Rendered(program, _) => program.bind(lookup),
+            Form::Params(params) => params.bind(lookup),
+            Form::Edit(edit) => edit.bind(lookup),
         }
     }
 

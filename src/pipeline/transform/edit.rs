@@ -7,7 +7,7 @@ use super::program::{Context, Program, omitted};
 use super::scope::Scope;
 use super::value::{Expr, Roots, Value};
 use crate::json::item::Item;
-use crate::json::path::{Path, Step};
+use crate::json::path::{Lookup, Path, Step};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Place;
 use crate::model::node::{self, Node, write_json_string};
@@ -84,6 +84,14 @@ impl Edit {
             }
         }
         edit
+    }
+
+    /// Has the paths of its values looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        for put in &mut self.puts {
+            put.value.bind(lookup);
+            put.unless_missing.iter_mut().for_each(|expr| expr.bind(lookup));
+        }
     }
 
     /// Appends the edited document as compact JSON.

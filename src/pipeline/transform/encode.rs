@@ -16,13 +16,16 @@ pub(super) fn ce_header(text: &str, out: &mut String) {
 }
 
 fn encode(text: &str, out: &mut String, keep: impl Fn(u8) -> bool, space: Option<char>) {
-    for byte in text.bytes() {
+    let mut kept_from = 0;
+    for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| !keep(*byte)) {
+        out.push_str(text.get(kept_from..at).unwrap_or_default());
         match space {
             Some(space) if byte == b' ' => out.push(space),
-            _ if keep(byte) => out.push(char::from(byte)),
             _ => out.extend(['%', hex(byte >> 4), hex(byte & 15)]),
         }
+        kept_from = at + 1;
     }
+    out.push_str(text.get(kept_from..).unwrap_or_default());
 }
 
 fn hex(digit: u8) -> char {

@@ -6,6 +6,7 @@ use super::faults::{Faults, Spot};
 use super::scalar::{Allow, Scalar};
 use super::scope::Scope;
 use super::value::Roots;
+use crate::json::path::Lookup;
 use crate::model::node::{Kind, Node};
 use crate::model::redact::redact;
 use secrecy::SecretString;
@@ -90,6 +91,16 @@ impl Endpoint {
         }
         parts.push(Part::Literal(literal));
         Self { parts, query: query.to_owned() }
+    }
+
+    /// Has the paths in its parameters looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        for part in &mut self.parts {
+            match part {
+                Part::Literal(_) => {}
+                Part::Param { value, .. } => value.bind(lookup),
+            }
+        }
     }
 
     /// The encoded path.

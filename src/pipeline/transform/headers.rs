@@ -7,6 +7,7 @@ use super::faults::{Faults, Spot};
 use super::scalar::{Allow, Scalar};
 use super::scope::Scope;
 use super::value::{Roots, Value};
+use crate::json::path::Lookup;
 use crate::model::node::{Key, Kind, Node};
 use crate::model::request::Request;
 use std::borrow::Cow;
@@ -75,6 +76,16 @@ impl Headers {
             seen.push(name);
         }
         content_type
+    }
+
+    /// Has the paths in them looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        for header in &mut self.all {
+            match &mut header.value {
+                HeaderValue::Fixed(_) => {}
+                HeaderValue::Rendered(scalar) => scalar.bind(lookup),
+            }
+        }
     }
 
     /// Whether a header of that name is written.

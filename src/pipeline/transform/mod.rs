@@ -29,6 +29,8 @@ mod value;
 pub use error::Error;
 
 use crate::json::document::Document;
+use crate::json::item::Item;
+use crate::json::path::Lookup;
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
 use crate::model::fault::{Fault, Place};
@@ -133,6 +135,8 @@ pub struct Template {
     headers: Headers,
     query: Params,
     endpoint: Endpoint,
+    /// The paths of all of them.
+    lookup: Lookup,
 }
 
 /// A template, and what is worth a warning.
@@ -218,7 +222,9 @@ pub fn compile(spec: &Spec<'_>) -> Result<Compiled, Vec<Fault>> {
         return Err(faults.errors);
     }
     let content_type = written_type.map(|written| written.text).or_else(|| body.implied.map(str::to_owned));
-    Ok(Compiled { template: Template { body, content_type, headers, query, endpoint }, warnings: faults.warnings })
+    let mut template = Template { body, content_type, headers, query, endpoint, lookup: Lookup::default() };
+    template.bind();
+    Ok(Compiled { template, warnings: faults.warnings })
 }
 
 /// The entries of a map that may be absent.
@@ -251,6 +257,15 @@ fn list_or_one(texts: &[Text], connection: &Fixed<'_>) -> Kind {
 }
 
 impl Template {
+    /// Collects the paths, so that one walk over the document finds what they lead to.
+    fn bind(&mut self) {
+        let lookup = &mut self.lookup;
+        self.body.bind(lookup);
+        self.headers.bind(lookup);
+        self.query.bind(lookup);
+        self.endpoint.bind(lookup);
+    }
+
     /// Renders the request for one event. `doc` is the document of `event`.
     ///
     /// # Errors
@@ -262,7 +277,8 @@ impl Template {
         meta: &Meta<'_>,
         show: &dyn ShowText,
     ) -> Result<Request, Error> {
-        let scope = Scope { event, document: &doc.members, meta, show };
+        let found = self.lookup.find(Item::Document(&doc.members));
+        let scope = Scope { event, document: &doc.members, found: &found, meta, show };
         let mut request = Request::default();
         let body = self.body.render(&scope, &self.headers, &mut request)?;
         self.headers.render(&scope, &mut request)?;

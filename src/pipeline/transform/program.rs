@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::scope::Scope;
 use super::value::{Expr, Missing, Piece, Value};
+use crate::json::path::Lookup;
 use crate::json::value::Kind;
 use crate::model::node::{write_json_escaped, write_json_string};
 use crate::model::text::Text;
@@ -191,6 +192,21 @@ impl Program {
     /// Appends a value, or `fallback` if a path in it finds nothing.
     pub(super) fn push_or(&mut self, value: &Value, context: Context, fallback: &str) {
         self.ops.push(Op::Otherwise(Self::of(value, context), fallback.into()));
+    }
+
+    /// Has the paths in it looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        for op in &mut self.ops {
+            match op {
+                Op::Raw(_) | Op::Secret(..) => {}
+                Op::Insert(expr, _) | Op::Optional { expr, .. } => expr.bind(lookup),
+                Op::Nested(program, _) | Op::Otherwise(program, _) => program.bind(lookup),
+                Op::Joined { parts, .. } => parts.iter_mut().for_each(|part| match part {
+                    Part::Always(program) => program.bind(lookup),
+                    Part::Optional { expr, .. } => expr.bind(lookup),
+                }),
+            }
+        }
     }
 
     /// Renders it. What `out` holds after an error is of no use.

@@ -6,6 +6,7 @@ use super::faults::{Faults, Spot};
 use super::scalar::{Allow, Scalar};
 use super::scope::Scope;
 use super::value::Roots;
+use crate::json::path::Lookup;
 use crate::model::node::{Key, Kind, Node};
 
 /// Parameters in the order they are written.
@@ -48,6 +49,11 @@ impl Params {
             self.all.retain(|param| param.name != key.name);
             self.all.push(Param { name: key.name.clone(), encoded, values, single });
         }
+    }
+
+    /// Has the paths in them looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        self.all.iter_mut().flat_map(|param| &mut param.values).for_each(|value| value.bind(lookup));
     }
 
     /// Appends `name=value` pairs, joined by `&`, to what is there. `wanted` names the place in messages.

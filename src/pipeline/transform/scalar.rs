@@ -5,7 +5,8 @@ use super::faults::{Faults, Spot};
 use super::program::{Context, Program};
 use super::scope::{Scope, kind_name};
 use super::value::{Expr, Missing, Piece, Roots, Value};
-use crate::json::path::Found;
+use crate::json::item::Item;
+use crate::json::path::{Found, Lookup};
 use crate::json::value::{Json, Kind};
 use crate::model::node::{self, Node};
 use crate::model::text::Text;
@@ -83,6 +84,15 @@ impl Scalar {
         Some(scalar)
     }
 
+    /// Has the paths in it looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        match self {
+            Self::Fixed(_) | Self::Secret(_) => {}
+            Self::Expr(expr) => expr.bind(lookup),
+            Self::Text(program) => program.bind(lookup),
+        }
+    }
+
     /// Gives `put` the text, or each text of a list. Nothing is given if the value is left out.
     pub(super) fn each(
         &self,
@@ -107,26 +117,31 @@ impl Scalar {
                     wanted: wanted(),
                     place: expr.place.clone(),
                 };
-                let items = match found {
-                    Found::One(item) if list && item.kind() == Kind::Array => item.elements().collect(),
-                    Found::List(items) if list => items,
-                    Found::One(item) => vec![item],
+                let item = match found {
+                    Found::One(item) if !(list && item.kind() == Kind::Array) => item,
+                    Found::One(item) => return several(item.elements().collect(), wrong, put),
+                    Found::List(items) if list => return several(items, wrong, put),
                     Found::List(_) => return Err(wrong(kind_name(Kind::Array))),
                 };
-                // All are looked at before the first is given on.
-                if let Some(item) = items.iter().find(|item| is_no_text(item.kind())) {
-                    let several = items.len() > 1;
-                    return Err(wrong(if several { "a list of more than texts" } else { kind_name(item.kind()) }));
+                match item.text() {
+                    Some(text) => put(&text),
+                    None => Err(wrong(kind_name(item.kind()))),
                 }
-                for item in items {
-                    let mut text = String::new();
-                    item.write_text(&mut text);
-                    put(&text)?;
-                }
-                Ok(())
             }),
         }
     }
+}
+/// Gives `put` the text of each; all are looked at before the first is given on.
+fn several(
+    items: Vec<Item<'_>>,
+    wrong: impl Fn(&'static str) -> Error,
+    mut put: impl FnMut(&str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if let Some(item) = items.iter().find(|item| is_no_text(item.kind())) {
+        let several = items.len() > 1;
+        return Err(wrong(if several { "a list of more than texts" } else { kind_name(item.kind()) }));
+    }
+    items.into_iter().filter_map(Item::text).try_for_each(|text| put(&text))
 }
 
 const fn is_no_text(kind: Kind) -> bool {
@@ -137,7 +152,7 @@ fn default_text(expr: &Expr) -> Option<String> {
     match &expr.missing {
         Missing::Default(json) => {
             let mut text = String::new();
-            Found::One(crate::json::item::Item::Json(Json::trusted(json))).write_text(&mut text);
+            Found::One(Item::Json(Json::trusted(json))).write_text(&mut text);
             Some(text)
         }
         Missing::Fail | Missing::Omit => None,

@@ -21,6 +21,8 @@ pub(super) struct Scope<'a> {
     pub(super) event: &'a CloudEvent,
     /// The members of the document.
     pub(super) document: &'a [Member<'a>],
+    /// What the lookup of the template found in it.
+    pub(super) found: &'a [Option<Item<'a>>],
     pub(super) meta: &'a Meta<'a>,
     pub(super) show: &'a dyn ShowText,
 }
@@ -34,7 +36,13 @@ impl Scope<'_> {
     ) -> Result<R, Error> {
         let one = |item| Some(Found::One(item));
         match &expr.origin {
-            Origin::Document(path) => self.or_missing(expr, path.find(Item::Document(self.document)), then),
+            Origin::Document(path) => {
+                let found = match expr.slot.and_then(|slot| self.found.get(slot)) {
+                    Some(found) => found.map(Found::One),
+                    None => path.find(Item::Document(self.document)),
+                };
+                self.or_missing(expr, found, then)
+            }
             Origin::Meta(Some(MetaField::Rule)) => then(one(Item::Text(self.meta.rule))),
             Origin::Meta(Some(MetaField::Target)) => then(one(Item::Text(self.meta.target))),
             Origin::Meta(Some(MetaField::DeliveryId)) => then(one(Item::Text(self.meta.delivery_id))),

@@ -195,7 +195,7 @@ fn predefined(name: &str, place: &Place) -> Option<Value> {
         "aws.events.event.json" => Origin::Document(Path::parse("$").ok()?),
         _ => return None,
     };
-    Some(Value::Expr(Expr { origin, missing: Missing::Fail, written: name.into(), place: place.clone() }))
+    Some(Value::Expr(Expr { origin, slot: None, missing: Missing::Fail, written: name.into(), place: place.clone() }))
 }
 
 /// Whether we are inside a string literal of JSON.

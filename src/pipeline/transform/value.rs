@@ -1,7 +1,7 @@
 //! Written value → [`Value`]: the grammar of strings (transforms.md rules 53, 54, 45).
 
 use super::faults::{Faults, Spot};
-use crate::json::path::{Path, Step};
+use crate::json::path::{Lookup, Path, Step};
 use crate::json::scan;
 use crate::json::value::Json;
 use crate::json::write::compact;
@@ -39,10 +39,22 @@ pub(super) enum Piece {
 #[derive(Debug, Clone)]
 pub(super) struct Expr {
     pub(super) origin: Origin,
+    /// Where the lookup of the template puts what the path finds; `None` if it must be followed by itself.
+    pub(super) slot: Option<usize>,
     pub(super) missing: Missing,
     /// The path as written, for messages.
     pub(super) written: Box<str>,
     pub(super) place: Place,
+}
+
+impl Expr {
+    /// Has the path looked up together with all others.
+    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
+        self.slot = match &self.origin {
+            Origin::Document(path) => lookup.add(path),
+            Origin::Meta(_) | Origin::MetaPath(_) | Origin::Envelope => None,
+        };
+    }
 }
 
 /// Where an expression reads.
@@ -165,7 +177,7 @@ fn string(text: &str, roots: Roots, place: &Place) -> Result<Value, Problem> {
                 ));
             }
             let written = Box::from(text);
-            return Ok(Value::Expr(Expr { origin, missing: Missing::Fail, written, place: place.clone() }));
+            return Ok(Value::Expr(Expr { origin, slot: None, missing: Missing::Fail, written, place: place.clone() }));
         }
     }
     let mut pieces = Vec::new();
@@ -289,7 +301,7 @@ fn expression(text: &str, roots: Roots, place: &Place) -> Result<(Expr, usize), 
         at = scan::skip_space(bytes, at + used);
     }
     match bytes.get(at) {
-        Some(b'}') => Ok((Expr { origin, missing, written, place: place.clone() }, at + 1)),
+        Some(b'}') => Ok((Expr { origin, slot: None, missing, written, place: place.clone() }, at + 1)),
         Some(_) => Err(Problem::new(
             format!("`}}` or `??` must follow the path in `${{{text}`"),
             "an expression is `${path}` or `${path ?? default}`",

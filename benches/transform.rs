@@ -1,0 +1,203 @@
+//! What reading an event and rendering a request cost, beside the plain way with `serde_json`: read everything into a
+//! tree, build another, write it out. `cargo bench --bench transform` ends with a table of µs per event.
+//!
+//! The events are CloudEvents with nested data, of 1 and 64 KiB, always the same ones. Reading ends with the document
+//! that rules are matched against; rendering begins with it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail by panicking")]
+
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate::config::{self, Env};
+use tidegate::json::document::Document;
+use tidegate::json::scan;
+use tidegate::model::clock::WallMs;
+use tidegate::model::record::{Position, Record};
+use tidegate::model::text::Masked;
+use tidegate::pipeline::decode::{self, Options};
+use tidegate::pipeline::transform::{self, Meta, Spec, Template};
+
+const SEED: u64 = 7;
+
+/// The bodies that are rendered, and the same work over a tree.
+const BODIES: [(&str, &str, fn(&Value) -> String); 6] = [
+    (
+        "template of three values",
+        r#"{template: '{"id":${id},"who":"${who}","total":${total}}', values: {id: $.data.id, who: $.data.customer.name, total: $.data.total}}"#,
+        |event| {
+            let data = &event["data"];
+            let who = data["customer"]["name"].as_str().unwrap();
+            json!({"id": data["id"], "who": who, "total": data["total"]}).to_string()
+        },
+    ),
+    (
+        "json of five values",
+        "{json: {id: $.data.id, who: $.data.customer.name, total: $.data.total, method: $.data.payment.method, zip: $.data.customer.address.zip}}",
+        |event| {
+            let data = &event["data"];
+            let customer = &data["customer"];
+            json!({"id": data["id"], "who": customer["name"], "total": data["total"],
+                "method": data["payment"]["method"], "zip": customer["address"]["zip"]})
+            .to_string()
+        },
+    ),
+    ("json with the items", "{json: {id: $.data.id, items: $.data.items, note: $.data.note}}", |event| {
+        let data = &event["data"];
+        json!({"id": data["id"], "items": data["items"], "note": data["note"]}).to_string()
+    }),
+    ("form of three values", "{form: {id: $.data.id, who: $.data.customer.name, total: $.data.total}}", |event| {
+        let data = &event["data"];
+        let who = data["customer"]["name"].as_str().unwrap();
+        let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        format!("id={}&who={}&total={}", encode(data["id"].as_str().unwrap()), encode(who), data["total"])
+    }),
+    (
+        "edit",
+        "{edit: {insert: {$.data.region: eu}, update: {$.data.total: $.data.customer.id}, delete: [$.data.items]}}",
+        |event| {
+            let mut event = event.clone();
+            event["data"]["region"] = json!("eu");
+            event["data"]["total"] = event["data"]["customer"]["id"].clone();
+            event["data"].as_object_mut().unwrap().remove("items");
+            event.to_string()
+        },
+    ),
+    ("original, structured", "original", Value::to_string),
+];
+
+fn event(size_bytes: usize) -> String {
+    let mut rng = fastrand::Rng::with_seed(SEED);
+    let mut items = String::new();
+    while items.len() + 600 < size_bytes {
+        let comma = if items.is_empty() { "" } else { "," };
+        let (sku, name, qty, price) = (rng.u32(1000..9999), rng.u32(0..50), rng.u32(1..9), rng.u32(100..50_000));
+        let (tag, gift) = (rng.u32(0..9), rng.bool());
+        write!(
+            items,
+            r#"{comma}{{"sku":"SKU-{sku}","name":"Item number {name}","qty":{qty},"price":{price}.50,"tags":["t{tag}","sale"],"gift":{gift}}}"#
+        )
+        .unwrap();
+    }
+    format!(
+        r#"{{"specversion":"1.0","id":"e-{}","source":"/shop/eu/checkout","type":"order.paid","subject":"orders/1007","time":"2026-01-02T03:04:05Z","datacontenttype":"application/json","region":"eu-central","data":{{"id":"A-1007","customer":{{"id":4711,"name":"Ann Example","city":"Ulm","address":{{"street":"Main street 5","zip":"89073","country":"DE"}},"vip":true}},"total":1200.50,"currency":"EUR","items":[{items}],"note":"please deliver \"before\" noon","payment":{{"method":"card","state":"settled","attempts":1}}}}}}"#,
+        rng.u64(..)
+    )
+}
+
+fn record(event: &str) -> Record {
+    let position = Position { topic: Arc::from("shop.orders"), partition: 0, offset: 17 };
+    let headers = [("content-type", Some(&b"application/cloudevents+json"[..]))];
+    Record::new(position, Some(1), None, Some(event.as_bytes()), headers.into_iter())
+}
+
+fn template(body: &str) -> Template {
+    let resources = format!(
+        "kind: connection\nname: api\nurl: https://api.example\n---\n\
+         {{kind: destination, name: orders, connection: api, endpoint: /orders}}\n---\n\
+         kind: rule\nname: paid\npattern: {{type: order.paid}}\n\
+         targets: [{{name: order, destination: orders, body: {body}}}]\n"
+    );
+    let context = config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), lenient: false };
+    let resources = config::resources::read_text("bench.yaml", &resources, &context).resources;
+    let rule = &resources.rules[0];
+    transform::compile(&Spec::of(rule, &rule.targets[0])).unwrap().template
+}
+
+/// The best time of each thing, by its name: ours and the plain way.
+type Table = BTreeMap<(usize, String), [Duration; 2]>;
+
+struct Bench<'c> {
+    group: BenchmarkGroup<'c, WallTime>,
+    size: &'static str,
+    row: usize,
+    table: Table,
+}
+
+impl Bench<'_> {
+    /// Measures something in our way and the plain way.
+    fn both<A, B>(&mut self, name: &str, mut ours: impl FnMut() -> A, mut plain: impl FnMut() -> B) {
+        let times = [self.one(name, "tidegate", &mut ours), self.one(name, "serde_json", &mut plain)];
+        self.table.insert((self.row, format!("{name}, {}", self.size)), times);
+        self.row += 1;
+    }
+
+    fn one<R>(&mut self, name: &str, way: &str, work: &mut impl FnMut() -> R) -> Duration {
+        let mut best = Duration::MAX;
+        self.group.bench_function(format!("{name}, {}/{way}", self.size), |bencher| {
+            bencher.iter_custom(|times| {
+                let start = WallTime.start();
+                for _ in 0..times {
+                    black_box(work());
+                }
+                let all = WallTime.end(start);
+                best = best.min(all / u32::try_from(times).unwrap_or(u32::MAX));
+                all
+            });
+        });
+        best
+    }
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_200))
+        .configure_from_args();
+    let group = criterion.benchmark_group("transform");
+    let mut bench = Bench { group, size: "", row: 0, table: Table::new() };
+    let mut rates = Vec::new();
+    for (size, size_bytes) in [("1 KiB", 1 << 10), ("64 KiB", 64 << 10)] {
+        let text = event(size_bytes);
+        bench.size = size;
+        bench.group.throughput(Throughput::Bytes(u64::try_from(text.len()).unwrap()));
+        bench.both(
+            "check",
+            || scan::check(black_box(text.as_bytes())).is_ok(),
+            || serde_json::from_slice::<serde::de::IgnoredAny>(black_box(text.as_bytes())).is_ok(),
+        );
+        rates.push((text.len(), bench.row - 1));
+        let record = record(&text);
+        bench.both(
+            "decode",
+            || {
+                let event = decode::decode(black_box(record.clone()), &Options::default()).unwrap();
+                Document::of(&event).members.len()
+            },
+            || serde_json::from_slice::<Value>(black_box(text.as_bytes())).unwrap(),
+        );
+        let event = decode::decode(record.clone(), &Options::default()).unwrap();
+        let tree: Value = serde_json::from_str(&text).unwrap();
+        let meta = Meta { rule: "paid", target: "order", attempt: 1, delivery_id: "0", received_at: WallMs(0) };
+        for (name, body, plain) in BODIES {
+            let template = template(body);
+            let render = || template.render(black_box(&event), &Document::of(&event), &meta, &Masked).unwrap();
+            assert_eq!(render().body.is_empty(), plain(&tree).is_empty());
+            bench.both(name, render, || plain(black_box(&tree)));
+        }
+        let binary = template("{original: binary}");
+        let render = || binary.render(black_box(&event), &Document::of(&event), &meta, &Masked).unwrap();
+        bench.both("original, binary", render, || black_box(&tree)["data"].to_string());
+    }
+    let Bench { group, table, .. } = bench;
+    group.finish();
+
+    let us = |time: &Duration| time.as_secs_f64() * 1e6;
+    let mut out = String::from("\nµs/event                                    tidegate  serde_json\n");
+    for ((row, name), [ours, plain]) in &table {
+        write!(out, "{name:40} {:11.3} {:11.3}", us(ours), us(plain)).unwrap();
+        if let Some((bytes, _)) = rates.iter().find(|(_, rated)| rated == row) {
+            let bytes = f64::from(u32::try_from(*bytes).unwrap());
+            write!(out, "   ({:.2} GB/s)", bytes / ours.as_secs_f64() / 1e9).unwrap();
+        }
+        out.push('\n');
+    }
+    out.push_str("serde_json renders from a tree that is there already; reading it is its `decode`.\n");
+    std::io::stdout().write_all(out.as_bytes()).unwrap();
+}
