@@ -7,6 +7,7 @@ pub mod clock;
 pub mod event;
 pub mod fault;
 pub mod name;
+pub mod nearest;
 pub mod node;
 pub mod outcome;
 pub mod record;

@@ -80,18 +80,36 @@ impl Node {
     pub fn place_of(&self, pointer: &str) -> &Place {
         let mut node = self;
         for token in pointer.split('/').skip(1) {
-            let token = token.replace("~1", "/").replace("~0", "~");
-            let next = match &node.kind {
-                Kind::Map(_) => node.get(&token),
-                Kind::List(items) => token.parse::<usize>().ok().and_then(|i| items.get(i)),
-                Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => None,
-            };
-            match next {
+            match node.child(token) {
                 Some(next) => node = next,
                 None => break,
             }
         }
         &node.place
+    }
+
+    /// What `pointer` (RFC 6901) names.
+    fn at(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |node, token| node.child(token))
+    }
+
+    /// What a token of a pointer names here.
+    fn child(&self, token: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(_) => self.get(&token.replace("~1", "/").replace("~0", "~")),
+            Kind::List(items) => token.parse::<usize>().ok().and_then(|i| items.get(i)),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => None,
+        }
+    }
+
+    /// The same, but a pointer to a mapping entry gives the place of its key.
+    #[must_use]
+    pub fn key_place_of(&self, pointer: &str) -> &Place {
+        let Some((owner, token)) = pointer.rsplit_once('/') else { return &self.place };
+        let token = token.replace("~1", "/").replace("~0", "~");
+        let owner = self.at(owner);
+        let key = owner.and_then(|owner| owner.entries().iter().find(|(key, _)| key.name == token));
+        key.map_or_else(|| self.place_of(pointer), |(key, _)| &key.place)
     }
 
     /// This value as compact JSON, secrets masked.

@@ -1,6 +1,7 @@
 //! From the text of a pattern to conditions (event-patterns.md rules 4–11, 29–32). Every fault is reported.
 
 use super::matcher::{Leaf, Matcher, Scalar, Test, Written};
+use super::meant;
 use super::operator::Found;
 use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
 use crate::json::value::{Json, Kind};
@@ -49,6 +50,8 @@ pub(super) struct Compiler<'o> {
     verbose: bool,
     /// Whether a `$or` that qualifies is special: `aws` wants all of a pattern to qualify.
     or_is_special: bool,
+    /// The pointer to the list of matchers that is being read.
+    leaf: Option<String>,
 }
 
 /// Where an object stands.
@@ -84,6 +87,7 @@ pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Resu
         pointers: Vec::new(),
         verbose,
         or_is_special: options.dialect == Dialect::Tidegate || every_or_qualifies(json, options.limits.depth),
+        leaf: None,
     };
     let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
     compiler.finish(text, options, group)
@@ -132,7 +136,25 @@ impl Compiler<'_> {
         message: impl Into<String>,
         cure: impl Into<String>,
     ) {
+        let message = match self.spoken(pointer) {
+            Some(path) => format!("`{path}`: {}", message.into()),
+            None => message.into(),
+        };
         self.faults.push(Fault::error(code, pointer, message).cure(cure));
+    }
+
+    /// The field that a pointer leads to or into, keys joined with dots as they were written.
+    fn spoken(&self, pointer: &str) -> Option<String> {
+        let field = self.leaf.as_deref().unwrap_or(pointer);
+        let mut keys = Vec::new();
+        let mut tokens = field.split('/').skip(1).peekable();
+        while let Some(token) = tokens.next() {
+            let branch = token == "$or" && tokens.next_if(|next| next.bytes().all(|b| b.is_ascii_digit())).is_some();
+            if !branch {
+                keys.push(token.replace("~1", "/").replace("~0", "~"));
+            }
+        }
+        (!keys.is_empty()).then(|| keys.join("."))
     }
 
     /// The members of an object, decoded. A duplicate key is a fault, and only its last value remains; `aws` keeps all.
@@ -192,16 +214,21 @@ impl Compiler<'_> {
     /// The conditions that a key stands for; `None` if it is wrong.
     fn field(&mut self, key: &str, value: Json<'_>, at: At<'_>) -> Option<Vec<Goal>> {
         let pointer = child(at.pointer, key);
+        let before = self.faults.len();
+        let mut no_operators = meant::alternatives_key(key).map(str::to_owned);
         if key == "$or" {
             if self.or_is_special && self.qualifies(value, at.depth) {
                 return Some(vec![self.or(value, &pointer, at)]);
             }
-            let message = "`$or` is read as an ordinary field of that name";
+            let why = meant::no_alternatives(value, |key| self.reserves(key));
+            let message = format!("`$or` is read as an ordinary field of that name: {why}");
             let cure = "for alternatives, give it two or more patterns without operator names as keys: [{…}, {…}]";
+            no_operators = Some(format!("`$or` is no alternatives here: {why}"));
             self.warnings.push(Fault::warning("PATTERN_OR", pointer.as_str(), message).cure(cure));
         } else if at.path.is_some() && Self::operators(Dialect::Tidegate).contains(&key) {
             let message = format!("`{key}` is read as a field of that name, because it stands in no array");
-            let cure = format!("for the operator, write [{{\"{key}\": …}}]");
+            let operand = if value.text().len() <= 40 { value.text() } else { "…" };
+            let cure = format!("for the operator, write [{{\"{key}\": {operand}}}]");
             self.warnings.push(Fault::warning("PATTERN_FIELD_NAME", pointer.as_str(), message).cure(cure));
         }
         let path = match at.path {
@@ -214,7 +241,18 @@ impl Compiler<'_> {
                 let at = At { pointer: &pointer, path: Some(&path), depth: at.depth + 1 };
                 return Some(self.object(value, at).goals);
             }
-            Kind::Array => self.matchers(value, &pointer)?,
+            Kind::Array => {
+                self.leaf = Some(pointer.clone());
+                let matchers = self.matchers(value, &pointer);
+                self.leaf = None;
+                if let (None, Some(cure)) = (&matchers, no_operators) {
+                    let or = key == "$or";
+                    let of_operators = |fault: &&mut Fault| or || fault.code == "PATTERN_OPERATOR";
+                    let operators = self.faults.iter_mut().skip(before).filter(of_operators);
+                    operators.for_each(|fault| fault.cure.clone_from(&cure));
+                }
+                matchers?
+            }
             Kind::Null | Kind::Bool | Kind::Number | Kind::String if self.is_aws() => {
                 let message = format!("`dialect: aws` wants a list, not {}", describe(value));
                 self.fault("PATTERN_DIALECT", &pointer, message, format!("write [{}]", value.text()));
@@ -235,6 +273,11 @@ impl Compiler<'_> {
         let number = self.pointers.len();
         self.pointers.push(pointer);
         Some(vec![Goal::Field(Field { number, path: self.path(path), leaf })])
+    }
+
+    /// Whether a key keeps `$or` from being special in the branch that has it.
+    fn reserves(&self, key: &str) -> bool {
+        RESERVED.contains(&key) || (self.is_aws() && RESERVED_AWS.contains(&key))
     }
 
     /// Whether `$or` in an object at this depth, with this value, means alternatives (rule 11).
@@ -349,7 +392,8 @@ impl Compiler<'_> {
         let meaning = if aws { "this condition replaces the earlier one" } else { "one value must satisfy both" };
         let message = format!("`{}` is constrained more than once; {meaning}", path.name);
         let pointer = self.pointers.get(field.number).cloned().unwrap_or_default();
-        self.warnings.push(Fault::warning("PATTERN_REPEATED", pointer, message));
+        let cure = "if that is not meant, keep one";
+        self.warnings.push(Fault::warning("PATTERN_REPEATED", pointer, message).cure(cure));
     }
 
     /// The alternatives of the `aws` dialect, each ordered by path as that engine visits them. The later condition on a

@@ -10,17 +10,21 @@ mod amount;
 mod attribute;
 mod cesql;
 mod compile;
+mod doubts;
 mod explain;
 pub mod filters;
 mod fold;
 mod leaves;
 mod matcher;
+mod meant;
 mod network;
 mod operator;
 mod search;
 mod verdict;
 mod wildcard;
 
+#[cfg(test)]
+mod messages;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
@@ -30,6 +34,7 @@ pub use explain::{Explanation, FailedField};
 
 use crate::json::document::Document;
 use crate::model::fault::Fault;
+use crate::model::node::Node;
 use crate::model::resources::Dialect;
 use matcher::Leaf;
 use std::sync::Arc;
@@ -145,6 +150,15 @@ pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault
     compile::compile(json_text, &Arc::new(options.clone()), false)
 }
 
+/// A fault of a pattern that was written as `node`, with its place: that of the key for what is said of a key. `prefix`
+/// is the pointer to the pattern.
+#[must_use]
+pub fn placed(fault: Fault, node: &Node, prefix: &str) -> Fault {
+    let of_key = matches!(fault.code, "PATTERN_OPERATOR" | "PATTERN_FIELD_NAME" | "PATTERN_OR" | "PATTERN_NAME");
+    let place = if of_key { node.key_place_of(&fault.pointer) } else { node.place_of(&fault.pointer) };
+    Fault { pointer: format!("{prefix}{}", fault.pointer), ..fault.at(place.clone()) }
+}
+
 impl Pattern {
     /// Whether an event matches.
     ///
@@ -157,6 +171,12 @@ impl Pattern {
     /// The fields it names, each once, keys joined with dots.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.paths.iter().map(|path| &*path.name)
+    }
+
+    /// What it names that no `CloudEvent` has, as warnings.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Fault> {
+        doubts::of_event(self)
     }
 
     /// Why an event matches or not, for people.

@@ -5,6 +5,7 @@ use super::compile::{Compiler, child, describe};
 use super::fold::Folded;
 use super::leaves;
 use super::matcher::{Comparison, Scalar, Test};
+use super::meant;
 use super::network::Range;
 use super::wildcard::Wildcard;
 use crate::json::number::{Number, is_float};
@@ -30,24 +31,6 @@ const OPERATORS: [&str; 10] = [
 
 /// Those inside `anything-but`.
 const EXCLUDING: [&str; 7] = ["prefix", "suffix", "equals-ignore-case", "wildcard", "contains", "cidr", "numeric"];
-
-/// What people write for an operator of ours, in lower case and without punctuation.
-const OTHER_NAMES: [(&str, &str); 14] = [
-    ("startswith", "prefix"),
-    ("beginswith", "prefix"),
-    ("endswith", "suffix"),
-    ("equals", "exactly"),
-    ("exact", "exactly"),
-    ("eq", "exactly"),
-    ("not", "anything-but"),
-    ("notequals", "anything-but"),
-    ("notin", "anything-but"),
-    ("ignorecase", "equals-ignore-case"),
-    ("regex", "wildcard"),
-    ("like", "wildcard"),
-    ("range", "numeric"),
-    ("includes", "contains"),
-];
 
 /// What an operator object asks for.
 pub(super) enum Found {
@@ -92,18 +75,18 @@ impl Compiler<'_> {
                             "PATTERN_OPERAND",
                             &at,
                             message,
-                            "give it an object of its own: {\"exists\": false}",
+                            "give it an object of its own in the list: {\"exists\": false}",
                         );
                     }
                     Scalar::Null | Scalar::Number(_) | Scalar::Text(_) => {
                         let message = format!("`exists` takes true or false, not {}", describe(*operand));
-                        self.fault("PATTERN_OPERAND", &at, message, "write {\"exists\": true} or {\"exists\": false}");
+                        self.fault("PATTERN_OPERAND", &at, message, meant::exists_operand(*operand));
                     }
                 }
             } else if allowed.contains(&name.as_str()) {
                 tests.extend(self.operator(name, *operand, &at));
             } else {
-                self.unknown(name, &at, allowed, "no operator");
+                self.unknown((name, *operand), &at, allowed, None);
             }
         }
         if self.faults.len() > faults {
@@ -140,7 +123,7 @@ impl Compiler<'_> {
             if name == "equals-ignore-case" {
                 folded = self.string(name, *operand, &at).map(|text| self.folded(&text));
             } else {
-                self.unknown(name, &at, &allowed, &format!("not allowed in `{outer}`"));
+                self.unknown((name, *operand), &at, &allowed, Some(outer));
                 folded = None;
             }
         }
@@ -164,21 +147,15 @@ impl Compiler<'_> {
                 Ok(wildcard) => Some(Test::Wildcard(Box::new(wildcard))),
                 Err(why) => {
                     let message = format!("the wildcard {} {why}", operand.text());
-                    let cure =
-                        "`*` is any run of characters; write `\\\\*` for a star and `\\\\\\\\` for a backslash in JSON";
-                    self.fault("PATTERN_OPERAND", pointer, message, cure);
+                    self.fault("PATTERN_OPERAND", pointer, message, meant::wildcard(&text));
                     None
                 }
             },
             "cidr" => {
                 let range = Range::parse(&text, self.options.dialect);
                 if range.is_none() {
-                    let message = format!("{} is no network", describe(operand));
-                    let cure = if self.is_aws() {
-                        "write address/bits: 10.0.0.0/8 (bits 0–31) or 2001:db8::/32 (bits 0–127)"
-                    } else {
-                        "write an address or address/bits without leading zeros: 10.0.0.0/8, 2001:db8::/32"
-                    };
+                    let (why, cure) = meant::network(&text, self.is_aws());
+                    let message = format!("{} is no network: {why}", describe(operand));
                     self.fault("PATTERN_OPERAND", pointer, message, cure);
                 }
                 range.map(Test::Cidr)
@@ -191,15 +168,7 @@ impl Compiler<'_> {
         let text = operand.as_str();
         if text.is_none() {
             let message = format!("`{name}` takes a string, not {}", describe(operand));
-            let cure = match operand.kind() {
-                Kind::Array => format!("give each its own object: [{{\"{name}\": \"a\"}}, {{\"{name}\": \"b\"}}]"),
-                Kind::Number if name == "exactly" => format!("write the number itself: [{}]", operand.text()),
-                Kind::Null | Kind::Bool | Kind::Number | Kind::String | Kind::Object => {
-                    let example = if name == "cidr" { "10.0.0.0/8" } else { "a" };
-                    format!("write {{\"{name}\": \"{example}\"}}")
-                }
-            };
-            self.fault("PATTERN_OPERAND", pointer, message, cure);
+            self.fault("PATTERN_OPERAND", pointer, message, meant::string_operand(name, operand));
         }
         text.map(std::borrow::Cow::into_owned)
     }
@@ -248,8 +217,7 @@ impl Compiler<'_> {
                     "`anything-but` takes strings, numbers, true, false and null here, not {}",
                     describe(value)
                 );
-                let cure = "for an operator, write {\"anything-but\": {\"prefix\": [\"a\", \"b\"]}}";
-                self.fault("PATTERN_OPERAND", pointer, message, cure);
+                self.fault("PATTERN_OPERAND", pointer, message, meant::excluded_value(value));
                 None
             }
         }
@@ -267,12 +235,12 @@ impl Compiler<'_> {
                 members.len(),
                 list(allowed)
             );
-            self.fault("PATTERN_OPERAND", pointer, message, "give each operator an `anything-but` of its own");
+            self.fault("PATTERN_OPERAND", pointer, message, meant::several_excluded(&members));
             return Vec::new();
         };
         let at = child(pointer, name);
         if !allowed.contains(&name.as_str()) {
-            self.unknown(name, &at, allowed, "not allowed in `anything-but`");
+            self.unknown((name, *operand), &at, allowed, Some("anything-but"));
             return Vec::new();
         }
         if name == "numeric" {
@@ -313,28 +281,37 @@ impl Compiler<'_> {
 
     fn numeric(&mut self, operand: Json<'_>, pointer: &str) -> Option<Test> {
         let aws = self.is_aws();
-        let example = "write {\"numeric\": [\">\", 0]} or {\"numeric\": [\">\", 0, \"<=\", 5]}";
         let items: Vec<Json<'_>> = operand.elements().into_iter().flatten().collect();
         if !matches!(items.len(), 2 | 4) {
-            let message = "`numeric` takes a list of a comparison and a number, or of two of each";
-            self.fault("PATTERN_OPERAND", pointer, message, example);
+            let found = match operand.kind() {
+                Kind::Array => format!("a list of {}", items.len()),
+                Kind::Null | Kind::Bool | Kind::Number | Kind::String | Kind::Object => describe(operand),
+            };
+            let message =
+                format!("`numeric` takes a list of a comparison and a number, or of two of each, not {found}");
+            self.fault("PATTERN_OPERAND", pointer, message, meant::numeric_operand(operand));
             return None;
         }
         let mut bounds: SmallVec<[(Comparison, &str); 2]> = SmallVec::new();
         for (i, pair) in items.chunks_exact(2).enumerate() {
             let [written, number] = pair else { continue };
             let text = written.as_str().unwrap_or_default();
-            let known = Comparison::ALL.iter().filter(|(_, comparison)| !aws || *comparison != Comparison::NotEqual);
-            let comparison = known.clone().find(|(name, _)| *name == text).map(|(_, comparison)| *comparison);
+            let known = Comparison::ALL.into_iter().filter(|comparison| !aws || *comparison != Comparison::NotEqual);
+            let comparison = known.clone().find(|comparison| comparison.sign() == text);
             if comparison.is_none() {
-                let names: Vec<&str> = known.map(|(name, _)| *name).collect();
+                let names: Vec<&str> = known.map(Comparison::sign).collect();
                 let message = format!("{} is no comparison; allowed are {}", describe(*written), list(&names));
-                self.fault("PATTERN_OPERAND", &format!("{pointer}/{}", 2 * i), message, example);
+                let cure = match meant::comparison(&text).filter(|sign| names.contains(sign)) {
+                    Some(sign) => format!("write `{sign}`"),
+                    None if text == "!=" => format!("write {{\"anything-but\": {}}}", number.text()),
+                    None => meant::numeric_operand(operand),
+                };
+                self.fault("PATTERN_OPERAND", &format!("{pointer}/{}", 2 * i), message, cure);
             }
             let at = format!("{pointer}/{}", 2 * i + 1);
             if number.kind() != Kind::Number {
                 let message = format!("`numeric` compares with a number, not {}", describe(*number));
-                self.fault("PATTERN_OPERAND", &at, message, example);
+                self.fault("PATTERN_OPERAND", &at, message, meant::numeric_operand(operand));
             } else if aws && !is_float(number.text()) {
                 let message = format!("`dialect: aws` cannot compare {}: no 64-bit float holds it", number.text());
                 self.fault("PATTERN_DIALECT", &at, message, "leave out `dialect: aws`");
@@ -364,13 +341,23 @@ impl Compiler<'_> {
     fn range(&mut self, first: &(Comparison, &str), second: &(Comparison, &str), pointer: &str) -> Option<()> {
         let aws = self.is_aws();
         let (lower, upper) = if second.0.is_lower() && !aws { (second, first) } else { (first, second) };
+        let ((low_sign, low), (high_sign, high)) = ((lower.0.sign(), lower.1), (upper.0.sign(), upper.1));
+        let one = |(comparison, number): &(Comparison, &str)| {
+            format!("{{\"numeric\": [\"{}\", {number}]}}", comparison.sign())
+        };
+        let apart = format!("[{}, {}]", one(first), one(second));
         if !(lower.0.is_lower() && upper.0.is_upper()) {
             let message = if aws {
                 "`dialect: aws` wants a lower bound (`>`, `>=`), then an upper one (`<`, `<=`)"
             } else {
                 "two comparisons are one lower bound (`>`, `>=`) and one upper bound (`<`, `<=`)"
             };
-            self.fault("PATTERN_OPERAND", pointer, message, "write {\"numeric\": [\">\", 0, \"<=\", 5]}");
+            let cure = if upper.0.is_lower() && lower.0.is_upper() {
+                format!("write {{\"numeric\": [\"{high_sign}\", {high}, \"{low_sign}\", {low}]}}")
+            } else {
+                format!("keep one; for either of them write two matchers: {apart}")
+            };
+            self.fault("PATTERN_OPERAND", pointer, message, cure);
             return None;
         }
         let some = match Number::of(lower.1).compare(&Number::of(upper.1)) {
@@ -379,25 +366,26 @@ impl Compiler<'_> {
             Ordering::Greater => false,
         };
         if !some {
-            let message = "no number satisfies both comparisons";
-            self.fault("PATTERN_OPERAND", pointer, message, "make the lower bound smaller than the upper one");
+            let message = format!("no number is {low_sign} {low} and {high_sign} {high}");
+            let cure = format!("for either of them, write two matchers: {apart}");
+            self.fault("PATTERN_OPERAND", pointer, message, cure);
             return None;
         }
         Some(())
     }
 
-    /// Reports an operator that does not belong here.
-    fn unknown(&mut self, name: &str, pointer: &str, allowed: &[&'static str], why: &str) {
+    /// Reports an operator that does not belong here, or not into `outer`.
+    fn unknown(
+        &mut self,
+        (name, operand): (&str, Json<'_>),
+        pointer: &str,
+        allowed: &[&'static str],
+        outer: Option<&str>,
+    ) {
+        let why = outer.map_or_else(|| "no operator".to_owned(), |outer| format!("not allowed in `{outer}`"));
         let verb = if allowed.len() == 1 { "is" } else { "are" };
         let message = format!("`{name}` is {why}; allowed {verb} {}", list(allowed));
-        let cure = match meant(name, allowed) {
-            Some("exactly") => "write the value itself: [\"a\"]".to_owned(),
-            Some(operator) => format!("write `{operator}`"),
-            None if name == "contains" && self.is_aws() => "write {\"wildcard\": \"*a*\"}".to_owned(),
-            None if allowed.len() < OPERATORS.len() - 1 => "keep one that is allowed".to_owned(),
-            None => "an object in a list holds operators; for fields, write the object without the list".to_owned(),
-        };
-        self.fault("PATTERN_OPERATOR", pointer, message, cure);
+        self.fault("PATTERN_OPERATOR", pointer, message, meant::operator(name, operand, allowed, outer));
     }
 }
 
@@ -409,39 +397,4 @@ fn one_type(items: &[Json<'_>]) -> bool {
 
 fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The operator that was probably meant.
-fn meant(name: &str, allowed: &[&'static str]) -> Option<&'static str> {
-    let plain = |text: &str| {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect::<String>()
-    };
-    let wanted = plain(name);
-    let known = OTHER_NAMES.iter().find(|(other, _)| *other == wanted).map(|(_, operator)| *operator);
-    let same = allowed.iter().copied().find(|operator| plain(operator) == wanted);
-    let near = || {
-        let distances = allowed.iter().map(|operator| (distance(&wanted, &plain(operator)), *operator));
-        distances.filter(|(distance, operator)| *distance <= 2 && *distance < operator.len() / 2).min()
-    };
-    known.filter(|operator| allowed.contains(operator)).or(same).or_else(|| near().map(|(_, operator)| operator))
-}
-
-/// Insertions, deletions and replacements that turn `a` into `b`.
-pub(super) fn distance(a: &str, b: &str) -> usize {
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, &above) in b.bytes().zip(row.iter().skip(1)) {
-            left = (above + 1).min(left + 1).min(diagonal + usize::from(x != y));
-            diagonal = above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }

@@ -268,10 +268,13 @@ fn every_error_with_its_pointer_and_a_cure() {
 fn messages_name_what_was_found_and_what_is_allowed() {
     let one = |text: &str, dialect| refused(text, &options(dialect)).remove(0);
     let fault = one(r#"{"a":[{"starts_with":"x"}]}"#, Dialect::Tidegate);
-    assert!(fault.message.starts_with("`starts_with` is no operator; allowed are `exactly`, `prefix`"), "{fault:?}");
+    assert!(
+        fault.message.starts_with("`a`: `starts_with` is no operator; allowed are `exactly`, `prefix`"),
+        "{fault:?}"
+    );
     assert_eq!((fault.code, fault.cure.as_str()), ("PATTERN_OPERATOR", "write `prefix`"));
     for (wrong, cure) in
-        [("prefx", "write `prefix`"), ("anythingBut", "write `anything-but`"), ("Regex", "write `wildcard`")]
+        [("prefx", "write `prefix`"), ("anythingBut", "write `anything-but`"), ("Like", "write `wildcard`")]
     {
         assert_eq!(one(&format!(r#"{{"a":[{{"{wrong}":"x"}}]}}"#), Dialect::Tidegate).cure, cure);
     }

@@ -261,13 +261,11 @@ fn compile_rule(
 ) -> Option<Arc<CompiledRule>> {
     let options =
         pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits: pattern::Limits::default() };
-    let in_pattern = |fault: Fault| {
-        let place = rule.pattern.place_of(&fault.pointer).clone();
-        Fault { pointer: format!("/pattern{}", fault.pointer), ..fault.at(place) }
-    };
+    let in_pattern = |fault: Fault| pattern::placed(fault, &rule.pattern, "/pattern");
     let pattern = match pattern::compile(&rule.pattern.to_json(), &options) {
         Ok(compiled) => {
-            faults.extend(compiled.warnings.into_iter().map(in_pattern));
+            let warnings = compiled.warnings.into_iter().chain(compiled.pattern.doubts());
+            faults.extend(warnings.map(in_pattern));
             Some(Arc::new(compiled.pattern))
         }
         Err(found) => {

@@ -2,8 +2,8 @@
 //! only, and looked at for what could never match.
 
 use super::check::{At, Checker, join};
-use super::names;
 use super::scalar::describe;
+use crate::model::nearest::nearest;
 use crate::model::node::{Key, Kind, Node};
 use crate::pattern::{self, Options};
 
@@ -22,11 +22,7 @@ impl Checker<'_> {
             Ok(compiled) => (compiled.warnings, false),
             Err(faults) => (faults, true),
         };
-        for mut fault in found {
-            fault.place = Some(node.place_of(&fault.pointer).clone());
-            fault.pointer.insert_str(0, at.pointer);
-            self.faults.push(fault);
-        }
+        self.faults.extend(found.into_iter().map(|fault| pattern::placed(fault, node, at.pointer)));
         if !broken {
             self.answer_fields(node, at.pointer);
         }
@@ -76,7 +72,7 @@ impl Checker<'_> {
                 ("body" | "item", _) => {}
                 _ => {
                     let message = format!("an answer has no `{first}`");
-                    let near = names::nearest(first, FIELDS.into_iter());
+                    let near = nearest(first, FIELDS.into_iter());
                     let cure =
                         near.map_or_else(|| format!("it has {}", FIELDS.join(", ")), |near| format!("write `{near}`"));
                     self.fault("CONFIG_VALUE", &inner, &key.place, message, cure);

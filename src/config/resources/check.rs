@@ -135,7 +135,10 @@ impl<'a> Checker<'a> {
 
     fn shape(&mut self, shape: Shape, node: &mut Node, at: At<'_>) {
         if matches!(node.kind, Kind::Null) && !matches!(shape, Shape::Any | Shape::Verbatim | Shape::Kind) {
-            let cure = format!("write `{}`, or leave the key out", example(at.key, shape));
+            let cure = match (shape, at.key) {
+                (Shape::AnyMap, "pattern") => "write `pattern: {type: [order.paid]}`, or {} for every event".to_owned(),
+                _ => format!("write `{}`, or leave the key out", example(at.key, shape)),
+            };
             let place = node.place.clone();
             return self.value(at, &place, format!("`{}` is empty", at.key), cure);
         }
@@ -302,7 +305,13 @@ impl<'a> Checker<'a> {
     fn must_be_map(&mut self, node: &Node, at: At<'_>) {
         if !matches!(node.kind, Kind::Map(_)) {
             let message = format!("`{}` must be a map, found {}", at.key, describe(node));
-            self.value(at, &node.place, message, "write `key: value` below it, or {}");
+            let json = node.as_plain().is_some_and(|text| text.trim_start().starts_with('{'));
+            let cure = match (json, at.key) {
+                (true, _) => "leave out the quotes or the `|`: JSON is YAML, too",
+                (false, "pattern") => "write `pattern: {type: [order.paid]}`, or {} for every event",
+                (false, _) => "write `key: value` below it, or {}",
+            };
+            self.value(at, &node.place, message, cure);
         }
     }
 

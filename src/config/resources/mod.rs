@@ -29,6 +29,7 @@ use super::env::Env;
 use super::{files, json_file, yaml};
 use crate::model::fault::{Fault, Place};
 use crate::model::name::Name;
+use crate::model::nearest::nearest;
 use crate::model::node::Node;
 use crate::model::resources::{Connection, Destination, Resources, Rule, Source};
 use check::Checker;
@@ -405,7 +406,7 @@ fn refer<T>(
 fn reference_cure<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
-    if let Some(near) = names::nearest(written, names.iter().copied()) {
+    if let Some(near) = nearest(written, names.iter().copied()) {
         return format!("write `{near}`");
     }
     match names.as_slice() {

@@ -1,6 +1,7 @@
 //! What to write instead of a key that does not exist: names that AWS, Alibaba and others use, and near misses.
 
 use super::keys::{KINDS, Shape, Table};
+use crate::model::nearest::nearest;
 
 /// Whose name a foreign key is.
 #[derive(Debug, Clone, Copy)]
@@ -281,13 +282,6 @@ pub(super) fn kind_instead(written: &str) -> String {
     }
 }
 
-/// The candidate that was probably meant: at most a third of its letters differ.
-pub(crate) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.map(|candidate| (distance(&written.to_lowercase(), &candidate.to_lowercase()), candidate));
-    let (distance, nearest) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance * 3 <= nearest.chars().count().max(3)).then_some(nearest)
-}
-
 fn has(table: &Table, key: &str) -> bool {
     let shared = ["kind", "name", "description"].contains(&key);
     !shared && table.keys.iter().any(|known| known.name == key && !matches!(known.shape, Shape::Later))
@@ -295,28 +289,6 @@ fn has(table: &Table, key: &str) -> bool {
 
 fn normal(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    let mut last_a = '\0';
-    for (i, ca) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &cb) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
-            let mut best = (at(&row, j) + usize::from(ca != cb)).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
-            if j > 0 && i > 0 && last_a == cb && b.get(j - 1) == Some(&ca) {
-                best = best.min(at(&before, j - 1) + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-        last_a = ca;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -370,12 +342,5 @@ mod tests {
             assert!(nouns.contains(noun), "{noun}");
             assert!(!write.is_empty() && names.iter().all(|name| *name == normal(name)), "{names:?}");
         }
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

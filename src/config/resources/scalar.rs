@@ -5,6 +5,7 @@ use super::texts::header_name;
 use super::{names, url};
 use crate::json::path::Path;
 use crate::model::name::Name;
+use crate::model::nearest::nearest;
 use crate::model::node::{Kind, Node};
 use crate::model::text::Text;
 use crate::model::units;
@@ -88,7 +89,7 @@ fn text_fits(shape: Shape, text: &str, key: &str, node: &Node) -> Result<(), Wro
         }
         Shape::Words(words) => {
             let near = names::word_instead(key, text)
-                .or_else(|| names::nearest(text, words.iter().filter(|w| !w.later).map(|w| w.text)));
+                .or_else(|| nearest(text, words.iter().filter(|w| !w.later).map(|w| w.text)));
             wrong(&list(words), near.map_or_else(example, |near| format!("write `{key}: {near}`")))
         }
         Shape::WordOr(words, _) => wrong(&format!("{} or a map", list(words)), example()),
@@ -188,7 +189,10 @@ pub(super) fn describe(node: &Node) -> String {
         Kind::Null => "nothing".to_owned(),
         Kind::Bool(value) => value.to_string(),
         Kind::Number(spelled) => format!("the number {spelled}"),
-        Kind::String(text) => format!("the text `{}`", text.masked()),
+        Kind::String(text) => match text.masked().trim_end().split_once('\n') {
+            Some((first, _)) => format!("the text `{first}…`"),
+            None => format!("the text `{}`", text.masked()),
+        },
         Kind::List(_) => "a list".to_owned(),
         Kind::Map(_) => "a map".to_owned(),
     }

@@ -2,9 +2,9 @@
 //! settings exist (those of the built-in file) but not what they mean.
 
 use crate::config::env::Env;
-use crate::config::resources::names::nearest;
 use crate::config::{files, secrets};
 use crate::model::fault::{Fault, Place};
+use crate::model::nearest::nearest;
 use ::config::{FileFormat, Format, Map, Value, ValueKind};
 use std::collections::BTreeMap;
 use std::fmt;

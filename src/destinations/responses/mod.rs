@@ -69,10 +69,7 @@ pub fn compile(list: &[Response], faults: &mut Vec<Fault>) -> Vec<Arc<Entry>> {
 
 fn entry(response: &Response, faults: &mut Vec<Fault>) -> Option<Entry> {
     let Response { when, outcome, wait, place } = response;
-    let at = |fault: Fault| {
-        let place = when.place_of(&fault.pointer).clone();
-        Fault { pointer: format!("/when{}", fault.pointer), ..fault.at(place) }
-    };
+    let at = |fault: Fault| pattern::placed(fault, when, "/when");
     if let Some(secret) = secret_in(when) {
         let fault = Fault::error("CONFIG_VALUE", "/when", "`when` cannot hold a secret").at(secret.clone());
         faults.push(fault.cure("write the text itself; what an answer is compared with is shown in messages"));

@@ -3,11 +3,11 @@
 use super::{Comparison, Entry, Filter, Filters};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
+use crate::model::nearest::nearest;
 use crate::pattern::Limits;
 use crate::pattern::attribute;
 use crate::pattern::cesql::{self, Problem};
 use crate::pattern::compile::{child, describe};
-use crate::pattern::operator::distance;
 
 /// The dialects of filters.
 const DIALECTS: [&str; 7] = ["exact", "prefix", "suffix", "all", "any", "not", "sql"];
@@ -208,9 +208,6 @@ fn list<T: AsRef<str>>(names: &[T]) -> String {
 fn meant(name: &str) -> Option<&'static str> {
     let wanted = name.to_ascii_lowercase();
     let known = OTHER_NAMES.iter().find(|(other, _)| *other == wanted.replace('_', "")).map(|(_, dialect)| *dialect);
-    let near = || {
-        let distances = DIALECTS.iter().map(|dialect| (distance(&wanted, dialect), *dialect));
-        distances.filter(|(distance, dialect)| *distance <= dialect.len() / 3).min().map(|(_, dialect)| dialect)
-    };
+    let near = || nearest(&wanted, DIALECTS.into_iter());
     known.or_else(near)
 }
