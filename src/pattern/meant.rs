@@ -335,7 +335,7 @@ pub(super) fn network(text: &str, aws: bool) -> (String, String) {
 fn no_address(text: &str) -> (String, Option<String>) {
     let octets: Vec<&str> = text.split('.').collect();
     let number = |octet: &&str| !octet.is_empty() && octet.len() <= 9 && octet.bytes().all(|b| b.is_ascii_digit());
-    if octets.len() > 1 && octets.iter().all(|octet| number(octet)) {
+    if octets.len() > 1 && octets.iter().all(number) {
         let numbers: Vec<u32> = octets.iter().filter_map(|octet| octet.parse().ok()).collect();
         if let Some(large) = numbers.iter().find(|number| **number > 255) {
             return (format!("{large} is more than 255"), None);

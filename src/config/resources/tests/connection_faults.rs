@@ -315,7 +315,7 @@ fn every_fault_of_a_connection_has_code_place_and_cure() {
         ),
         (
             entry("when: {body: {code: [{prefx: x}]}}, outcome: retry"),
-            "5:33 PATTERN_OPERATOR /responses/0/when/body/code/0/prefx",
+            "5:26 PATTERN_OPERATOR /responses/0/when/body/code/0/prefx",
         ),
         (entry("when: x, outcome: retry"), "CONFIG_VALUE /responses/0/when: `when` must be a map, found the text `x`"),
         (
