@@ -3,6 +3,7 @@
 use super::matcher::{Leaf, Matcher, Scalar, Test, Written};
 use super::meant;
 use super::operator::Found;
+use super::or;
 use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
@@ -13,29 +14,6 @@ use std::sync::Arc;
 
 /// Alternatives that the `aws` dialect allows (rule 29).
 const AWS_ALTERNATIVES: usize = 1_000;
-
-/// Keys that keep `$or` from being special in any of its branches (rule 11).
-const RESERVED: [&str; 9] =
-    ["exactly", "prefix", "suffix", "equals-ignore-case", "wildcard", "anything-but", "numeric", "cidr", "exists"];
-
-/// What the `aws` dialect reserves besides.
-const RESERVED_AWS: [&str; 15] = [
-    "=",
-    "<",
-    "<=",
-    ">",
-    ">=",
-    "regex",
-    "not-wildcard",
-    "not-equals-ignore-case",
-    "date-after",
-    "date-on-or-after",
-    "date-before",
-    "date-on-or-before",
-    "in-date-range",
-    "ip-address-in-range",
-    "ip-address-not-in-range",
-];
 
 /// Collects what a pattern says and what is wrong with it.
 pub(super) struct Compiler<'o> {
@@ -86,7 +64,7 @@ pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Resu
         path_numbers: HashMap::new(),
         pointers: Vec::new(),
         verbose,
-        or_is_special: options.dialect == Dialect::Tidegate || every_or_qualifies(json, options.limits.depth),
+        or_is_special: options.dialect == Dialect::Tidegate || or::all_qualify(json, options.limits.depth),
         leaf: None,
     };
     let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
@@ -217,10 +195,10 @@ impl Compiler<'_> {
         let before = self.faults.len();
         let mut no_operators = meant::alternatives_key(key).map(str::to_owned);
         if key == "$or" {
-            if self.or_is_special && self.qualifies(value, at.depth) {
+            if self.or_is_special && or::qualifies(value, self.options, at.depth) {
                 return Some(vec![self.or(value, &pointer, at)]);
             }
-            let why = meant::no_alternatives(value, |key| self.reserves(key));
+            let why = meant::no_alternatives(value, |key| or::reserves(key, self.options.dialect));
             let message = format!("`$or` is read as an ordinary field of that name: {why}");
             let cure = "for alternatives, give it two or more patterns without operator names as keys: [{…}, {…}]";
             no_operators = Some(format!("`$or` is no alternatives here: {why}"));
@@ -273,24 +251,6 @@ impl Compiler<'_> {
         let number = self.pointers.len();
         self.pointers.push(pointer);
         Some(vec![Goal::Field(Field { number, path: self.path(path), leaf })])
-    }
-
-    /// Whether a key keeps `$or` from being special in the branch that has it.
-    fn reserves(&self, key: &str) -> bool {
-        RESERVED.contains(&key) || (self.is_aws() && RESERVED_AWS.contains(&key))
-    }
-
-    /// Whether `$or` in an object at this depth, with this value, means alternatives (rule 11).
-    fn qualifies(&self, value: Json<'_>, depth: usize) -> bool {
-        match self.options.dialect {
-            Dialect::Tidegate => qualifies(value, |branch| {
-                has_members(branch) && keys(branch).all(|(key, _)| !RESERVED.contains(&key.as_str()))
-            }),
-            Dialect::Aws => {
-                let depth = self.options.limits.depth.saturating_sub(depth);
-                qualifies(value, |branch| reserves_nothing(branch, depth))
-            }
-        }
     }
 
     fn or(&mut self, branches: Json<'_>, pointer: &str, at: At<'_>) -> Goal {
@@ -454,42 +414,6 @@ fn cheap_goals_first(group: &mut Group, paths: &[Path]) {
             branches.iter_mut().for_each(|branch| cheap_goals_first(branch, paths));
         }
     }
-}
-
-fn qualifies(value: Json<'_>, branch_qualifies: impl Fn(Json<'_>) -> bool) -> bool {
-    let branches = || value.elements().into_iter().flatten();
-    branches().count() >= 2 && branches().all(branch_qualifies)
-}
-
-/// Whether no key in a branch is reserved by the `aws` dialect, `depth` objects deep; deeper ones are refused anyway.
-fn reserves_nothing(branch: Json<'_>, depth: usize) -> bool {
-    has_members(branch)
-        && keys(branch).all(|(key, value)| {
-            !RESERVED.contains(&key.as_str())
-                && !RESERVED_AWS.contains(&key.as_str())
-                && (value.kind() != Kind::Object || depth == 0 || reserves_nothing(value, depth - 1))
-        })
-}
-
-/// Whether every `$or` in an object, `depth` objects deep, has alternatives as its value.
-fn every_or_qualifies(object: Json<'_>, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return true };
-    keys(object).all(|(key, value)| {
-        if key == "$or" {
-            qualifies(value, |branch| reserves_nothing(branch, depth) && every_or_qualifies(branch, depth))
-        } else {
-            every_or_qualifies(value, depth)
-        }
-    })
-}
-
-fn has_members(value: Json<'_>) -> bool {
-    keys(value).next().is_some()
-}
-
-/// The members of an object, keys decoded; of anything else, none.
-fn keys(value: Json<'_>) -> impl Iterator<Item = (String, Json<'_>)> {
-    value.members().into_iter().flatten().map(|(key, value)| (key.decode().into_owned(), value))
 }
 
 /// A top-level key with the names of AWS replaced by ours (rule 4).

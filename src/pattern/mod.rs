@@ -19,6 +19,7 @@ mod matcher;
 mod meant;
 mod network;
 mod operator;
+mod or;
 mod search;
 mod verdict;
 mod wildcard;
