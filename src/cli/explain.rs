@@ -13,13 +13,14 @@ use crate::model::event::CloudEvent;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
-use crate::model::record::Position;
+use crate::model::record::{Position, Record};
 use crate::model::request::Request;
-use crate::model::stored::{StoredHeaders, delivery_id};
+use crate::model::stored::{StoredHeaders, Topics, VALUE_BYTES, delivery_id};
 use crate::model::text::ShowText;
 use crate::pipeline::decode;
 use crate::pipeline::deliver::{Dispatcher, Job};
 use crate::pipeline::explain::{self, Explained, ExplainedRequest};
+use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
 use crate::pipeline::transform::Meta;
 use clap::{ArgGroup, Args};
@@ -81,7 +82,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         (Some(position), _) => {
             let kafka = tool.kafka()?;
             let snapshot = tool.snapshot(global, Some(&kafka), purpose)?;
-            let (event, source) = fetch(&kafka, &snapshot, position).await?;
+            let (event, source) = fetch(&kafka, &tool.topics(), &snapshot, position).await?;
             (snapshot, event, source)
         }
         (None, file) => {
@@ -136,14 +137,30 @@ fn from_file(file: Option<&PathBuf>) -> Result<CloudEvent, Failure> {
 }
 
 /// The event at a place, read as the source reads it that listens there, and that source.
-async fn fetch(kafka: &Kafka, snapshot: &Snapshot, position: &Position) -> Result<(CloudEvent, Option<Name>), Failure> {
-    let record = kafka.record_at(position).await?.ok_or_else(|| {
-        Failure::new(Exit::No, "EXPLAIN_NO_RECORD", format!("there is no record at {position} (any more)"))
-    })?;
-    // What was stored is read as the record it was made of.
-    let record = match StoredHeaders::read(&record) {
-        Ok(headers) => record.moved(headers.origin, headers.origin_timestamp_ms),
-        Err(_) => record,
+async fn fetch(
+    kafka: &Kafka,
+    names: &Topics,
+    snapshot: &Snapshot,
+    position: &Position,
+) -> Result<(CloudEvent, Option<Name>), Failure> {
+    let record = record_at(kafka, position).await?;
+    let trace = record.value().filter(|_| position.topic == names.trace()).map(EventTrace::read);
+    if position.topic == names.state() {
+        let message = format!("{position} is a report of Tidegate about itself, no event");
+        return Err(Failure::new(Exit::No, "EXPLAIN_NO_EVENT", message));
+    }
+    let record = match (trace, StoredHeaders::read(&record)) {
+        // A trace tells of an event that stands elsewhere; so does a dead letter whose event was too large for it.
+        (Some(Ok(trace)), _) => match trace.origin.parse() {
+            Ok(origin) => record_at(kafka, &origin).await?,
+            Err(_) => record,
+        },
+        (_, Ok(headers)) if record.value().is_none() && by_reference(&record) => {
+            record_at(kafka, &headers.origin).await?
+        }
+        // What was stored is read as the record it was made of.
+        (_, Ok(headers)) => record.moved(headers.origin, headers.origin_timestamp_ms),
+        (Some(Err(_)) | None, Err(_)) => record,
     };
     let topic = Arc::clone(&record.position.topic);
     let sources = &snapshot.resources.sources;
@@ -159,6 +176,21 @@ async fn fetch(kafka: &Kafka, snapshot: &Snapshot, position: &Position) -> Resul
     }
 }
 
+async fn record_at(kafka: &Kafka, position: &Position) -> Result<Record, Failure> {
+    match kafka.record_at(position).await? {
+        Some(record) => Ok(record),
+        None => {
+            let absence = kafka.absence(position).await?;
+            Err(Failure::new(Exit::No, "EXPLAIN_NO_RECORD", absence))
+        }
+    }
+}
+
+/// Whether a stored record only names the event that it was made of.
+fn by_reference(record: &Record) -> bool {
+    record.headers().any(|(name, _)| name == VALUE_BYTES)
+}
+
 fn show(global: &Global, event: &CloudEvent, rows: &[Row]) -> Result<(), Failure> {
     if matches!(global.output, Output::Json | Output::Jsonl) {
         return Ok(output::print_rows(global.output, rows, &[], |_| Vec::new())?);
@@ -172,7 +204,10 @@ fn show(global: &Global, event: &CloudEvent, rows: &[Row]) -> Result<(), Failure
         let matched = if explained.matched { "yes" } else { "no" };
         let why = match explained.code {
             Some(code) => format!("{code}: {}", explained.reason),
-            None => explained.reason.clone(),
+            None => match &explained.place {
+                Some(place) => format!("{}  {place}", explained.reason),
+                None => explained.reason.clone(),
+            },
         };
         vec![who(explained), matched.to_owned(), why]
     };

@@ -32,14 +32,20 @@ const SECRET_KEYS: [&str; 11] = [
 /// # Errors
 /// Those of `out`.
 pub fn print(out: &mut dyn Write, faults: &[Fault], color: bool) -> io::Result<()> {
-    let style = |style: Style| if color { style } else { Style::new() };
-    let paint = Paint {
-        error: style(AnsiColor::Red.on_default().bold()),
-        warning: style(AnsiColor::Yellow.on_default().bold()),
-        frame: style(AnsiColor::Blue.on_default()),
-        cure: style(AnsiColor::Green.on_default()),
-    };
+    let paint = Paint::new(color);
     faults.iter().try_for_each(|fault| one(out, fault, &paint, &config::line_of))
+}
+
+/// Prints faults of a text that stands in no file.
+///
+/// # Errors
+/// Those of `out`.
+pub fn print_of(out: &mut dyn Write, faults: &[Fault], text: &str) -> io::Result<()> {
+    let line_of = |place: &Place| {
+        let index = usize::try_from(place.line).ok()?.checked_sub(1)?;
+        text.lines().nth(index).map(str::to_owned)
+    };
+    faults.iter().try_for_each(|fault| one(out, fault, &Paint::new(true), &line_of))
 }
 
 /// Prints faults as `[{"code","file","line","column","pointer","message"}]`; what is unknown is null.
@@ -85,6 +91,18 @@ struct Paint {
     cure: Style,
 }
 
+impl Paint {
+    fn new(color: bool) -> Self {
+        let style = |style: Style| if color { style } else { Style::new() };
+        Self {
+            error: style(AnsiColor::Red.on_default().bold()),
+            warning: style(AnsiColor::Yellow.on_default().bold()),
+            frame: style(AnsiColor::Blue.on_default()),
+            cure: style(AnsiColor::Green.on_default()),
+        }
+    }
+}
+
 fn one(
     out: &mut dyn Write,
     fault: &Fault,
@@ -92,8 +110,17 @@ fn one(
     line_of: &dyn Fn(&Place) -> Option<String>,
 ) -> io::Result<()> {
     let (word, style) = if fault.warning { ("warn", paint.warning) } else { ("error", paint.error) };
-    writeln!(out, "{style}{word}[{}]{style:#}: {}", fault.code, fault.message)?;
     let (frame, cure) = (paint.frame, paint.cure);
+    let (first, rest) = fault.message.split_once('\n').unwrap_or((&fault.message, ""));
+    writeln!(out, "{style}{word}[{}]{style:#}: {first}", fault.code)?;
+    for line in rest.lines() {
+        let style = match line.get(..4) {
+            Some("  - ") => style,
+            Some("  + ") => cure,
+            Some(_) | None => Style::new(),
+        };
+        writeln!(out, "{style}{line}{style:#}")?;
+    }
     let Some(place) = fault.place.as_ref().filter(|place| !place.file.is_empty()) else {
         return if fault.cure.is_empty() { Ok(()) } else { writeln!(out, " {cure}{}{cure:#}", fault.cure) };
     };

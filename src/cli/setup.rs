@@ -146,6 +146,11 @@ pub(super) fn tell(found: &[Fault]) {
     drop(faults::print(&mut anstream::stderr().lock(), found, true));
 }
 
+/// The same for faults of a text that came with a flag.
+pub(super) fn tell_of(found: &[Fault], text: &str) {
+    drop(faults::print_of(&mut anstream::stderr().lock(), found, text));
+}
+
 /// Prints faults and fails as a configuration that cannot be used.
 pub(super) fn refused(found: &[Fault]) -> Failure {
     tell(found);

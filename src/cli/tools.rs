@@ -102,6 +102,31 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    /// Why there is no record at a position.
+    pub(super) async fn absence(&self, position: &Position) -> Result<String, kafka::Error> {
+        let Position { topic, partition, offset } = position;
+        let Some(count) = self.partitions(&[topic.to_string()]).await?.into_iter().flatten().next() else {
+            return Ok(format!("there is no topic `{topic}`"));
+        };
+        if !(0..count).contains(partition) {
+            let there =
+                if count == 1 { "partition 0 only".to_owned() } else { format!("partitions 0 to {}", count - 1) };
+            return Ok(format!("`{topic}` has no partition {partition}; it has {there}"));
+        }
+        let (low, high) = tokio::task::block_in_place(|| Reader::open(&self.client)?.watermarks(topic, *partition))?;
+        Ok(if low == high {
+            format!("`{topic}` partition {partition} holds no records; the next will have offset {high}")
+        } else if (low..high).contains(offset) {
+            format!(
+                "offset {offset} of `{topic}` partition {partition} holds no record: it was compacted away, or ends a transaction"
+            )
+        } else {
+            format!("`{topic}` partition {partition} has no offset {offset}; it holds {low} to {}", high - 1)
+        })
+    }
+}
+
 /// Nothing listens at any of the brokers: waiting longer is of no use to somebody who mistyped an address.
 fn refused(error: &kafka::Error) -> bool {
     matches!(error, kafka::Error::Unreachable { brokers, .. } if brokers.iter().all(|(_, why)| why == "connection refused"))

@@ -7,6 +7,7 @@
 pub mod env;
 pub mod files;
 pub mod host;
+mod inline;
 pub mod json_file;
 pub mod resources;
 pub mod secrets;
@@ -16,4 +17,5 @@ pub mod yaml;
 
 pub use env::Env;
 pub use files::line_of;
+pub use inline::written;
 pub use resources::{Alone, Context, Loaded, Read, load, read, read_alone, schema};

@@ -206,7 +206,11 @@ impl Reader {
         }
     }
 
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+    /// The first offset of a partition that there is, and the one after the last.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such partition.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let ask = |e| Error::request(format!("asking for the ends of {topic}:{partition}"), e);
         client::watermarks(self.consumer.client(), topic, partition, PATIENCE).map_err(ask)
     }

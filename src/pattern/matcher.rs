@@ -5,6 +5,7 @@ use super::fold::Folded;
 use super::network::{Range, address_of};
 use super::wildcard::Wildcard;
 use crate::json::number::is_float;
+use crate::json::value::Json;
 use crate::model::resources::Dialect;
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
@@ -111,6 +112,13 @@ pub(super) enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+impl Matcher {
+    /// Whether it is `exists: false`.
+    pub(super) fn is_absent(&self) -> bool {
+        Json::trusted(&self.text).get("exists").is_some_and(|operand| operand.text() == "false")
+    }
 }
 
 impl Leaf {

@@ -123,31 +123,40 @@ pub(super) fn numeric_operand(operand: Json<'_>) -> String {
     const EXAMPLE: &str = "write {\"numeric\": [\">\", 0]} or {\"numeric\": [\">\", 0, \"<=\", 5]}";
     let mut words = Vec::new();
     words_of(operand, &mut words);
-    let pairs: Option<Vec<(&str, String)>> = match words.as_slice() {
-        [Word::Number(number)] => {
-            return format!("write [{number}] for exactly that number, or {{\"numeric\": [\">=\", {number}]}}");
-        }
-        [Word::Number(low), Word::Number(high)] => Some(vec![(">=", low.clone()), ("<=", high.clone())]),
-        words if matches!(words.len(), 2 | 4) => {
-            let pair = |pair: &[Word]| match pair {
-                [Word::Sign(sign), Word::Number(number)] | [Word::Number(number), Word::Sign(sign)] => {
-                    Some((*sign, number.clone()))
-                }
-                _ => None,
-            };
-            words.chunks_exact(2).map(pair).collect()
+    if let [Word::Number(number)] = words.as_slice() {
+        return format!("write [{number}] for exactly that number, or {{\"numeric\": [\">=\", {number}]}}");
+    }
+    bounds(&words).map_or_else(|| EXAMPLE.to_owned(), |items| format!("write {{\"numeric\": {items}}}"))
+}
+
+/// The operand of `numeric` that a text such as `> 100` means.
+pub(super) fn numeric_text(text: &str) -> Option<String> {
+    let mut words = Vec::new();
+    words_of_text(text, &mut words);
+    bounds(&words).filter(|_| words.len() == 2)
+}
+
+/// The operand of `numeric` that comparisons and numbers make.
+fn bounds(words: &[Word]) -> Option<String> {
+    let pair = |pair: &[Word]| match pair {
+        [Word::Sign(sign), Word::Number(number)] | [Word::Number(number), Word::Sign(sign)] => {
+            Some((*sign, number.clone()))
         }
         _ => None,
     };
+    let pairs: Vec<(&str, String)> = match words {
+        [Word::Number(low), Word::Number(high)] => vec![(">=", low.clone()), ("<=", high.clone())],
+        words if matches!(words.len(), 2 | 4) => words.chunks_exact(2).map(pair).collect::<Option<_>>()?,
+        _ => return None,
+    };
     let lower = |sign: &str| sign.starts_with('>');
     let upper = |sign: &str| sign.starts_with('<');
-    let items = match pairs.as_deref() {
-        Some([(sign, number)]) => format!("[\"{sign}\", {number}]"),
-        Some([(a, low), (b, high)]) if lower(a) && upper(b) => format!("[\"{a}\", {low}, \"{b}\", {high}]"),
-        Some([(a, high), (b, low)]) if upper(a) && lower(b) => format!("[\"{b}\", {low}, \"{a}\", {high}]"),
-        _ => return EXAMPLE.to_owned(),
-    };
-    format!("write {{\"numeric\": {items}}}")
+    match pairs.as_slice() {
+        [(sign, number)] => Some(format!("[\"{sign}\", {number}]")),
+        [(a, low), (b, high)] if lower(a) && upper(b) => Some(format!("[\"{a}\", {low}, \"{b}\", {high}]")),
+        [(a, high), (b, low)] if upper(a) && lower(b) => Some(format!("[\"{b}\", {low}, \"{a}\", {high}]")),
+        _ => None,
+    }
 }
 
 /// The comparison that a text means.
@@ -166,13 +175,7 @@ enum Word {
 fn words_of(operand: Json<'_>, into: &mut Vec<Word>) {
     match operand.kind() {
         Kind::Number => into.push(Word::Number(operand.text().to_owned())),
-        Kind::String => {
-            let text = operand.as_str().unwrap_or_default();
-            let number_at = text.find(|c: char| c.is_ascii_digit() || c == '-').unwrap_or(text.len());
-            let (sign, number) = text.split_at(number_at);
-            into.extend(comparison(sign).map(Word::Sign));
-            into.extend(as_number(number).map(Word::Number));
-        }
+        Kind::String => words_of_text(&operand.as_str().unwrap_or_default(), into),
         Kind::Array => operand.elements().into_iter().flatten().take(8).for_each(|item| words_of(item, into)),
         Kind::Object => {
             for (key, value) in operand.members().into_iter().flatten().take(4) {
@@ -182,6 +185,13 @@ fn words_of(operand: Json<'_>, into: &mut Vec<Word>) {
         }
         Kind::Null | Kind::Bool => {}
     }
+}
+
+fn words_of_text(text: &str, into: &mut Vec<Word>) {
+    let number_at = text.find(|c: char| c.is_ascii_digit() || c == '-').unwrap_or(text.len());
+    let (sign, number) = text.split_at(number_at);
+    into.extend(comparison(sign).map(Word::Sign));
+    into.extend(as_number(number).map(Word::Number));
 }
 
 fn number_in(operand: Json<'_>) -> Option<String> {

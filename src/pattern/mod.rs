@@ -14,9 +14,11 @@ mod doubts;
 mod explain;
 pub mod filters;
 mod fold;
+mod hint;
 mod leaves;
 mod matcher;
 mod meant;
+mod near;
 mod network;
 mod operator;
 mod or;
@@ -24,6 +26,8 @@ mod search;
 mod verdict;
 mod wildcard;
 
+#[cfg(test)]
+mod explanations;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]

@@ -5,13 +5,15 @@
 use crate::json::document::Document;
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Place};
 use crate::model::name::Name;
 use crate::model::request::Request;
 use crate::model::stored::delivery_id;
 use crate::model::text::Masked;
+use crate::pattern::FailedField;
 use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot};
 use crate::pipeline::transform::{self, Meta};
+use serde::Serialize as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +29,12 @@ pub struct Explained {
     pub matched: bool,
     /// Why, in one sentence; or why the request cannot be built.
     pub reason: String,
+    /// The field that failed, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<FailedField>,
+    /// Where its matchers stand in the resource files.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    pub place: Option<Place>,
     /// Code of the error that would dead-letter the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
@@ -70,6 +78,8 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
         target: None,
         matched: false,
         reason,
+        field: None,
+        place: None,
         code,
         request: None,
     };
@@ -79,7 +89,10 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
     }
     match verdict.matched {
         Ok(true) => {}
-        Ok(false) => return out.push(unmatched(verdict.sentence, None)),
+        Ok(false) => {
+            let place = verdict.field.as_ref().map(|field| place(rule, &field.pointer));
+            return out.push(Explained { field: verdict.field, place, ..unmatched(verdict.sentence, None) });
+        }
         Err(limit) => return out.push(unmatched(limit.to_string(), Some(limit.code()))),
     }
     for target in &rule.targets {
@@ -92,10 +105,24 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
             target: Some(target.name.clone()),
             matched: true,
             reason,
+            field: None,
+            place: None,
             code,
             request,
         });
     }
+}
+
+/// Where in the resource files a pointer of an explanation leads.
+fn place(rule: &CompiledRule, pointer: &str) -> Place {
+    match (pointer.strip_prefix("/filters"), &rule.rule.filters) {
+        (Some(pointer), Some(filters)) => filters.place_of(pointer).clone(),
+        (Some(_), None) | (None, _) => rule.rule.pattern.place_of(pointer).clone(),
+    }
+}
+
+fn shown<S: serde::Serializer>(place: &Option<Place>, serializer: S) -> Result<S::Ok, S::Error> {
+    place.as_ref().map(Place::to_string).serialize(serializer)
 }
 
 /// What keeps a request from being built, with the place in the rule and the cure; `None` if it can be built.

@@ -166,6 +166,7 @@ fn many_events_and_what_becomes_of_them() {
         (["--since", "1h"], 1),
         (["--where", r#"{"data":{"pipeline":["web"]}}"#], 1),
         (["--where", r#"{"data":{"pipeline":["api"]}}"#], 0),
+        (["--where", "{data: {pipeline: [web]}}"], 1),
     ] {
         let listed = desk.run(&["dlq", "list", "-o", "json", filter[0], filter[1]]).exits(0).json();
         assert_eq!(listed.as_array().map(Vec::len), Some(waiting), "{filter:?}");
@@ -196,7 +197,26 @@ fn many_events_and_what_becomes_of_them() {
     desk.run(&["publish", "--to", "nowhere", "--type", "t"]).exits(2);
     desk.run(&["publish", "--topic", "no.such.topic", "--type", "t"]).exits(78);
     desk.run(&["dlq", "show", "0:999"]).exits(1);
-    desk.run(&["explain", "--at", "shop.orders:0:999999"]).exits(1);
+    let said = desk.run(&["dlq", "list", "--where", "{data: {pipeline: [{prefx: web}]}}"]).exits(2);
+    for wanted in
+        ["error[PATTERN_OPERATOR]: `data.pipeline`: `prefx` is no operator", " --> --where:1:21", "^ write `prefix`"]
+    {
+        assert!(said.err.contains(wanted), "{}", said.err);
+    }
+
+    // What stands nowhere is said with what there is; a dead letter is explained as the event it was.
+    for (at, wanted) in [
+        ("shop.orders:0:999999", "`shop.orders` partition 0 has no offset 999999; it holds 0 to "),
+        ("shop.orders:99:0", "`shop.orders` has no partition 99; it has partitions 0 to "),
+        ("nowhere:0:0", "there is no topic `nowhere`"),
+        ("tidegate.state:0:0", "tidegate.state:0:0 is a report of Tidegate about itself, no event"),
+    ] {
+        let said = desk.run(&["explain", "--at", at]).exits(1);
+        assert!(said.err.contains(wanted), "{at}: {}", said.err);
+    }
+    let letter = desk.run(&["dlq", "-o", "json"]).exits(0).json()[0]["id"].as_str().expect("an id").to_owned();
+    let said = desk.run(&["explain", "--at", &format!("tidegate.dlq:{letter}"), "-o", "json"]).exits(0).json();
+    assert_eq!(said[0]["code"], "TRANSFORM_MISSING", "{said}");
 }
 
 #[test]
@@ -218,7 +238,7 @@ fn check_says_what_is_wrong_and_where() {
 
     desk.edit("shop.yaml", "branch: main, message: Order A1", "branch: trunk, message: Order A1");
     let said = desk.run(&["check"]).exits(1);
-    assert!(said.err.contains("$.branch: expected \"trunk\", found \"main\""), "{}", said.err);
+    assert!(said.err.contains("at $.branch: expected \"trunk\", got \"main\""), "{}", said.err);
 
     desk.edit("api.yaml", "timeout: 5s", "timeout: 5");
     let found = desk.run(&["check", "-o", "json"]).exits(78).json();

@@ -1,6 +1,7 @@
 //! Which dead letters are meant.
 
-use crate::cli::{Failure, events, since};
+use crate::cli::{Exit, Failure, output, setup, since};
+use crate::config;
 use crate::json::document::Document;
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
@@ -8,6 +9,10 @@ use crate::model::fault::Fault;
 use crate::model::stored::StoredHeaders;
 use crate::pattern::{self, Pattern};
 use clap::Args;
+use std::cell::Cell;
+
+/// What stands in the place of a file.
+const FLAG: &str = "--where";
 
 /// The flags.
 #[derive(Debug, Args)]
@@ -39,6 +44,8 @@ pub(super) struct Filter {
     status: Option<u16>,
     since: Option<WallMs>,
     pattern: Option<Pattern>,
+    /// Dead letters of which the pattern says neither yes nor no.
+    undecided: Cell<usize>,
 }
 
 impl Filter {
@@ -56,6 +63,7 @@ impl Filter {
             status: options.status,
             since: options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?,
             pattern: options.pattern.as_deref().map(compile).transpose()?,
+            undecided: Cell::new(0),
         })
     }
 
@@ -80,26 +88,49 @@ impl Filter {
             && self.status.is_none_or(|status| headers.http_status == Some(status))
             && self.since.is_none_or(|since| at.is_none_or(|at| at >= since))
             // A search that is given up says neither yes nor no; then nothing is sent.
-            && self.pattern.as_ref().is_none_or(|pattern| {
-                event().is_some_and(|event| pattern.matches(&Document::of(&event)).unwrap_or(false))
-            })
+            && self.pattern.as_ref().is_none_or(|pattern| event().is_some_and(|event| self.matches(pattern, &event)))
+    }
+
+    fn matches(&self, pattern: &Pattern, event: &CloudEvent) -> bool {
+        pattern.matches(&Document::of(event)).unwrap_or_else(|_| {
+            self.undecided.set(self.undecided.get() + 1);
+            false
+        })
+    }
+
+    /// Says how many dead letters were left out because the pattern could not be decided.
+    pub(super) fn tell_undecided(&self) {
+        match self.undecided.take() {
+            0 => {}
+            count => output::complain(&format!(
+                "{count} dead letters are left out: --where needs more than {} attempts to be matched with them",
+                pattern::Limits::default().attempts
+            )),
+        }
     }
 }
 
+/// The pattern as it would stand in a rule, in JSON or YAML; what is wrong with it is shown in its own text.
 fn compile(text: &str) -> Result<Pattern, Failure> {
-    pattern::compile(text, &pattern::Options::default()).map(|compiled| compiled.pattern).map_err(|found| {
-        let named = |fault: Fault| {
-            let at = if fault.pointer.is_empty() { String::new() } else { format!(" {}", fault.pointer) };
-            Fault { message: format!("--where{at}: {}", fault.message), ..fault }
-        };
-        events::refused(&found.into_iter().map(named).collect::<Vec<_>>())
-    })
+    let node = config::written(FLAG, text).map_err(|found| refused(&found, text))?;
+    let placed = |fault: Fault| pattern::placed(fault, &node, "");
+    let compiled = pattern::compile(&node.to_json(), &pattern::Options::default())
+        .map_err(|found| refused(&found.into_iter().map(placed).collect::<Vec<_>>(), text))?;
+    let doubts = compiled.pattern.doubts();
+    let doubts: Vec<Fault> = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
+    setup::tell_of(&doubts, text);
+    Ok(compiled.pattern)
+}
+
+fn refused(found: &[Fault], text: &str) -> Failure {
+    setup::tell_of(found, text);
+    Failure::silent(Exit::Usage)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Exit;
+    use crate::cli::events;
     use crate::model::fault::Place;
     use crate::model::record::Record;
     use crate::model::stored::Address;

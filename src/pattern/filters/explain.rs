@@ -71,6 +71,8 @@ fn entry_failure(entry: &Entry, comparison: Comparison, document: &Document<'_>,
         pointer: format!("{pointer}/{key}/{name}"),
         found: found.as_ref().map(shown).into_iter().collect(),
         closest: format!("{{\"{key}\":{}}}", quoted(wanted)),
+        place: None,
+        hint: None,
     };
     Failure { pointer: field.pointer.clone(), field: Some(field), sentence }
 }

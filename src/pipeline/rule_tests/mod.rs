@@ -1,8 +1,11 @@
 //! Runs the `tests` that stand in rules, over the very snapshot that lanes use: what `check` answers.
 
+mod diff;
+
 use crate::json::document::Document;
+use crate::json::value::{Json, Kind as JsonKind};
 use crate::model::clock::WallMs;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Place};
 use crate::model::node::{Key, Kind, Node};
 use crate::model::record::{Position, Record};
 use crate::model::resources::{Expectation, RuleTest};
@@ -10,7 +13,6 @@ use crate::model::text::Text;
 use crate::pipeline::decode;
 use crate::pipeline::explain;
 use crate::pipeline::snapshot::{CompiledRule, Snapshot};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// How many tests ran, and a fault for each that failed.
@@ -30,10 +32,11 @@ pub fn run(snapshot: &Snapshot) -> Ran {
         for (index, test) in rule.rule.tests.iter().enumerate() {
             for (name, expected) in &test.expect {
                 ran.checked += 1;
-                if let Err(message) = check(rule, test, name.as_str(), expected) {
+                if let Err(Failed { message, place }) = check(rule, test, name.as_str(), expected) {
                     let pointer = format!("/tests/{index}/expect/{name}");
                     let message = format!("rule {}, test {}: target `{name}` {message}", rule.rule.name, index + 1);
-                    ran.failed.push(Fault::error("TEST_FAILED", pointer, message).at(test.place.clone()));
+                    let place = place.unwrap_or_else(|| test.place.clone());
+                    ran.failed.push(Fault::error("TEST_FAILED", pointer, message).at(place));
                 }
             }
         }
@@ -41,28 +44,46 @@ pub fn run(snapshot: &Snapshot) -> Ran {
     ran
 }
 
-fn check(rule: &CompiledRule, test: &RuleTest, name: &str, expected: &Expectation) -> Result<(), String> {
+/// Why a test failed.
+struct Failed {
+    message: String,
+    /// Where what differs was expected, if that is known.
+    place: Option<Place>,
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self { message, place: None }
+    }
+}
+
+fn check(rule: &CompiledRule, test: &RuleTest, name: &str, expected: &Expectation) -> Result<(), Failed> {
     let event = decode::decode(record(test), &decode::Options { strict: true, ..decode::Options::default() })
         .map_err(|(_, error)| format!("cannot be tried: the test's event is no CloudEvent: {error}"))?;
     let verdict = rule.explain(&Document::of(&event));
     let matched = verdict.matched.map_err(|limit| format!("cannot be decided: {limit}"))?;
     match (expected, matched) {
         (Expectation::NoMatch, false) => return Ok(()),
-        (Expectation::NoMatch, true) => return Err("was expected not to match, but its rule matches".to_owned()),
+        (Expectation::NoMatch, true) => {
+            return Err("was expected not to match, but its rule matches".to_owned().into());
+        }
         (Expectation::Body(_) | Expectation::Error(_), false) => {
-            return Err(format!("was not reached: the rule does not match: {}", verdict.sentence));
+            return Err(format!("is not reached, for the rule does not match: {}", verdict.sentence).into());
         }
         (Expectation::Body(_) | Expectation::Error(_), true) => {}
     }
     let target = rule.targets.iter().find(|target| target.name.as_str() == name);
-    let target = target.ok_or_else(|| "is not a target of this rule".to_owned())?;
+    let target = target.ok_or_else(|| {
+        let names: Vec<&str> = rule.targets.iter().map(|target| target.name.as_str()).collect();
+        format!("is not a target of this rule; it has {}", names.join(", "))
+    })?;
     match (expected, explain::request(target, &event)) {
         (Expectation::Error(code), Err((found, _))) if code == found => Ok(()),
         (Expectation::Error(code), Err((found, message))) => {
-            Err(format!("was expected to fail with {code}, but fails with {found}: {message}"))
+            Err(format!("was expected to fail with {code}, but fails with {found}: {message}").into())
         }
-        (Expectation::Error(code), Ok(_)) => Err(format!("was expected to fail with {code}, but is built")),
-        (Expectation::Body(_), Err((code, message))) => Err(format!("cannot be built: {code}: {message}")),
+        (Expectation::Error(code), Ok(_)) => Err(format!("was expected to fail with {code}, but is built").into()),
+        (Expectation::Body(_), Err((code, message))) => Err(format!("cannot be built: {code}: {message}").into()),
         (Expectation::Body(body), Ok(request)) => compare(body, &request.body),
         (Expectation::NoMatch, _) => Ok(()),
     }
@@ -90,57 +111,24 @@ fn record(test: &RuleTest) -> Record {
     Record::new(position, Some(WallMs(0).0), None, Some(json.as_bytes()), headers.into_iter())
 }
 
-/// Compares bodies as JSON values, or as text where either is none.
-fn compare(expected: &Node, found: &str) -> Result<(), String> {
-    let expected_json = expected.to_json();
-    let (Ok(wanted), Ok(got)) = (serde_json::from_str::<Value>(&expected_json), serde_json::from_str::<Value>(found))
-    else {
-        let wanted = expected.as_plain().unwrap_or(&expected_json);
-        return if wanted == found {
-            Ok(())
-        } else {
-            Err(format!("has another body\n    expected {wanted}\n    found    {found}"))
-        };
+/// Compares bodies as JSON values, or as texts where either is none.
+fn compare(expected: &Node, found: &str) -> Result<(), Failed> {
+    let written = expected.to_json();
+    let text = expected.as_plain();
+    if text == Some(found) {
+        return Ok(());
+    }
+    let got = Json::check(found.as_bytes()).ok();
+    // A text that is expected of a JSON body is the text of that body.
+    let wanted = match (text, got.map(Json::kind)) {
+        (Some(text), Some(JsonKind::Object | JsonKind::Array)) => Json::check(text.as_bytes()).ok(),
+        (Some(_) | None, _) => Json::check(written.as_bytes()).ok(),
     };
-    let mut differences = String::new();
-    diff("$", Some(&wanted), Some(&got), &mut differences);
-    if differences.is_empty() { Ok(()) } else { Err(format!("has another body{differences}")) }
-}
-
-fn diff(path: &str, wanted: Option<&Value>, got: Option<&Value>, out: &mut String) {
-    match (wanted, got) {
-        (Some(Value::Object(wanted)), Some(Value::Object(got))) => {
-            for key in wanted.keys().chain(got.keys().filter(|key| !wanted.contains_key(*key))) {
-                diff(&format!("{path}.{key}"), wanted.get(key), got.get(key), out);
-            }
-        }
-        (Some(Value::Array(wanted)), Some(Value::Array(got))) => {
-            for i in 0..wanted.len().max(got.len()) {
-                diff(&format!("{path}[{i}]"), wanted.get(i), got.get(i), out);
-            }
-        }
-        (Some(wanted), Some(got)) if wanted == got => {}
-        (wanted, got) => {
-            let show = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-            out.push_str(&format!("\n    {path}: expected {}, found {}", show(wanted), show(got)));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_difference_names_the_path() {
-        let mut out = String::new();
-        let wanted = serde_json::json!({"a": {"b": [1, 2]}, "c": 1});
-        let got = serde_json::json!({"a": {"b": [1, 3]}, "d": true});
-        diff("$", Some(&wanted), Some(&got), &mut out);
-        let lines: Vec<_> = out.trim().lines().map(str::trim).collect();
-        assert_eq!(
-            lines,
-            ["$.a.b[1]: expected 2, found 3", "$.c: expected 1, found nothing", "$.d: expected nothing, found true"]
-        );
-    }
+    let difference = match (wanted, got) {
+        (Some(wanted), Some(got)) => diff::json(wanted, got),
+        (Some(_) | None, Some(_) | None) => diff::text(text.unwrap_or(&written), found),
+    };
+    let Some(difference) = difference else { return Ok(()) };
+    let place = expected.place_of(&difference.pointer).clone();
+    Err(Failed { message: format!("has another body\n{}", difference.text), place: Some(place) })
 }
