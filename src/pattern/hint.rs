@@ -196,7 +196,7 @@ fn of_operand(name: &str, operand: Json<'_>, value: &Scalar<'_>) -> Option<Strin
             } else if fits(text.trim(), wanted.trim()) {
                 Some("white space counts".to_owned())
             } else if name != "wildcard" && wanted.contains('*') {
-                Some(format!("`*` is a star here; any text is `*` in `wildcard` only"))
+                Some("`*` is a star here; any text is `*` in `wildcard` only".to_owned())
             } else if name == "wildcard" && !wanted.contains('*') {
                 Some("there is no `*` in it: it wants this text and no other".to_owned())
             } else if name == "wildcard" && fits(text, &format!("*{wanted}*")) {
