@@ -10,8 +10,8 @@ use super::tree::{Arithmetic, Level, Logic, Node, Operator, Part, Span};
 use super::value::{Type, Value};
 use super::{DEPTH, Kind, Problem, SEGMENT_CHARS};
 use crate::json::document::Document;
+use crate::model::nearest::nearest;
 use crate::pattern::attribute;
-use crate::pattern::operator::distance;
 use std::borrow::Cow;
 
 /// A set of more literals than this is sorted, to be searched by halves.
@@ -431,9 +431,6 @@ fn sorted(set: &[Node]) -> Option<Box<[Box<str>]>> {
 fn meant(name: &str) -> Option<&'static str> {
     let wanted = name.to_ascii_uppercase();
     let known = OTHER_NAMES.iter().find(|(other, _)| *other == wanted).map(|(_, function)| *function);
-    let near = || {
-        let distances = SIGNATURES.iter().map(|signature| (distance(&wanted, signature.name), signature.name));
-        distances.filter(|(distance, name)| *distance <= name.len() / 3).min().map(|(_, name)| name)
-    };
+    let near = || nearest(&wanted, SIGNATURES.iter().map(|signature| signature.name));
     known.or_else(near)
 }
