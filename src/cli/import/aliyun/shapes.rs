@@ -29,6 +29,7 @@ pub(super) struct Found {
     pub(super) rules: Vec<Rule>,
     pub(super) connections: Vec<Thing>,
     pub(super) destinations: Vec<Thing>,
+    /// Targets, and what the file or key is called that they stand in.
     targets: Vec<(Option<String>, Node)>,
     pub(super) others: Vec<(String, String)>,
     pub(super) unknown: Vec<Place>,
@@ -66,8 +67,7 @@ fn walk(node: &Node, hint: Option<&str>, parameters: &HashMap<String, String>, f
         return add(&mut found.connections, node, "ConnectionName");
     }
     if has("Type") && (has("ParamList") || has("Endpoint") || has("PushRetryStrategy")) {
-        let rule = plain(node, "RuleName").or_else(|| hint.map(str::to_owned));
-        return found.targets.push((rule, node.clone()));
+        return found.targets.push((hint.map(str::to_owned), node.clone()));
     }
     if has("RuleName") && (has("FilterPattern") || has("Status") || has("RuleARN")) {
         return add_rule(node, found);
@@ -145,8 +145,11 @@ impl Found {
     /// Gives each rule its targets, once everything has been looked through. Of a target that is shown twice, both
     /// parts count: `GetRule` shows less than `ListTargets`.
     pub(super) fn join(&mut self) {
-        for (named, target) in std::mem::take(&mut self.targets) {
-            let only = self.rules.len() == 1;
+        for (likely, target) in std::mem::take(&mut self.targets) {
+            let said = plain(&target, "RuleName");
+            // A guess is as good as none if there is one rule only; what was said is never overruled.
+            let only = said.is_none() && self.rules.len() == 1;
+            let named = said.or(likely);
             let of = plain(&target, "EventBusName");
             let fits = |rule: &&mut Rule| {
                 let same_bus = of.as_ref().is_none_or(|of| *of == rule.bus);

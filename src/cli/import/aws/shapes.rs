@@ -28,14 +28,23 @@ pub(super) struct Rule {
     pub(super) targets: Vec<Node>,
 }
 
+/// Targets that were printed without their rule.
+#[derive(Debug)]
+struct Targets {
+    /// The name of their rule, as it stands beside them.
+    said: Option<String>,
+    /// The rule that was described just before, or what the file or key is called.
+    likely: Option<String>,
+    nodes: Vec<Node>,
+}
+
 /// Everything that was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) rules: Vec<Rule>,
     pub(super) connections: Vec<Thing>,
     pub(super) destinations: Vec<Thing>,
-    /// Targets and the name of their rule, if it was said.
-    targets: Vec<(Option<String>, Vec<Node>)>,
+    targets: Vec<Targets>,
     /// Types of all resources of templates, by logical id.
     pub(super) types: HashMap<String, String>,
     /// Resources of templates that have no equivalent: logical id, type.
@@ -92,12 +101,18 @@ fn walk(
         match key.name.as_str() {
             "Targets" => {
                 known = true;
-                let named = plain(node, "Rule").or_else(|| last_rule.clone()).or_else(|| hint.map(str::to_owned));
-                found.targets.push((named, given::elements(value).to_vec()));
+                let likely = last_rule.clone().or_else(|| hint.map(str::to_owned));
+                let nodes = given::elements(value).to_vec();
+                found.targets.push(Targets { said: plain(node, "Rule"), likely, nodes });
             }
             "Rules" | "Connections" | "ApiDestinations" => {
                 known = true;
-                given::elements(value).iter().for_each(|item| walk(item, hint, last_rule, parameters, found));
+                let items = given::elements(value);
+                items.iter().for_each(|item| walk(item, hint, last_rule, parameters, found));
+                if items.len() > 1 {
+                    // What follows a list belongs to none of its rules in particular.
+                    *last_rule = None;
+                }
             }
             // What every answer may have beside.
             "NextToken" | "ResponseMetadata" | "Rule" => known = known || value.as_plain().is_some(),
@@ -185,19 +200,21 @@ fn bus(node: &Node) -> String {
 impl Found {
     /// Gives each rule its targets, once everything has been looked through.
     pub(super) fn join(&mut self) {
-        for (named, targets) in std::mem::take(&mut self.targets) {
-            let only = self.rules.len() == 1;
+        for Targets { said, likely, nodes } in std::mem::take(&mut self.targets) {
+            // A guess is as good as none if there is one rule only; what was said is never overruled.
+            let only = said.is_none() && self.rules.len() == 1;
+            let named = said.or(likely);
             let rule = self.rules.iter_mut().find(|rule| only || named.as_ref() == Some(&rule.thing.name));
             match rule {
                 Some(rule) => {
-                    for target in targets {
+                    for target in nodes {
                         let id = plain(&target, "Id");
                         if !rule.targets.iter().any(|known| plain(known, "Id") == id) {
                             rule.targets.push(target);
                         }
                     }
                 }
-                None => self.orphans += targets.len(),
+                None => self.orphans += nodes.len(),
             }
         }
     }

@@ -296,6 +296,22 @@ fn secrets_in_urls_and_targets_are_not_copied() {
 }
 
 #[test]
+fn targets_go_to_no_rule_but_their_own() {
+    let rule = |name: &str| format!(r#"{{"Name":"{name}","EventPattern":"{{\"source\":[\"a\"]}}","State":"ENABLED"}}"#);
+    let targets = r#""Targets":[{"Id":"1","Arn":"arn:aws:events:r:1:api-destination/d/x"}]}"#;
+    for (text, orphan) in [
+        (format!("{{\"Rules\":[{},{}]}}{{{targets}", rule("a"), rule("b")), true),
+        (format!("{}{{\"Rule\":\"b\",{targets}", rule("a")), true),
+        (format!("{}{}{{{targets}", rule("a"), rule("b")), false),
+        (format!("{{{targets}{}", rule("a")), false),
+    ] {
+        let made = imported(&text).accepted();
+        assert_eq!(made.report.contains("1 targets, `Targets`: no rule of theirs"), orphan, "{text}\n{}", made.report);
+        assert_eq!(made.report.contains(" 0 rules"), orphan, "{text}\n{}", made.report);
+    }
+}
+
+#[test]
 fn what_describes_and_what_lists_complete_each_other() {
     let listed = r#"{"Connections":[{"Name":"c","AuthorizationType":"BASIC","ConnectionState":"AUTHORIZED"}]}"#;
     let described =
