@@ -19,6 +19,7 @@ mod bad_input;
 mod certificates;
 mod examples;
 mod eyes;
+mod filters;
 mod foreign;
 mod import;
 mod kill;
