@@ -5,8 +5,9 @@ use super::record::Record;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// An event. Its members are the context attributes and extensions and, last if present, the payload under `data`
-/// or `data_base64`, each name once, in the order received (event-patterns.md rules 1 and 2).
+/// An event. Its members are the context attributes and extensions and, if present, the payload under `data` or
+/// `data_base64`, each name once, in the order received; of a binary event the payload comes last (event-patterns.md
+/// rules 1 and 2).
 #[derive(Debug)]
 pub struct CloudEvent {
     /// The record it came as.

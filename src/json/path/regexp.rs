@@ -2,7 +2,8 @@
 //! grammar and rewritten into the syntax of the crate `regex`, whose time is linear in the text.
 //!
 //! What only the crate knows never gets through: `\d`, lazy quantifiers, flags, set operators in classes. What means
-//! something else there is rewritten: `^` and `$` are ordinary characters here, and `.` takes no carriage return.
+//! something else there is rewritten: `.` takes no carriage return. `^` and `$` are the beginning and the end of the
+//! text: the RFC's grammar passes them without a word, and the compliance suite of JSONPath and all engines read them so.
 
 use regex::{Regex, RegexBuilder};
 
@@ -106,6 +107,8 @@ impl Translator<'_> {
                     self.literal(c);
                 }
                 '*' | '+' | '?' | '{' | '}' | ']' => return None,
+                '^' => self.written.push_str("\\A"),
+                '$' => self.written.push_str("\\z"),
                 c => self.literal(c),
             }
             places += inner * self.quantifier()?;
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn describes_whole_texts_and_parts() {
-        let cases: [(&str, &[&str], &[&str]); 23] = [
+        let cases: [(&str, &[&str], &[&str]); 25] = [
             ("a.c", &["abc", "aéc", "a\u{2028}c"], &["ac", "abcc", "a\nc", "a\rc"]),
             ("(ab|cd)+e?", &["ab", "abcde"], &["", "e"]),
             ("a{2,3}", &["aa", "aaa"], &["a", "aaaa"]),
@@ -247,7 +250,9 @@ mod tests {
             ("(a*)*b", &["b", "aab"], &["a"]),
             ("1\\.0|2", &["1.0", "2"], &["1x0", "1.02"]),
             // Ordinary characters that `regex` would take for more.
-            ("^a$", &["^a$"], &["a"]),
+            ("^a.*", &["a", "ab"], &["^a"]),
+            (".*b$", &["b", "ab"], &["b$", "b\n"]),
+            ("[$]\\^", &["$^"], &[""]),
             ("a #<b>/&~'\"", &["a #<b>/&~'\""], &["a"]),
             ("\\n\\r\\t\\(\\)\\*\\+\\-\\.\\?\\[\\\\\\]\\^\\{\\|\\}", &["\n\r\t()*+-.?[\\]^{|}"], &[""]),
             ("[a-z&&b]", &["a", "&"], &["z&"]),
@@ -263,7 +268,7 @@ mod tests {
             assert!(yes.iter().all(|text| regexp.matches(text, true)), "{pattern}");
             assert!(!no.iter().any(|text| regexp.matches(text, true)), "{pattern}");
         }
-        for (pattern, yes, no) in [("b+c", "aabbcd", "abab"), ("a|b", "xb", "x"), ("$", "1$2", "12")] {
+        for (pattern, yes, no) in [("b+c", "aabbcd", "abab"), ("a|b", "xb", "x"), ("^b", "ba", "a\nb")] {
             let regexp = Regexp::parse(pattern).unwrap();
             assert!(regexp.matches(yes, false) && !regexp.matches(no, false), "{pattern}");
         }
@@ -349,13 +354,13 @@ mod tests {
         fn every_text_can_be_written(text in "[ -~\n\ré€]{1,20}", other in "[ -~]") {
             let escaped: String = text
                 .chars()
-                .map(|c| if "()*+-.?[\\]^{|}".contains(c) { format!("\\{c}") } else { c.to_string() })
+                .map(|c| if "()*+-.?[\\]^{|}".contains(c) { format!("\\{c}") } else if c == '$' { "[$]".to_owned() } else { c.to_string() })
                 .collect();
             let longer = format!("<{text}>");
             let regexp = Regexp::parse(&escaped).unwrap();
             proptest::prop_assert!(regexp.matches(&text, true) && regexp.matches(&longer, false));
             proptest::prop_assert!(!regexp.matches(&longer, true));
-            let class = Regexp::parse(&format!("[{escaped}]")).unwrap();
+            let class = Regexp::parse(&format!("[{}]", escaped.replace("[$]", "$"))).unwrap();
             proptest::prop_assert!(text.chars().all(|c| class.matches(&c.to_string(), true)));
             proptest::prop_assert_eq!(class.matches(&other, true), text.contains(&other));
         }

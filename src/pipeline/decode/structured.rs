@@ -9,18 +9,22 @@ use base64::Engine as _;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
+/// How many attributes stand before it, and its value.
+type Found<'a> = (usize, Json<'a>);
 type Attributes<'a> = SmallVec<[(Cow<'a, str>, Json<'a>); 16]>;
 
 pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     let value = record.value().ok_or(Error::NullValue)?;
     let mut attributes = Attributes::new();
-    let (mut data, mut data_base64) = (None, None);
+    // The payload, and how many attributes stand before the first that has its name.
+    let (mut data, mut data_base64): (Option<Found<'_>>, Option<Found<'_>>) = (None, None);
     let mut too_many = false;
     let event = Json::check_members(value, |key, value| {
         let name = key.decode();
+        let before = attributes.len();
         match &*name {
-            "data" => data = Some(value),
-            "data_base64" => data_base64 = Some(value),
+            "data" => data = Some((data.map_or(before, |(first, _)| first), value)),
+            "data_base64" => data_base64 = Some((data_base64.map_or(before, |(first, _)| first), value)),
             _ => too_many |= !put(&mut attributes, name, value),
         }
     });
@@ -35,6 +39,9 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     if too_many {
         return Err(Error::AttributeCount);
     }
+    let data_base64 = data_base64.filter(|(_, value)| value.kind() != Kind::Null);
+    let before = data_base64.or(data).map_or(attributes.len(), |(before, _)| before);
+    let before = attributes.iter().take(before).filter(|(_, value)| value.kind() != Kind::Null).count();
     attributes.retain(|(_, value)| value.kind() != Kind::Null);
     for (name, _) in &attributes {
         check_name(name, options.strict)?;
@@ -54,25 +61,29 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     let content_type = text(&attributes, "datacontenttype")?;
 
     let media = payload::media(content_type.as_deref());
-    let data_base64 = data_base64.filter(|value| value.kind() != Kind::Null);
     let payload = match (data, data_base64) {
-        (Some(data), Some(_)) if data.kind() != Kind::Null => return Err(Error::DataTwice),
-        (_, Some(encoded)) => Payload::of_bytes(bytes_of(encoded)?.into(), media).unwrap_decoded(options.payload),
-        (Some(data), None) => {
+        (Some((_, data)), Some(_)) if data.kind() != Kind::Null => return Err(Error::DataTwice),
+        (_, Some((_, encoded))) => Payload::of_bytes(bytes_of(encoded)?.into(), media).unwrap_decoded(options.payload),
+        (Some((_, data)), None) => {
             Payload::json(data.text()).unwrap(options.payload, |bytes| Payload::of_bytes(bytes, media))
         }
         (None, None) => Payload::none(),
     };
 
     let mut event = Builder::new(record, Form::Structured, &id, &source, &kind);
-    for (name, value) in &attributes {
-        let value = match &**name {
-            "datacontenttype" if payload.contradicts(media) => Content::Text(payload::JSON),
-            _ => Content::Json(value.text()),
-        };
-        event.push(name, value);
-    }
+    let add = |attributes: &[(Cow<'_, str>, Json<'_>)], event: &mut Builder<'_>| {
+        for (name, value) in attributes {
+            let value = match &**name {
+                "datacontenttype" if payload.contradicts(media) => Content::Text(payload::JSON),
+                _ => Content::Json(value.text()),
+            };
+            event.push(name, value);
+        }
+    };
+    let (before, after) = attributes.split_at_checked(before).unwrap_or((&attributes, &[]));
+    add(before, &mut event);
     payload.add_to(&mut event);
+    add(after, &mut event);
     Ok(event.finish())
 }
 

@@ -54,10 +54,16 @@ fn event_json(more: &str) -> String {
 fn structured_events_are_read_as_they_stand() {
     let cases = [
         ("", ""),
-        // JSON types, spelling and order survive; the payload comes last.
+        // JSON types, spelling and order survive, that of the payload too.
         (
             r#","data":{"b":1.10,"a":1e400},"priority":3,"vip":true"#,
-            r#","priority":3,"vip":true,"data":{"b":1.10,"a":1e400}"#,
+            r#","data":{"b":1.10,"a":1e400},"priority":3,"vip":true"#,
+        ),
+        (r#","n":null,"x":"1","data":1,"n":"2","data":[2],"y":3"#, r#","n":"2","x":"1","data":[2],"y":3"#),
+        (r#","n":null,"data":1,"x":"1""#, r#","data":1,"x":"1""#),
+        (
+            r#","data":null,"x":"1","data_base64":"aGk=","datacontenttype":"text/plain","y":2"#,
+            r#","x":"1","data":"hi","datacontenttype":"text/plain","y":2"#,
         ),
         (r#","subject":null,"x":"1","x":null"#, ""),
         (r#","x":"1","y":2,"x":"3""#, r#","x":"3","y":2"#),

@@ -10,29 +10,29 @@ use crate::json::path::Lookup;
 use crate::model::node::{Kind, Node};
 use crate::model::redact::redact;
 use secrecy::SecretString;
+use smallvec::SmallVec;
 use std::fmt;
 
 /// An endpoint with its path parameters filled in.
 #[derive(Default)]
 pub(super) struct Endpoint {
     parts: Vec<Part>,
+    /// The parameters, by name, in the order written: so they are evaluated.
+    params: Vec<(String, Scalar)>,
     /// The query that stands in the endpoint, without `?`.
     pub(super) query: String,
 }
 
 enum Part {
     Literal(String),
-    Param { name: String, value: Scalar },
+    /// The parameter at that index.
+    Param(usize),
 }
 
 /// What is literal is left out, for it may be secret.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parameters = self.parts.iter().filter_map(|part| match part {
-            Part::Literal(_) => None,
-            Part::Param { name, .. } => Some(name),
-        });
-        f.debug_set().entries(parameters).finish()
+        f.debug_set().entries(self.params.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -73,24 +73,25 @@ impl Endpoint {
             return Self::default();
         };
         let at = params.map_or_else(|| at.clone(), |node| at.child("path", &node.place));
-        let mut given = given(params, &at, faults);
+        let given = given(params, &at, faults);
         check(&pieces, &shown, params, &given, &at, faults);
+        // What could not be compiled is a fault, and a template with faults is never rendered.
+        let params: Vec<(String, Scalar)> =
+            given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let mut parts = Vec::new();
-        for (text, hole) in pieces {
+        for (nth, (text, hole)) in pieces.into_iter().enumerate() {
             literal.push_str(&text);
             let index = match &hole {
                 None => None,
-                Some(Hole::Named(name)) => given.iter().position(|(known, _)| known == name),
-                Some(Hole::Star) => (!given.is_empty()).then_some(0),
+                Some(Hole::Named(name)) => params.iter().position(|(known, _)| known == name),
+                Some(Hole::Star) => Some(nth),
             };
             if let Some(index) = index {
-                parts.push(Part::Literal(std::mem::take(&mut literal)));
-                let (name, value) = given.remove(index);
-                parts.extend(value.map(|value| Part::Param { name, value }));
+                parts.extend([Part::Literal(std::mem::take(&mut literal)), Part::Param(index)]);
             }
         }
         parts.push(Part::Literal(literal));
-        Self { parts, query: query.to_owned() }
+        Self { parts, params, query: query.to_owned() }
     }
 
     /// Has the paths in its parameters looked up together with all others.
@@ -105,21 +106,29 @@ impl Endpoint {
 
     /// The encoded path.
     pub(super) fn render(&self, scope: &Scope<'_>) -> Result<String, Error> {
+        // All encoded values, one after the other, and where each ends.
+        let (mut values, mut ends) = (String::new(), SmallVec::<[usize; 4]>::new());
+        for (name, value) in &self.params {
+            let start = values.len();
+            value.each(scope, false, &|| format!("path parameter `{name}`"), |text| {
+                encode::segment(text, &mut values);
+                Ok(())
+            })?;
+            if values.len() == start {
+                return Err(Error::Path { name: name.clone(), what: "empty" });
+            }
+            ends.push(values.len());
+        }
         let mut out = String::new();
-        let mut filled: Vec<(&str, usize)> = Vec::new();
+        let mut filled: SmallVec<[(&str, usize); 4]> = SmallVec::new();
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
-                Part::Param { name, value } => {
-                    let start = out.len();
-                    value.each(scope, false, &|| format!("path parameter `{name}`"), |text| {
-                        encode::segment(text, &mut out);
-                        Ok(())
-                    })?;
-                    if out.len() == start {
-                        return Err(Error::Path { name: name.clone(), what: "empty" });
-                    }
-                    filled.push((name, start));
+                Part::Param(index) => {
+                    let start = index.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+                    let end = ends.get(*index).copied().unwrap_or(start);
+                    filled.extend(self.params.get(*index).map(|(name, _)| (name.as_str(), out.len())));
+                    out.push_str(values.get(start..end).unwrap_or_default());
                 }
             }
         }

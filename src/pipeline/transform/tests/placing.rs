@@ -121,6 +121,10 @@ fn the_later_wins_and_the_first_error_counts() {
         (r#""query":{"a":"$.zz"},"headers":{"A":"$.data.nil"}"#, "TRANSFORM_TYPE"),
         (r#""headers":{"A":"$.data.nil"},"destination":{"headers":{"B":"$.zz"}}"#, "TRANSFORM_MISSING"),
         (r#""endpoint":"/{x}","path":{"x":"."},"query":{"a":"$.zz"}"#, "TRANSFORM_MISSING"),
+        // In the order written, not in that of the endpoint.
+        (r#""endpoint":"/{x}/{y}.z/{z}","path":{"z":"3","y":"$.id","x":"1"}"#, "/1/7.z/3"),
+        (r#""endpoint":"/{x}/{y}","path":{"y":"$.data.nil","x":"$.zz"}"#, "TRANSFORM_TYPE"),
+        (r#""endpoint":"/{x}/{y}","path":{"y":"","x":"$.zz"}"#, "TRANSFORM_PATH"),
     ];
     for (written, expected) in cases {
         assert_eq!(placed(written), expected, "{written}");
