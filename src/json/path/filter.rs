@@ -1,6 +1,7 @@
 //! Filters: does a value pass `?…`? (RFC 9535, 2.3.5.)
 
 use super::Path;
+use super::meter::{Meter, TooCostly};
 use super::regexp::Regexp;
 use crate::json::item::Item;
 use crate::json::number::Number;
@@ -65,8 +66,8 @@ enum Operated<'a> {
 }
 
 impl Query {
-    fn nodes<'a>(&self, current: Item<'a>, root: Item<'a>) -> Vec<Item<'a>> {
-        self.path.nodes(if self.absolute { root } else { current }, root)
+    fn nodes<'a>(&self, current: Item<'a>, meter: &Meter<'a>) -> Result<Vec<Item<'a>>, TooCostly> {
+        self.path.nodes(if self.absolute { meter.root } else { current }, meter)
     }
 }
 
@@ -80,47 +81,76 @@ impl Logical {
     }
 
     /// Whether it holds for `current`.
-    pub(super) fn holds(&self, current: Item<'_>, root: Item<'_>) -> bool {
-        match self {
-            Self::Or(parts) => parts.iter().any(|part| part.holds(current, root)),
-            Self::And(parts) => parts.iter().all(|part| part.holds(current, root)),
-            Self::Not(inner) => !inner.holds(current, root),
-            Self::Exists(query) => !query.nodes(current, root).is_empty(),
+    pub(super) fn holds<'a>(&'a self, current: Item<'a>, meter: &Meter<'a>) -> Result<bool, TooCostly> {
+        Ok(match self {
+            Self::Or(parts) => {
+                for part in parts {
+                    if part.holds(current, meter)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Self::And(parts) => {
+                for part in parts {
+                    if !part.holds(current, meter)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Self::Not(inner) => !inner.holds(current, meter)?,
+            Self::Exists(query) => !query.nodes(current, meter)?.is_empty(),
             Self::Compare(left, comparison, right) => {
-                compare(left.get(current, root), *comparison, right.get(current, root))
+                let (left, right) = (left.get(current, meter)?, right.get(current, meter)?);
+                for operated in [&left, &right].into_iter().flatten() {
+                    operated.read(meter)?;
+                }
+                compare(left, *comparison, right)
             }
             Self::Matches { whole, text, pattern } => {
-                let Some(Operated::Item(text)) = text.get(current, root) else { return false };
-                let Some(text) = text.as_str() else { return false };
+                let Some(Operated::Item(text)) = text.get(current, meter)? else { return Ok(false) };
+                meter.read(text)?;
+                let Some(text) = text.as_str() else { return Ok(false) };
                 match pattern {
                     Pattern::Fixed(regexp) => regexp.matches(&text, *whole),
-                    Pattern::Found(operand) => match operand.get(current, root) {
-                        Some(Operated::Item(found)) => found
-                            .as_str()
-                            .and_then(|written| Regexp::parse(&written))
-                            .is_some_and(|regexp| regexp.matches(&text, *whole)),
-                        Some(Operated::Number(_)) | None => false,
-                    },
+                    Pattern::Found(operand) => {
+                        let Some(Operated::Item(found)) = operand.get(current, meter)? else { return Ok(false) };
+                        let Some(written) = found.as_str() else { return Ok(false) };
+                        meter.matches(&written, &text, *whole)?
+                    }
                 }
             }
-        }
+        })
     }
 }
 
 impl Operand {
-    fn get<'a>(&'a self, current: Item<'a>, root: Item<'a>) -> Option<Operated<'a>> {
-        match self {
+    fn get<'a>(&'a self, current: Item<'a>, meter: &Meter<'a>) -> Result<Option<Operated<'a>>, TooCostly> {
+        Ok(match self {
             Self::Literal(text) => Some(Operated::Item(Item::Json(Json::trusted(text)))),
-            Self::Query(query) => query.nodes(current, root).first().copied().map(Operated::Item),
-            Self::Count(query) => Some(Operated::Number(query.nodes(current, root).len())),
-            Self::Value(query) => match query.nodes(current, root).as_slice() {
+            Self::Query(query) => query.nodes(current, meter)?.first().copied().map(Operated::Item),
+            Self::Count(query) => Some(Operated::Number(query.nodes(current, meter)?.len())),
+            Self::Value(query) => match query.nodes(current, meter)?.as_slice() {
                 [only] => Some(Operated::Item(*only)),
                 _ => None,
             },
-            Self::Length(operand) => match operand.get(current, root)? {
-                Operated::Item(item) => length(item).map(Operated::Number),
-                Operated::Number(_) => None,
+            Self::Length(operand) => match operand.get(current, meter)? {
+                Some(Operated::Item(item)) => {
+                    meter.read(item)?;
+                    length(item).map(Operated::Number)
+                }
+                Some(Operated::Number(_)) | None => None,
             },
+        })
+    }
+}
+
+impl Operated<'_> {
+    fn read(&self, meter: &Meter<'_>) -> Result<(), TooCostly> {
+        match self {
+            Self::Item(item) => meter.read(*item),
+            Self::Number(_) => Ok(()),
         }
     }
 }
@@ -195,9 +225,10 @@ fn equal(a: Item<'_>, b: Item<'_>) -> bool {
             a.len() == b.len() && a.into_iter().zip(b).all(|(a, b)| equal(a, b))
         }
         (Kind::Object, Kind::Object) => {
-            let members = a.members();
-            members.len() == b.members().len()
-                && members.into_iter().all(|(name, value)| b.get(&name).is_some_and(|other| equal(value, other)))
+            let (mut a, mut b) = (a.members(), b.members());
+            a.sort_unstable_by(|(x, _), (y, _)| x.cmp(y));
+            b.sort_unstable_by(|(x, _), (y, _)| x.cmp(y));
+            a.len() == b.len() && a.into_iter().zip(b).all(|((x, a), (y, b))| x == y && equal(a, b))
         }
         (Kind::Null | Kind::Bool | Kind::Number | Kind::String | Kind::Array | Kind::Object, _) => false,
     }

@@ -5,7 +5,10 @@
 //! *definite* and finds one value or none; any other finds a list.
 
 mod filter;
+#[cfg(test)]
+mod laws;
 mod lookup;
+mod meter;
 mod parse;
 mod regexp;
 #[cfg(test)]
@@ -15,6 +18,8 @@ use super::item::Item;
 use super::value::Kind;
 use filter::Logical;
 pub use lookup::Lookup;
+pub use meter::TooCostly;
+use meter::{Limits, Meter};
 pub use parse::Error;
 use std::fmt;
 
@@ -104,19 +109,33 @@ impl Path {
     }
 
     /// What the path finds from its root on; `None` if it is definite and finds nothing.
-    #[must_use]
-    pub fn find<'a>(&self, root: Item<'a>) -> Option<Found<'a>> {
+    ///
+    /// # Errors
+    /// A path that finds a list would cost too much on this document.
+    pub fn find<'a>(&self, root: Item<'a>) -> Result<Option<Found<'a>>, TooCostly> {
+        self.find_within(root, Limits::USUAL)
+    }
+
+    fn find_within<'a>(&self, root: Item<'a>, limits: Limits) -> Result<Option<Found<'a>>, TooCostly> {
         match &self.0 {
-            Form::Definite(steps) => follow(steps, root).map(Found::One),
-            Form::List(segments) => Some(Found::List(walk(segments, root, root))),
+            Form::Definite(steps) => Ok(follow(steps, root).map(Found::One)),
+            Form::List(segments) => {
+                let meter = Meter::new(root, limits);
+                let found = walk(segments, root, &meter)?;
+                meter.written(&found)?;
+                Ok(Some(Found::List(found)))
+            }
         }
     }
 
-    /// All it finds from `start` on, in a filter whose path has the root `root`.
-    fn nodes<'a>(&self, start: Item<'a>, root: Item<'a>) -> Vec<Item<'a>> {
+    /// All it finds from `start` on, in a filter.
+    fn nodes<'a>(&self, start: Item<'a>, meter: &Meter<'a>) -> Result<Vec<Item<'a>>, TooCostly> {
         match &self.0 {
-            Form::Definite(steps) => follow(steps, start).into_iter().collect(),
-            Form::List(segments) => walk(segments, start, root),
+            Form::Definite(steps) => {
+                meter.read(start)?;
+                Ok(follow(steps, start).into_iter().collect())
+            }
+            Form::List(segments) => walk(segments, start, meter),
         }
     }
 }
@@ -130,47 +149,71 @@ pub fn follow<'a>(steps: &[Step], start: Item<'a>) -> Option<Item<'a>> {
     })
 }
 
-fn walk<'a>(segments: &[Segment], start: Item<'a>, root: Item<'a>) -> Vec<Item<'a>> {
+fn walk<'a>(segments: &[Segment], start: Item<'a>, meter: &Meter<'a>) -> Result<Vec<Item<'a>>, TooCostly> {
     let mut nodes = vec![start];
     for segment in segments {
         let mut next = Vec::new();
         for node in nodes {
             if segment.descendant {
-                descend(segment, node, root, &mut next);
+                descend(segment, node, meter, &mut next)?;
             } else {
-                segment.selectors.iter().for_each(|selector| selector.select(node, root, &mut next));
+                segment.select(node, meter, &mut next)?;
             }
         }
         nodes = next;
     }
-    nodes
+    Ok(nodes)
 }
 
-fn descend<'a>(segment: &Segment, node: Item<'a>, root: Item<'a>, found: &mut Vec<Item<'a>>) {
-    segment.selectors.iter().for_each(|selector| selector.select(node, root, found));
-    for child in children(node) {
+fn descend<'a>(
+    segment: &Segment,
+    node: Item<'a>,
+    meter: &Meter<'a>,
+    found: &mut Vec<Item<'a>>,
+) -> Result<(), TooCostly> {
+    segment.select(node, meter, found)?;
+    for child in children(node, meter)? {
         if matches!(child.kind(), Kind::Array | Kind::Object) {
-            descend(segment, child, root, found);
+            descend(segment, child, meter, found)?;
         }
     }
+    Ok(())
 }
 
-fn children(node: Item<'_>) -> Vec<Item<'_>> {
-    match node.kind() {
+fn children<'a>(node: Item<'a>, meter: &Meter<'a>) -> Result<Vec<Item<'a>>, TooCostly> {
+    meter.read(node)?;
+    Ok(match node.kind() {
         Kind::Object => node.members().into_iter().map(|(_, value)| value).collect(),
         Kind::Array => node.elements().collect(),
         Kind::Null | Kind::Bool | Kind::Number | Kind::String => Vec::new(),
-    }
+    })
 }
 
-impl Selector {
-    fn select<'a>(&self, node: Item<'a>, root: Item<'a>, found: &mut Vec<Item<'a>>) {
-        match self {
-            Self::Step(step) => found.extend(follow(std::slice::from_ref(step), node)),
-            Self::Wildcard => found.extend(children(node)),
-            Self::Slice { start, end, step } => slice(node, *start, *end, *step, found),
-            Self::Filter(test) => found.extend(children(node).into_iter().filter(|child| test.holds(*child, root))),
+impl Segment {
+    fn select<'a>(&self, node: Item<'a>, meter: &Meter<'a>, found: &mut Vec<Item<'a>>) -> Result<(), TooCostly> {
+        for selector in &self.selectors {
+            let before = found.len();
+            match selector {
+                Selector::Step(step) => {
+                    meter.read(node)?;
+                    found.extend(follow(std::slice::from_ref(step), node));
+                }
+                Selector::Wildcard => found.extend(children(node, meter)?),
+                Selector::Slice { start, end, step } => {
+                    meter.read(node)?;
+                    slice(node, *start, *end, *step, found);
+                }
+                Selector::Filter(test) => {
+                    for child in children(node, meter)? {
+                        if test.holds(child, meter)? {
+                            found.push(child);
+                        }
+                    }
+                }
+            }
+            meter.found(found.len() - before)?;
         }
+        Ok(())
     }
 }
 

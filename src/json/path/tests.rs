@@ -1,6 +1,7 @@
 //! Paths over one document: what they find, and what is no path.
 
-use super::Path;
+use super::meter::Limits;
+use super::{Path, TooCostly};
 use crate::json::document::Document;
 use crate::json::item::Item;
 use crate::json::value::Json;
@@ -11,7 +12,7 @@ const EVENT: &str = r#"{"id":"7","data":{"n":1.10,"l":[10,20,30,40],"c-count":3,
 fn find(path: &str) -> Option<String> {
     let document = Document::from_object(Json::check(EVENT.as_bytes()).unwrap()).unwrap();
     let mut out = String::new();
-    Path::parse(path).unwrap().find(Item::of(&document)).map(|found| {
+    Path::parse(path).unwrap().find(Item::of(&document)).unwrap().map(|found| {
         found.write_compact(&mut out);
         out
     })
@@ -127,7 +128,50 @@ fn hostile_nesting_is_walked() {
     let document = Document::from_object(Json::check(event.as_bytes()).unwrap()).unwrap();
     for (path, expected) in [("$..x", "[1,1.0]"), ("$[?@ == $.b]..x", "[1,1.0]"), ("$.a..[?@.x]", "[{\"x\":1}]")] {
         let mut out = String::new();
-        Path::parse(path).unwrap().find(Item::of(&document)).unwrap().write_compact(&mut out);
+        Path::parse(path).unwrap().find(Item::of(&document)).unwrap().unwrap().write_compact(&mut out);
+        assert_eq!(out, expected, "{path}");
+    }
+}
+
+#[test]
+fn an_evaluation_is_bounded() {
+    let wide = format!("{{\"l\":[{}],\"re\":\"[a-c]+\"}}", ["{\"s\":\"ab\",\"n\":[1,2,3]}"; 200].join(","));
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(400), "]".repeat(400));
+    let limits = Limits { read: 4 << 20, found: 2_000, written: 50_000 };
+    let cost = |path: &str, event: &str| {
+        let document = Document::from_object(Json::check(event.as_bytes()).unwrap()).unwrap();
+        Path::parse(path).unwrap().find_within(Item::of(&document), limits).map(|found| found.is_some())
+    };
+    for path in ["$..s", "$.l[*].n[*]", "$.l[?@.n[1]==2].s", "$.l[?search(@.s,'a')]", "$.l[?@.s==$.l[0].s]", "$.zz"] {
+        assert!(cost(path, &wide).is_ok(), "{path}");
+    }
+    // One expression of the event is compiled once, not for each value.
+    assert_eq!(cost("$.l[?match(@.s, $.re)].n", &wide), Ok(true));
+    assert_eq!(cost("$.l[?match(@.s, $.re) && search($.re, @.s)]", &wide), Ok(true));
+    let read = Err(TooCostly::Read(limits.read));
+    assert_eq!(cost("$.l[?match($.re, @.s) || match($.l[0].s, @.n[0])]", &wide), Ok(true));
+    assert_eq!(cost("$.l[?count($..*) > 1]", &wide), Err(TooCostly::Found(limits.found)));
+    assert_eq!(cost("$.l[?@ != $]", &wide), Ok(true));
+    assert_eq!(cost("$.l[*].n[?@ != $.l && @ != $.l]", &wide), read);
+    let expressions: Vec<String> = (0..20).map(|i| format!("\"a{{{i}}}\"")).collect();
+    assert_eq!(cost("$.l[?match('aa', @)]", &format!("{{\"l\":[{}]}}", expressions.join(","))), read);
+    assert_eq!(cost("$..*..*..*", &wide), Err(TooCostly::Found(limits.found)));
+    assert_eq!(cost("$..*", &deep), Err(TooCostly::Written(limits.written)));
+    assert_eq!(cost("$..*..*", &deep), Err(TooCostly::Found(limits.found)));
+}
+
+#[test]
+fn wide_objects_are_compared_in_one_pass() {
+    let object = |order: &mut dyn Iterator<Item = u32>| {
+        let members: Vec<String> = order.map(|i| format!("\"k{i}\":{i}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let (up, down) = (object(&mut (0..20_000)), object(&mut (0..20_000).rev()));
+    let event = format!("{{\"l\":[{up}],\"same\":{down},\"other\":{}}}", down.replace(":7,", ":8,"));
+    let document = Document::from_object(Json::check(event.as_bytes()).unwrap()).unwrap();
+    for (path, expected) in [("$.l[?@ == $.same]['k7']", "[7]"), ("$.l[?@ == $.other]['k7']", "[]")] {
+        let mut out = String::new();
+        Path::parse(path).unwrap().find(Item::of(&document)).unwrap().unwrap().write_compact(&mut out);
         assert_eq!(out, expected, "{path}");
     }
 }

@@ -96,11 +96,8 @@ impl Endpoint {
 
     /// Has the paths in its parameters looked up together with all others.
     pub(super) fn bind(&mut self, lookup: &mut Lookup) {
-        for part in &mut self.parts {
-            match part {
-                Part::Literal(_) => {}
-                Part::Param { value, .. } => value.bind(lookup),
-            }
+        for (_, value) in &mut self.params {
+            value.bind(lookup);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong while a request is rendered: the event cannot be sent as the rule says, and goes to the
 //! dead-letter topic with one of these codes.
 
+use crate::json::path::TooCostly;
 use crate::model::fault::Place;
 
 /// Why an event cannot be rendered.
@@ -25,6 +26,16 @@ pub enum Error {
         found: &'static str,
         /// The place it is for, e.g. `header x-id`.
         wanted: String,
+        /// Where the path stands.
+        place: Place,
+    },
+    /// A path costs too much on this event.
+    #[error("`{path}` gives up: {why}")]
+    Limit {
+        /// The path as written.
+        path: String,
+        /// Which limit it reached.
+        why: TooCostly,
         /// Where the path stands.
         place: Place,
     },
@@ -83,6 +94,7 @@ impl Error {
         match self {
             Self::Missing { .. } => "TRANSFORM_MISSING",
             Self::Type { .. } => "TRANSFORM_TYPE",
+            Self::Limit { .. } => "TRANSFORM_LIMIT",
             Self::Failed { .. } => "TRANSFORM_FAILED",
             Self::Edit { .. } => "TRANSFORM_EDIT",
             Self::Header { .. } => "TRANSFORM_HEADER",
@@ -95,7 +107,10 @@ impl Error {
     #[must_use]
     pub const fn place(&self) -> Option<&Place> {
         match self {
-            Self::Missing { place, .. } | Self::Type { place, .. } | Self::Edit { place, .. } => Some(place),
+            Self::Missing { place, .. }
+            | Self::Type { place, .. }
+            | Self::Limit { place, .. }
+            | Self::Edit { place, .. } => Some(place),
             Self::Failed { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => None,
         }
     }
@@ -106,6 +121,9 @@ impl Error {
         match self {
             Self::Missing { path, .. } => Some(format!("default: ${{{path} ?? \"…\"}}")),
             Self::Failed { .. } => Some("use a `json` body, or another content type".to_owned()),
+            Self::Limit { .. } => {
+                Some("name the way to the values, e.g. `$.data.items[*].sku` for `$..sku`".to_owned())
+            }
             Self::Type { .. } | Self::Edit { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => {
                 None
             }

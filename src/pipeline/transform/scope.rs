@@ -5,7 +5,7 @@ use super::error::Error;
 use super::value::{Expr, MetaField, Missing, Origin};
 use crate::json::document::Member;
 use crate::json::item::Item;
-use crate::json::path::{Found, Step, follow};
+use crate::json::path::{Found, Step, TooCostly, follow};
 use crate::json::value::{Json, Kind};
 use crate::model::event::CloudEvent;
 use crate::model::node::write_json_string;
@@ -38,7 +38,7 @@ impl Scope<'_> {
         match &expr.origin {
             Origin::Document(path) => {
                 let found = match expr.slot.and_then(|slot| self.found.get(slot)) {
-                    Some(found) => found.map(Found::One),
+                    Some(found) => Ok(found.map(Found::One)),
                     None => path.find(Item::Document(self.document)),
                 };
                 self.or_missing(expr, found, then)
@@ -66,10 +66,11 @@ impl Scope<'_> {
     fn or_missing<R>(
         &self,
         expr: &Expr,
-        found: Option<Found<'_>>,
+        found: Result<Option<Found<'_>>, TooCostly>,
         then: impl FnOnce(Option<Found<'_>>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        match (found, &expr.missing) {
+        let costly = |why| Error::Limit { path: expr.written.to_string(), why, place: expr.place.clone() };
+        match (found.map_err(costly)?, &expr.missing) {
             (Some(found), _) => then(Some(found)),
             (None, Missing::Default(json)) => then(Some(Found::One(Item::Json(Json::trusted(json))))),
             (None, Missing::Omit) => then(None),
