@@ -129,7 +129,7 @@ mod tests {
                 out
             };
             for (path, slot) in paths.iter().zip(slots) {
-                let alone = path.find(root).map(|found| match found {
+                let alone = path.find(root).unwrap().map(|found| match found {
                     Found::One(item) => text_of(item),
                     Found::List(_) => unreachable!(),
                 });
