@@ -27,7 +27,7 @@ pub(super) struct Compiler<'o> {
     /// Whether the words of the pattern are kept, to explain verdicts.
     verbose: bool,
     /// Whether a `$or` that qualifies is special: `aws` wants all of a pattern to qualify.
-    or_is_special: bool,
+    pub(super) or_is_special: bool,
     /// The pointer to the list of matchers that is being read.
     leaf: Option<String>,
 }

@@ -27,11 +27,15 @@ mod verdict;
 mod wildcard;
 
 #[cfg(test)]
+mod equivalence;
+#[cfg(test)]
 mod explanations;
+#[cfg(test)]
+pub(crate) mod generate;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 #[cfg(test)]
 mod tests;
 

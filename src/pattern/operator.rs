@@ -246,6 +246,13 @@ impl Compiler<'_> {
         if name == "numeric" {
             return self.numeric(*operand, &at).into_iter().collect();
         }
+        if !self.or_is_special && (name == "wildcard" || (name.ends_with("fix") && operand.kind() == Kind::Array)) {
+            // AWS's engine reads a pattern whose `$or` is an ordinary field with its older compiler.
+            let message = "where a `$or` is an ordinary field, `dialect: aws` takes neither `wildcard` nor a list of \
+                           `prefix` or `suffix` in `anything-but`";
+            self.fault("PATTERN_DIALECT", &at, message, "leave out `dialect: aws`, or the field `$or`");
+            return Vec::new();
+        }
         if operand.kind() != Kind::Array {
             return self.excluded_string(name, *operand, &at).into_iter().collect();
         }
