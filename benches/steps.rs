@@ -45,7 +45,8 @@ fn record() -> Record {
 }
 
 fn resources() -> Resources {
-    let context = config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), lenient: false };
+    let context =
+        config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), ..config::Context::default() };
     config::resources::read_text("bench.yaml", RESOURCES, &context).resources
 }
 

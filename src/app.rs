@@ -574,7 +574,8 @@ mod tests {
     use crate::config::Env;
 
     fn resources(text: &str) -> Resources {
-        let context = config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), lenient: false };
+        let context =
+            config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), ..config::Context::default() };
         config::resources::read_text("test.yaml", text, &context).resources
     }
 

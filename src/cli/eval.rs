@@ -4,7 +4,6 @@
 use super::{Exit, Failure, Global, setup};
 use crate::config::Env;
 use crate::model::clock::WallMs;
-use crate::pattern::Limits;
 use crate::pipeline::eval::{self, Evaluator};
 use clap::Args;
 use std::fs::File;
@@ -41,11 +40,7 @@ pub struct Options {
 pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let env = Env::process();
     let settings = setup::tool_settings(global, &env)?;
-    let evaluator = Evaluator::new(eval::Options {
-        context: setup::context(&settings, &env),
-        limits: Limits::default(),
-        now: WallMs::now(),
-    });
+    let evaluator = Evaluator::new(eval::Options { context: setup::context(&settings, &env), now: WallMs::now() });
     let unreadable = |error: io::Error| {
         let message = format!("{}: {error}; name a file of JSON lines, or -", options.file.display());
         Failure::new(Exit::Usage, "INPUT_FILE", message)

@@ -7,7 +7,7 @@ use crate::config::{self, Env};
 use crate::destinations::tls::Roots;
 use crate::kafka::ClientSettings;
 use crate::model::fault::Fault;
-use crate::model::resources::Resources;
+use crate::model::resources::{PatternLimits, Resources};
 use crate::pipeline::handing::DEAD_LETTERS;
 use crate::pipeline::snapshot::Snapshot;
 use crate::telemetry::log;
@@ -121,9 +121,19 @@ pub(super) fn resources(
     Ok(loaded)
 }
 
+/// What patterns may cost, for a pattern among the arguments.
+pub(super) fn pattern_limits(global: &Global) -> Result<PatternLimits, Failure> {
+    load(global, &Env::process()).map(|(settings, _)| settings.pattern)
+}
+
 /// What loading resources needs.
 pub(super) fn context(settings: &Settings, env: &Env) -> config::Context {
-    config::Context { env: env.clone(), dead_letter_topic: settings.dead_letter.topic.clone(), lenient: false }
+    config::Context {
+        env: env.clone(),
+        dead_letter_topic: settings.dead_letter.topic.clone(),
+        pattern_limits: settings.pattern,
+        lenient: false,
+    }
 }
 
 /// A snapshot for looking at, which sends nothing.

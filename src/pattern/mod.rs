@@ -45,6 +45,7 @@ use crate::json::document::Document;
 use crate::model::fault::Fault;
 use crate::model::node::Node;
 use crate::model::resources::Dialect;
+pub use crate::model::resources::PatternLimits as Limits;
 use matcher::Leaf;
 use std::sync::Arc;
 
@@ -59,27 +60,6 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// The limits of rules 32 and 33.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the text of a pattern.
-    pub text_bytes: usize,
-    /// Pattern objects in each other; the top one and `$or` branches count.
-    pub depth: usize,
-    /// Matchers of a field.
-    pub matchers: usize,
-    /// Values of an `anything-but` list.
-    pub values: usize,
-    /// Attempts to give a leaf to a path, for one event.
-    pub attempts: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { text_bytes: 65_536, depth: 32, matchers: 1_000, values: 1_000, attempts: 100_000 }
-    }
-}
-
 /// A pattern and what is doubtful about it.
 #[derive(Debug)]
 pub struct Compiled {
@@ -91,7 +71,9 @@ pub struct Compiled {
 
 /// The search was given up: the event is neither a match nor none (rule 33).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the event needs more than {attempts} attempts to be matched; name fewer fields of long arrays in one pattern")]
+#[error(
+    "the event needs more than {attempts} attempts to be matched; name fewer fields of long arrays in one pattern, or raise pattern.max_attempts"
+)]
 pub struct EvaluationLimit {
     /// The attempts that were allowed.
     pub attempts: u32,
@@ -99,9 +81,12 @@ pub struct EvaluationLimit {
 
 impl EvaluationLimit {
     /// The stable code.
+    pub const CODE: &'static str = "EVALUATION_LIMIT";
+
+    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        "EVALUATION_LIMIT"
+        Self::CODE
     }
 }
 

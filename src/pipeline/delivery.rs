@@ -324,7 +324,7 @@ impl Job for Delivery {
 }
 
 /// The report of a request that could not be built.
-fn unsent(code: &'static str, message: String) -> Report {
+pub(super) fn unsent(code: &'static str, message: String) -> Report {
     Report {
         class: Class::Reject,
         code,

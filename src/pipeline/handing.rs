@@ -6,7 +6,8 @@ use crate::model::event::CloudEvent;
 use crate::model::outcome::{Class, Settlement};
 use crate::model::record::Record;
 use crate::model::stored::{StoredHeaders, TIERS};
-use crate::pipeline::delivery::Delivery;
+use crate::pattern::EvaluationLimit;
+use crate::pipeline::delivery::{self, Delivery};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::settle::{self, Attempt, EventTrace, HandOff, Written};
 use crate::pipeline::ticket::{Held, Room, Ticket};
@@ -137,6 +138,21 @@ impl Flow {
         };
         let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
         self.hand_off(ticket, hand_off, trace, self.unaddressed(code), Kept::Room(self.window.reserve(record)));
+    }
+
+    /// Puts an event of which nobody can say whether the rule wants it into the dead-letter topic of each target. The
+    /// destination has no part in that, so its dead-letter budget does not count it.
+    pub fn undecided(&self, delivery: Delivery, limit: EvaluationLimit, now: WallMs) {
+        let report = delivery::unsent(limit.code(), format!("rule {}: {limit}", delivery.target.rule));
+        if let Some(span) = &delivery.held.span {
+            span.failed(report.code, &report.message);
+        }
+        let target = &delivery.target;
+        let headers = delivery.stored(&report);
+        let hand_off = HandOff::to_dead_letter(&delivery.event().record, headers, &target.dead_letter_topic, None);
+        let trace = delivery.trace(Settlement::HandedOff, &report, now).into_owned();
+        let account = Account::new(&target.figures, report.class, report.code);
+        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
     }
 
     /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may

@@ -65,7 +65,7 @@ impl SourceFeed {
         let span = flow.event_span(&event, &event.record.position, None);
         let mut wanted: Wanted<'_> = SmallVec::new();
         rules.wanted(&Document::of(&event), |rule, verdict| wanted.push((rule, verdict)));
-        let claims: usize = wanted.iter().map(|(rule, verdict)| verdict.map_or(1, |()| rule.targets.len())).sum();
+        let claims: usize = wanted.iter().map(|(rule, _)| rule.targets.len()).sum();
         if claims == 0 {
             flow.count(Intake::Filtered);
             if let Some(span) = span {
@@ -78,26 +78,15 @@ impl SourceFeed {
         let held = flow.window.hold(event, span);
         let mut tickets = flow.window.admit(&held.event.record, claims);
         for (rule, verdict) in wanted {
-            match verdict {
-                Ok(()) => {
-                    for (target, ticket) in rule.targets.iter().zip(&mut tickets) {
-                        target.figures.begun(flow.context.worker);
-                        let history = History::begin(&held.event, target, claims, now);
-                        let inbox = Rc::clone(&flow.inbox);
-                        let (held, target) = (Rc::clone(&held), Arc::clone(target));
-                        flow.begin(Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() });
-                    }
-                }
-                Err(limit) => {
-                    for ticket in tickets.by_ref().take(1) {
-                        flow.context.snapshot.load().figures().nobody().begun(flow.context.worker);
-                        let message = format!("rule {}: {limit}", rule.rule.name);
-                        if let Some(span) = &held.span {
-                            span.failed(limit.code(), &message);
-                        }
-                        let lost = Lost { event: Some(&held.event), ..Lost::unread(limit.code(), message) };
-                        flow.dead_letter(ticket, &held.event.record, lost, now);
-                    }
+            for (target, ticket) in rule.targets.iter().zip(&mut tickets) {
+                target.figures.begun(flow.context.worker);
+                let history = History::begin(&held.event, target, claims, now);
+                let inbox = Rc::clone(&flow.inbox);
+                let (held, target) = (Rc::clone(&held), Arc::clone(target));
+                let delivery = Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() };
+                match verdict {
+                    Ok(()) => flow.begin(delivery),
+                    Err(limit) => flow.undecided(delivery, limit, now),
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::node::Node;
-use crate::model::resources::{self as written, Resources, RetryPolicy};
+use crate::model::resources::{self as written, PatternLimits, Resources, RetryPolicy};
 use crate::pattern::filters::{self, Filters};
 use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
 use crate::pipeline::decode;
@@ -90,11 +90,12 @@ impl Snapshot {
         roots: &Roots,
         previous: Option<&Self>,
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
+        let limits = resources.pattern_limits;
         let mut faults = Vec::new();
         let mut connections = HashMap::new();
         let mut responses = HashMap::new();
         for written in &resources.connections {
-            responses.insert(&written.name, responses::compile(&written.responses, &mut faults));
+            responses.insert(&written.name, responses::compile(&written.responses, limits, &mut faults));
             let tls = resources.destinations.iter().any(|d| d.connection.name == written.name && d.base.tls);
             let before = previous.and_then(|p| p.connections.get(&written.name)).map(Arc::as_ref);
             match Connection::new(Arc::clone(written), roots, tls, before) {
@@ -107,7 +108,7 @@ impl Snapshot {
             // The fault of a connection has been told.
             let Some(connection) = connections.get(&written.connection.name) else { continue };
             let before = previous.and_then(|p| p.destinations.get(&written.name)).map(Arc::as_ref);
-            let own = responses::compile(&written.responses, &mut faults);
+            let own = responses::compile(&written.responses, limits, &mut faults);
             let theirs = responses.get(&written.connection.name).map_or(&[][..], Vec::as_slice);
             match destinations::Destination::new(Arc::clone(written), Arc::clone(connection), before) {
                 Ok(destination) => {
@@ -120,7 +121,7 @@ impl Snapshot {
         let figures = previous.map(|previous| Arc::clone(&previous.figures)).unwrap_or_default();
         let mut rules = Vec::new();
         for rule in &resources.rules {
-            rules.extend(compile_rule(rule, &destinations, &figures, &mut faults));
+            rules.extend(compile_rule(rule, limits, &destinations, &figures, &mut faults));
         }
         if faults.iter().any(|fault| !fault.warning) {
             return Err(faults);
@@ -181,6 +182,12 @@ impl Snapshot {
     #[must_use]
     pub fn rules(&self) -> &[Arc<CompiledRule>] {
         &self.rules
+    }
+
+    /// A rule by name.
+    #[must_use]
+    pub fn rule(&self, name: &Name) -> Option<&Arc<CompiledRule>> {
+        self.rules.iter().find(|rule| rule.rule.name == *name)
     }
 
     /// The rules that listen to a source.
@@ -255,12 +262,12 @@ impl CompiledRule {
 
 fn compile_rule(
     rule: &Arc<written::Rule>,
+    limits: PatternLimits,
     destinations: &HashMap<Name, Arc<destinations::Destination>>,
     figures: &Figures,
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<CompiledRule>> {
-    let options =
-        pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits: pattern::Limits::default() };
+    let options = pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits };
     let in_pattern = |fault: Fault| pattern::placed(fault, &rule.pattern, "/pattern");
     let pattern = match pattern::compile(&rule.pattern.to_json(), &options) {
         Ok(compiled) => {

@@ -35,4 +35,5 @@ mod story;
 mod support;
 mod telemetry;
 mod tokens;
+mod undecided;
 mod vendors;

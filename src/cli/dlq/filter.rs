@@ -6,6 +6,7 @@ use crate::json::document::Document;
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
 use crate::model::fault::Fault;
+use crate::model::resources::PatternLimits;
 use crate::model::stored::StoredHeaders;
 use crate::pattern::{self, Pattern};
 use clap::Args;
@@ -50,7 +51,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Reads the flags.
-    pub(super) fn new(options: &Options) -> Result<Self, Failure> {
+    pub(super) fn new(options: &Options, limits: PatternLimits) -> Result<Self, Failure> {
         let (rule, target) = match options.target.as_deref().map(|text| text.split_once('/').ok_or(text)) {
             None => (None, None),
             Some(Ok((rule, target))) => (Some(rule.to_owned()), Some(target.to_owned())),
@@ -62,7 +63,7 @@ impl Filter {
             code: options.code.clone(),
             status: options.status,
             since: options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?,
-            pattern: options.pattern.as_deref().map(compile).transpose()?,
+            pattern: options.pattern.as_deref().map(|text| compile(text, limits)).transpose()?,
             undecided: Cell::new(0),
         })
     }
@@ -111,10 +112,11 @@ impl Filter {
 }
 
 /// The pattern as it would stand in a rule, in JSON or YAML; what is wrong with it is shown in its own text.
-fn compile(text: &str) -> Result<Pattern, Failure> {
+fn compile(text: &str, limits: PatternLimits) -> Result<Pattern, Failure> {
+    let options = pattern::Options { limits, ..pattern::Options::default() };
     let node = config::written(FLAG, text).map_err(|found| refused(&found, text))?;
     let placed = |fault: Fault| pattern::placed(fault, &node, "");
-    let compiled = pattern::compile(&node.to_json(), &pattern::Options::default())
+    let compiled = pattern::compile(&node.to_json(), &options)
         .map_err(|found| refused(&found.into_iter().map(placed).collect::<Vec<_>>(), text))?;
     let doubts = compiled.pattern.doubts();
     let doubts: Vec<Fault> = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
@@ -154,7 +156,7 @@ mod tests {
         };
         let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.paid","data":{"total":12.5}}"#;
         let event = || events::decode(&events::Input { place: Place::default(), text: text.to_owned() }, "t").ok();
-        Filter::new(options).expect("a filter").wants(&headers, Some(WallMs(at)), event)
+        Filter::new(options, PatternLimits::default()).expect("a filter").wants(&headers, Some(WallMs(at)), event)
     }
 
     #[test]
@@ -185,7 +187,7 @@ mod tests {
             Options { since: Some("yesterday".to_owned()), ..options() },
             Options { pattern: Some("{".to_owned()), ..options() },
         ] {
-            assert_eq!(Filter::new(&options).expect_err("refused").code, Exit::Usage);
+            assert_eq!(Filter::new(&options, PatternLimits::default()).expect_err("refused").code, Exit::Usage);
         }
     }
 }

@@ -7,7 +7,7 @@ mod list;
 mod redrive;
 mod show;
 
-use super::{Failure, Global};
+use super::{Failure, Global, setup};
 use crate::cli::status::DeadLetters;
 use crate::model::clock::WallMs;
 use clap::{Args, Subcommand};
@@ -53,7 +53,8 @@ pub(super) async fn waiting(global: &Global) -> Result<DeadLetters, Failure> {
 /// # Errors
 /// Kafka is out of reach; the flags or resources are wrong; something is still dead.
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
-    let filter = filter::Filter::new(&options.filter)?;
+    let limits = setup::pattern_limits(global)?;
+    let filter = filter::Filter::new(&options.filter, limits)?;
     match &options.command {
         None | Some(Command::List) => list::run(global, &Desk::open(global, Rules::Helpful).await?, &filter),
         Some(Command::Show(options)) => show::run(global, &Desk::open(global, Rules::Helpful).await?, options).await,

@@ -6,7 +6,9 @@ use super::list::Row;
 use crate::cli::outcomes::reason;
 use crate::cli::since::age;
 use crate::cli::{Exit, Failure, Global, Output, output};
+use crate::json::document::Document;
 use crate::model::clock::WallMs;
+use crate::pattern::EvaluationLimit;
 use crate::pipeline::explain::{self, ExplainedRequest};
 use crate::pipeline::settle;
 use clap::Args;
@@ -96,6 +98,19 @@ fn render(desk: &Desk, letter: &Letter) -> Result<ExplainedRequest, (String, Str
     let Some(event) = desk.event(record, &letter.headers) else {
         return Err(refused("DECODE", "it can no longer be read as an event; has the source changed?".to_owned()));
     };
+    // Whoever writes it on its way again skips the pattern, which never said yes.
+    if letter.headers.code.as_deref() == Some(EvaluationLimit::CODE) {
+        let rule = desk.snapshot.as_ref().and_then(|snapshot| snapshot.rule(&target.rule));
+        let verdict = rule.map(|rule| rule.explain(&Document::of(&event)));
+        match verdict.map(|verdict| (verdict.matched, verdict.sentence)) {
+            Some((Ok(true), _)) => {}
+            Some((Err(limit), _)) => return Err(refused(limit.code(), limit.to_string())),
+            Some((Ok(false), why)) => {
+                return Err(refused("NOT_WANTED", format!("today's rule does not want it: {why}")));
+            }
+            None => return Err(refused("TARGET_GONE", format!("there is no rule {} any more", target.rule))),
+        }
+    }
     explain::request(target, &event).map_err(|(code, message)| refused(code, message))
 }
 

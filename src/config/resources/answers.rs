@@ -5,7 +5,7 @@ use super::check::{At, Checker, join};
 use super::scalar::describe;
 use crate::model::nearest::nearest;
 use crate::model::node::{Key, Kind, Node};
-use crate::pattern::{self, Options};
+use crate::pattern;
 
 /// What an answer consists of.
 const FIELDS: [&str; 5] = ["status", "headers", "body", "error", "item"];
@@ -18,7 +18,7 @@ impl Checker<'_> {
             let message = format!("`{}` must be a map, found {}", at.key, describe(node));
             return self.value(at, &node.place, message, "write {status: [503]} or {body: {code: [0]}}");
         }
-        let (found, broken) = match pattern::compile(&node.to_json(), &Options::default()) {
+        let (found, broken) = match pattern::compile(&node.to_json(), &self.patterns) {
             Ok(compiled) => (compiled.warnings, false),
             Err(faults) => (faults, true),
         };

@@ -4,7 +4,7 @@
 use super::keys::{EXPECTATION, LIMIT, Shape, Table, Word};
 use super::scalar::{describe, example, is_word};
 use super::texts::Allowed;
-use super::{names, scalar, url};
+use super::{Context, names, scalar, url};
 use crate::config::env::Env;
 use crate::config::secrets::{self, Grammar};
 use crate::model::fault::{Fault, Place};
@@ -12,6 +12,7 @@ use crate::model::node::{Kind, Node};
 use crate::model::redact::redact;
 use crate::model::text::Text;
 use crate::model::units;
+use crate::pattern;
 use secrecy::SecretString;
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ pub(super) struct Checker<'a> {
     pub(super) env: &'a Env,
     /// An unset variable of a secret is a warning.
     pub(super) lenient: bool,
+    /// How the patterns of answers are read.
+    pub(super) patterns: pattern::Options,
     /// References may stand here.
     pub(super) references: bool,
     /// Literal secrets are fine here, for a neighbour is a reference.
@@ -42,10 +45,11 @@ pub(super) struct At<'p> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(env: &'a Env, lenient: bool, references: bool) -> Self {
+    pub(super) fn new(context: &'a Context, references: bool) -> Self {
         Self {
-            env,
-            lenient,
+            env: &context.env,
+            lenient: context.lenient,
+            patterns: pattern::Options { limits: context.pattern_limits, ..pattern::Options::default() },
             references,
             literal_ok: false,
             referring: Vec::new(),

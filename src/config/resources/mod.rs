@@ -31,7 +31,7 @@ use crate::model::fault::{Fault, Place};
 use crate::model::name::Name;
 use crate::model::nearest::nearest;
 use crate::model::node::Node;
-use crate::model::resources::{Connection, Destination, Resources, Rule, Source};
+use crate::model::resources::{Connection, Destination, PatternLimits, Resources, Rule, Source};
 use check::Checker;
 use keys::{KINDS, Table};
 use std::collections::{HashMap, HashSet};
@@ -42,12 +42,14 @@ use std::sync::Arc;
 const RESERVED_SOURCES: [&str; 3] = ["slots", "stored", "emitted"];
 
 /// What loading needs beside the files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// Where `${env:…}` looks.
     pub env: Env,
     /// `dead_letter.topic` of the settings.
     pub dead_letter_topic: String,
+    /// `pattern` of the settings.
+    pub pattern_limits: PatternLimits,
     /// An unset variable of a secret is a warning: for `check` on a machine that has no secrets. The resources must
     /// not be used to send anything then.
     pub lenient: bool,
@@ -222,12 +224,13 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(self) -> Read {
-        let Self { mut read, connections, destinations, sources, rules, .. } = self;
+        let Self { mut read, context, connections, destinations, sources, rules, .. } = self;
         read.resources = Resources {
             connections: connections.built,
             destinations: destinations.built,
             sources: sources.built,
             rules: rules.built,
+            pattern_limits: context.pattern_limits,
         };
         read
     }
@@ -259,7 +262,7 @@ impl Assembly<'_> {
 
     fn add(&mut self, table: &'static Table, mut node: Node, places: &mut HashMap<Name, Place>) {
         let context = self.context;
-        let mut checker = Checker::new(&context.env, context.lenient, table.noun != "rule");
+        let mut checker = Checker::new(context, table.noun != "rule");
         checker.table(table, &mut node, "");
         if let Some(name) = build::plain(&node, "name").and_then(Name::new) {
             let place = build::place_of(&node, "name");

@@ -8,6 +8,7 @@ use super::{
 use crate::config::env::Env;
 use crate::config::secrets::{self, Grammar, Resolved};
 use crate::model::fault::Fault;
+use crate::model::resources::PatternLimits;
 use crate::model::text::Text;
 use crate::model::units;
 use secrecy::SecretString;
@@ -65,6 +66,7 @@ impl Reader<'_> {
         let kafka = self.kafka();
         let resources = self.resources();
         let delivery = self.delivery();
+        let pattern = self.pattern();
         let prefix = kafka.as_ref().map_or("tidegate", |kafka| kafka.prefix.as_str()).to_owned();
         let dead_letter = self.dead_letter(&prefix);
         let trace = self.trace();
@@ -75,6 +77,7 @@ impl Reader<'_> {
             kafka: kafka?,
             resources: resources?,
             delivery: delivery?,
+            pattern: pattern?,
             dead_letter: dead_letter?,
             trace: trace?,
             admin_listen: admin_listen?,
@@ -185,6 +188,23 @@ impl Reader<'_> {
             commit_interval: commit_interval?,
             commit_map: commit_map?,
             workers: workers.map(|n| if n == 0 { cores() } else { n })?,
+        })
+    }
+
+    /// Patterns are compiled by recursion, hence the bound on their depth; the bound on attempts keeps one event from
+    /// stopping a worker for seconds.
+    fn pattern(&mut self) -> Option<PatternLimits> {
+        let text_bytes = self.size_within("pattern.max_text", 1 << 10, 16 << 20);
+        let depth = self.number("pattern.max_depth", 1, 128);
+        let matchers = self.number("pattern.max_matchers", 1, 1_000_000);
+        let values = self.number("pattern.max_values", 1, 1_000_000);
+        let attempts = self.number("pattern.max_attempts", 1, 10_000_000);
+        Some(PatternLimits {
+            text_bytes: usize::try_from(text_bytes?).ok()?,
+            depth: depth?,
+            matchers: matchers?,
+            values: values?,
+            attempts: attempts?,
         })
     }
 
@@ -387,6 +407,15 @@ impl Reader<'_> {
     fn size(&mut self, key: &str) -> Option<u64> {
         let text = self.text(key)?;
         units::size_bytes(&text).map_or_else(|said| self.unit(key, &said), Some)
+    }
+
+    fn size_within(&mut self, key: &str, from: u64, to: u64) -> Option<u64> {
+        let bytes = self.size(key)?;
+        if (from..=to).contains(&bytes) {
+            return Some(bytes);
+        }
+        let message = format!("must be {}KiB to {}KiB", from >> 10, to >> 10);
+        self.wrong(key, &message, format!("write {}KiB", bytes.clamp(from, to) >> 10))
     }
 
     fn unit<T>(&mut self, key: &str, said: &str) -> Option<T> {

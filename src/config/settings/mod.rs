@@ -12,6 +12,7 @@ pub use raw::{Origin, Override, RawSettings};
 use super::env::Env;
 use crate::model::fault::Fault;
 use crate::model::redact::redact;
+use crate::model::resources::PatternLimits;
 use crate::model::text::Text;
 use secrecy::SecretString;
 use std::fmt;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub resources: ResourceSettings,
     /// Limits and deadlines.
     pub delivery: DeliverySettings,
+    /// What event patterns may cost.
+    pub pattern: PatternLimits,
     /// The default topic for dead letters.
     pub dead_letter: DeadLetterSettings,
     /// What is told about events.

@@ -3,6 +3,7 @@
 use super::{GroupProtocol, LogFormat, Override, Settings, Signals, TraceOutcomes, load};
 use crate::config::env::Env;
 use crate::model::fault::Fault;
+use crate::model::resources::PatternLimits;
 use crate::model::text::Text;
 use std::time::Duration;
 
@@ -268,4 +269,28 @@ fn all_faults_at_once() {
 fn off_is_empty() {
     let (s, _) = with("[admin]\nlisten = \"\"", &[], &[]).expect("no faults");
     assert!(s.admin_listen.is_none());
+}
+
+#[test]
+fn limits_of_patterns_have_bounds() {
+    let load = |key: &str, value: &str| {
+        let overrides = [Override { key: format!("pattern.{key}"), value: value.to_owned(), flag: "--x".to_owned() }];
+        load(&[], &Env::of([]), &overrides).map(|(settings, _)| settings.pattern)
+    };
+    assert_eq!(load("max_depth", "32").unwrap(), PatternLimits::default());
+    assert_eq!(load("max_text", "1MiB").unwrap().text_bytes, 1 << 20);
+    assert_eq!(load("max_attempts", "5").unwrap().attempts, 5);
+    for (key, value, cure) in [
+        ("max_text", "10B", "1KiB"),
+        ("max_text", "1GiB", "16384KiB"),
+        ("max_depth", "129", "whole number from 1 to 128"),
+        ("max_matchers", "0", "from 1 to 1000000"),
+        ("max_values", "-1", "from 1 to 1000000"),
+        ("max_attempts", "10000001", "from 1 to 10000000"),
+    ] {
+        let faults = load(key, value).unwrap_err();
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        let said = format!("{} {}", fault.message, fault.cure);
+        assert!(said.contains(&format!("pattern.{key}")) && said.contains(cure), "{said}");
+    }
 }

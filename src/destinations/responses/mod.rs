@@ -8,7 +8,7 @@ use crate::json::document::{Document, Member, Value};
 use crate::json::value::Json;
 use crate::model::fault::{Fault, Place};
 use crate::model::node::{Kind, Node, write_json_string};
-use crate::model::resources::{Response, ResponseOutcome};
+use crate::model::resources::{PatternLimits, Response, ResponseOutcome};
 use crate::model::text::Text;
 use crate::pattern::{self, EvaluationLimit, Pattern};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -63,11 +63,12 @@ pub struct Answer<'a> {
 
 /// Compiles a list; each fault gets the place of the part it is about, and its entry is left out. What is merely doubtful
 /// was said when the resources were checked.
-pub fn compile(list: &[Response], faults: &mut Vec<Fault>) -> Vec<Arc<Entry>> {
-    list.iter().filter_map(|response| entry(response, faults)).map(Arc::new).collect()
+pub fn compile(list: &[Response], limits: PatternLimits, faults: &mut Vec<Fault>) -> Vec<Arc<Entry>> {
+    let options = pattern::Options { limits, ..pattern::Options::default() };
+    list.iter().filter_map(|response| entry(response, &options, faults)).map(Arc::new).collect()
 }
 
-fn entry(response: &Response, faults: &mut Vec<Fault>) -> Option<Entry> {
+fn entry(response: &Response, options: &pattern::Options, faults: &mut Vec<Fault>) -> Option<Entry> {
     let Response { when, outcome, wait, place } = response;
     let at = |fault: Fault| pattern::placed(fault, when, "/when");
     if let Some(secret) = secret_in(when) {
@@ -75,7 +76,7 @@ fn entry(response: &Response, faults: &mut Vec<Fault>) -> Option<Entry> {
         faults.push(fault.cure("write the text itself; what an answer is compared with is shown in messages"));
         return None;
     }
-    match pattern::compile(&when.to_json(), &pattern::Options::default()) {
+    match pattern::compile(&when.to_json(), options) {
         Ok(compiled) => Some(Entry { when: compiled.pattern, outcome: *outcome, wait: *wait, place: place.clone() }),
         Err(found) => {
             faults.extend(found.into_iter().map(at));

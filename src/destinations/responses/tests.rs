@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::json::node::node_from_json;
+use crate::model::resources::PatternLimits;
 use crate::model::units::duration;
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -34,7 +35,8 @@ pub(crate) fn written(json: &str) -> Vec<Response> {
 /// Compiled entries without faults.
 pub(crate) fn compiled(destination: &str, connection: &str) -> Responses {
     let mut faults = Vec::new();
-    let [own, theirs] = [destination, connection].map(|list| compile(&written(list), &mut faults));
+    let [own, theirs] =
+        [destination, connection].map(|list| compile(&written(list), PatternLimits::default(), &mut faults));
     assert!(faults.is_empty(), "{faults:?}");
     Responses::new(&own, &theirs)
 }
@@ -111,7 +113,7 @@ fn every_fault_has_its_place() {
         entries[0].1 = Node { kind: Kind::String(Text::Secret(SecretString::from("hidden"))), place: place(8) };
     }
     let mut faults = Vec::new();
-    assert_eq!(compile(&list, &mut faults).len(), 1, "the one without a fault");
+    assert_eq!(compile(&list, PatternLimits::default(), &mut faults).len(), 1, "the one without a fault");
     let found: Vec<_> = faults.iter().map(|f| (f.code, &*f.pointer, f.place.as_ref().unwrap().line)).collect();
     assert_eq!(found, [("PATTERN_EMPTY", "/when/status", 7), ("CONFIG_VALUE", "/when", 8)]);
     assert!(!format!("{faults:?}").contains("hidden"));

@@ -27,6 +27,29 @@ pub struct Resources {
     pub sources: Vec<Arc<Source>>,
     /// Rules.
     pub rules: Vec<Arc<Rule>>,
+    /// What event patterns may cost, those of rules and those of `responses`.
+    pub pattern_limits: PatternLimits,
+}
+
+/// The limits of event patterns (event-patterns.md rules 32 and 33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatternLimits {
+    /// Bytes of the text of a pattern.
+    pub text_bytes: usize,
+    /// Pattern objects in each other; the top one and `$or` branches count.
+    pub depth: usize,
+    /// Matchers of a field.
+    pub matchers: usize,
+    /// Values of an `anything-but` list.
+    pub values: usize,
+    /// Attempts to give a leaf to a path, for one event.
+    pub attempts: u32,
+}
+
+impl Default for PatternLimits {
+    fn default() -> Self {
+        Self { text_bytes: 65_536, depth: 32, matchers: 1_000, values: 1_000, attempts: 100_000 }
+    }
 }
 
 /// An API destination: where, how, how fast.

@@ -25,7 +25,6 @@ mod transforms;
 
 use crate::config::Context;
 use crate::model::clock::WallMs;
-use crate::pattern::Limits;
 use answer::Answer;
 use cache::Cache;
 use line::{Line, Question, Wrong};
@@ -35,8 +34,6 @@ use line::{Line, Question, Wrong};
 pub struct Options {
     /// What reading resources needs.
     pub context: Context,
-    /// Limits of patterns.
-    pub limits: Limits,
     /// The present, for answers whose `Retry-After` is a date and that say no `now_ms`.
     pub now: WallMs,
 }

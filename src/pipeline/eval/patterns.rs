@@ -39,8 +39,11 @@ pub(super) fn answer(
 ) -> Result<(), Wrong> {
     let pattern = line.pattern()?;
     let filters = line.filters.map(|filters| shallow("filters", filters)).transpose()?;
-    let reading =
-        pattern::Options { dialect: line.dialect()?, alias_aws: line.alias_aws()?, limits: options.limits.clone() };
+    let reading = pattern::Options {
+        dialect: line.dialect()?,
+        alias_aws: line.alias_aws()?,
+        limits: options.context.pattern_limits,
+    };
     let compiled = cache
         .get(key(pattern.as_deref(), filters, &reading), || Compiled(compile(pattern.as_deref(), filters, &reading)));
     let event = line.event()?;

@@ -88,7 +88,9 @@ fn compile(lists: Json<'_>, options: &Options) -> Result<Responses, Vec<Fault>> 
             }
         }
     }
-    let mut entries = |written: &[crate::model::resources::Response]| responses::compile(written, &mut faults);
+    let mut entries = |written: &[crate::model::resources::Response]| {
+        responses::compile(written, options.context.pattern_limits, &mut faults)
+    };
     let theirs =
         read.resources.connections.first().map(|connection| entries(&connection.responses)).unwrap_or_default();
     let own =

@@ -9,8 +9,8 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","d
 
 fn evaluator(limits: Limits) -> Evaluator {
     let env = Env::of([("TOKEN", "hush")]);
-    let context = Context { env, dead_letter_topic: "dlq".to_owned(), lenient: false };
-    Evaluator::new(Options { context, limits, now: WallMs(1_767_225_600_000) })
+    let context = Context { env, dead_letter_topic: "dlq".to_owned(), pattern_limits: limits, lenient: false };
+    Evaluator::new(Options { context, now: WallMs(1_767_225_600_000) })
 }
 
 fn answer(line: &str) -> String {

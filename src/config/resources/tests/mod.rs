@@ -62,7 +62,7 @@ tests:
 
 fn context() -> Context {
     let env = Env::of([("LINES", "a\nb"), ("TOKEN", "t0k3n"), ("KEY", "k3y"), ("URL", "https://env.example")]);
-    Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), lenient: false }
+    Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), ..Context::default() }
 }
 
 fn load(text: &str) -> Read {

@@ -21,7 +21,7 @@ use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
-use crate::model::resources::{self, BaseUrl, Connection, Network, RetryPolicy};
+use crate::model::resources::{self, BaseUrl, Connection, Network, PatternLimits, RetryPolicy};
 use crate::model::text::ShowText;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -77,7 +77,7 @@ impl Setup {
         let connection = connection(&resource).unwrap();
         let mut faults = Vec::new();
         let [own, theirs] = [&resource.responses, &resource.connection.responses]
-            .map(|written| responses::compile(written, &mut faults));
+            .map(|written| responses::compile(written, PatternLimits::default(), &mut faults));
         assert!(faults.is_empty(), "{faults:?}");
         let destination = Destination::new(resource, connection, None).unwrap();
         let destination = destination.judged_by(Responses::new(&own, &theirs));
