@@ -17,6 +17,7 @@
 
 mod bad_input;
 mod certificates;
+mod eval;
 mod examples;
 mod eyes;
 mod filters;

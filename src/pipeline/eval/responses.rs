@@ -4,12 +4,14 @@ use super::Options;
 use super::answer::Answer;
 use super::cache::Cache;
 use super::line::{Line, Wrong, shallow, string};
-use super::transforms::{named, with};
+use super::transforms::{named, with, with_node};
 use crate::config::{Alone, read_alone};
 use crate::destinations::responses::{self, End, Responses};
 use crate::json::node::node_from_json;
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
+use crate::model::node::Node;
+use crate::model::resources::Response;
 use crate::pipeline::deliver::{By, judge};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -60,22 +62,17 @@ pub(super) fn answer(
 }
 
 fn compile(lists: Json<'_>, options: &Options) -> Result<Responses, Vec<Fault>> {
-    let resource = |kind: &str, own: &str| {
-        let node = with(
-            named(kind, None),
-            [("url", "https://connection.invalid")].into_iter().filter(|_| own == "connection"),
-        );
-        let node = with(node, [("connection", "connection")].into_iter().filter(|_| own == "destination"));
-        // A list without entries is how a line says that there is none.
-        let list = lists.get(own).filter(|list| list.text() != "[]");
-        match list {
-            Some(list) => super::transforms::with_node(node, "responses", node_from_json(list)),
-            None => node,
-        }
+    // A list without entries is how a line says that there is none.
+    let list = |own: &str| lists.get(own).filter(|list| list.text() != "[]").map(node_from_json);
+    let entries = |node: Node, own: &str| match list(own) {
+        Some(list) => with_node(node, "responses", list),
+        None => node,
     };
+    let connection = with(named("connection", None), "url", "https://connection.invalid");
+    let destination = with(named("destination", None), "connection", "connection");
     let alone = Alone {
-        connection: resource("connection", "connection"),
-        destination: resource("destination", "destination"),
+        connection: entries(connection, "connection"),
+        destination: entries(destination, "destination"),
         rule: None,
     };
     let read = read_alone(alone, &options.context);
@@ -88,9 +85,7 @@ fn compile(lists: Json<'_>, options: &Options) -> Result<Responses, Vec<Fault>> 
             }
         }
     }
-    let mut entries = |written: &[crate::model::resources::Response]| {
-        responses::compile(written, options.context.pattern_limits, &mut faults)
-    };
+    let mut entries = |written: &[Response]| responses::compile(written, options.context.pattern_limits, &mut faults);
     let theirs =
         read.resources.connections.first().map(|connection| entries(&connection.responses)).unwrap_or_default();
     let own =

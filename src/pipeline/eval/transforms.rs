@@ -268,13 +268,13 @@ impl<'a> Written<'a> {
         let absolute = self.endpoint.and_then(Json::as_str).is_some_and(|endpoint| endpoint.contains("://"));
         let mut connection = named("connection", self.connection);
         if !absolute && connection.get("url").is_none() {
-            connection = with(connection, [("url", "https://connection.invalid")]);
+            connection = with(connection, "url", "https://connection.invalid");
         }
-        let mut destination = with(named("destination", self.destination), [("connection", "connection")]);
+        let mut destination = with(named("destination", self.destination), "connection", "connection");
         if let Some(endpoint) = self.endpoint {
             destination = with_node(destination, "endpoint", node_from_json(endpoint));
         }
-        let mut target = with(named("target", Some(self.target)), [("destination", "destination")]);
+        let mut target = with(named("target", Some(self.target)), "destination", "destination");
         if let Some(content_type) = self.content_type {
             target = with_node(target, "content_type", node_from_json(content_type));
         }
@@ -284,7 +284,7 @@ impl<'a> Written<'a> {
         let rule = with_node(rule, "targets", Node::unplaced(node::Kind::List(vec![target])));
         let rule = match dialect {
             Dialect::Tidegate => rule,
-            Dialect::Aws => with(rule, [("dialect", "aws")]),
+            Dialect::Aws => with(rule, "dialect", "aws"),
         };
         Alone { connection, destination, rule: Some(rule) }
     }
@@ -313,13 +313,12 @@ fn of_target(fault: Fault) -> Fault {
 /// A resource of that kind with a name, and what a line writes about it.
 pub(super) fn named(kind: &str, written: Option<Json<'_>>) -> Node {
     let node = written.map_or_else(|| Node::unplaced(node::Kind::Map(Vec::new())), node_from_json);
-    with(node, [("kind", kind), ("name", kind)])
+    with(with(node, "kind", kind), "name", kind)
 }
 
-/// The same map with these texts in it, whatever stood there.
-pub(super) fn with<'t>(node: Node, texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Node {
-    let text = |text: &str| Node::unplaced(node::Kind::String(Text::Plain(text.to_owned())));
-    texts.into_iter().fold(node, |node, (name, value)| with_node(node, name, text(value)))
+/// The same map with this text in it, whatever stood there.
+pub(super) fn with(node: Node, name: &str, text: &str) -> Node {
+    with_node(node, name, Node::unplaced(node::Kind::String(Text::Plain(text.to_owned()))))
 }
 
 /// The same map with this value in it, whatever stood there.

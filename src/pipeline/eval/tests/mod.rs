@@ -1,5 +1,7 @@
 //! What lines become.
 
+mod conformance;
+
 use super::{Evaluator, Options, too_long};
 use crate::config::{Context, Env};
 use crate::model::clock::WallMs;
