@@ -280,7 +280,7 @@ fn compile_rule(
             None
         }
     };
-    let filters = rule.filters.as_ref().map(|written| compile_filters(written, faults));
+    let filters = rule.filters.as_ref().map(|written| compile_filters(written, limits, faults));
     let mut targets = Vec::new();
     for target in &rule.targets {
         let at_target = |fault: Fault| match fault.place {
@@ -311,12 +311,12 @@ fn compile_rule(
 }
 
 /// The filters of a rule; `None` if they have faults, which refuse the whole set.
-fn compile_filters(written: &Node, faults: &mut Vec<Fault>) -> Option<Arc<Filters>> {
+fn compile_filters(written: &Node, limits: PatternLimits, faults: &mut Vec<Fault>) -> Option<Arc<Filters>> {
     let in_filters = |fault: Fault| {
         let place = written.place_of(&fault.pointer).clone();
         Fault { pointer: format!("/filters{}", fault.pointer), ..fault.at(place) }
     };
-    match filters::compile(&written.to_json()) {
+    match filters::compile_within(&written.to_json(), &limits) {
         Ok(filters) => {
             faults.extend(filters.warnings().iter().cloned().map(in_filters));
             Some(Arc::new(filters))

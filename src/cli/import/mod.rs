@@ -223,7 +223,7 @@ fn into_folder(
 /// What `check` says of what was written, once secrets are supplied.
 fn check(parts: &[(String, String)], draft: &Draft, choices: &Choices) -> Vec<Fault> {
     let env = Env::of(draft.supplies.iter().map(|supply| (supply.variable.as_str(), supply.sample)));
-    let context = config::Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), lenient: false };
+    let context = config::Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), ..config::Context::default() };
     let mut text: String = parts.iter().map(|(_, text)| text.as_str()).collect();
     if let Some(from) = &choices.from {
         // It stands in files that are not read here.

@@ -53,7 +53,15 @@ enum Comparison {
 /// # Errors
 /// All faults, with pointers into the list and the code `PATTERN_FILTER`, or `PATTERN_SQL` for an expression.
 pub fn compile(json_text: &str) -> Result<Filters, Vec<Fault>> {
-    compile::compile(json_text, &Limits::default())
+    compile_within(json_text, &Limits::default())
+}
+
+/// The same under other limits.
+///
+/// # Errors
+/// All faults.
+pub fn compile_within(json_text: &str, limits: &Limits) -> Result<Filters, Vec<Fault>> {
+    compile::compile(json_text, limits)
 }
 
 impl Filters {

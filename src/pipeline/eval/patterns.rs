@@ -102,7 +102,7 @@ fn compile(
             None
         }
     });
-    let filters = filters.and_then(|list| match filters::compile(list.text()) {
+    let filters = filters.and_then(|list| match filters::compile_within(list.text(), &reading.limits) {
         Ok(compiled) => Some(compiled),
         Err(found) => {
             tell(found, "filters");
