@@ -20,11 +20,11 @@ fn a_file_of_vectors_gives_their_verdicts() {
     let text = std::fs::read_to_string(&path).expect("the vectors");
     assert_eq!(said.out.lines().count(), text.lines().count());
     for (line, answer) in text.lines().zip(said.out.lines()) {
-        let [case, answer]: [serde_json::Value; 2] =
-            [line, answer].map(|line| serde_json::from_str(line).expect("JSON"));
-        assert_eq!(answer["id"], case["id"]);
+        let [case, answer] = [line, answer].map(|line| Json::check(line.as_bytes()).expect("JSON"));
+        assert_eq!(answer.get("id"), case.get("id"));
         let given = answer.get("verdict").or_else(|| answer.get("error"));
-        assert_eq!(given, Some(&case["expect"]["tidegate"]), "{line:.300}");
+        let expected = case.get("expect").and_then(|expect| expect.get("tidegate"));
+        assert!(given.is_some() && given == expected, "{line:.300}: {given:?}");
     }
 }
 
