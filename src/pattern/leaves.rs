@@ -1,151 +1,176 @@
-//! The leaves of a document at one path (event-patterns.md rules 5, 6, 23): only what lies on the path is read.
+//! The leaves of a document at all paths of a trie (event-patterns.md rules 5, 6, 23), found in one walk.
+//!
+//! The memory stays from event to event: [`Leaves::recycle`] empties it for the next.
 
+use super::index::keys::index;
 use super::matcher::{Forms, Scalar};
-use crate::json::document::{Document, Value};
+use super::trie::Trie;
+use super::walk;
+use crate::json::document::Document;
 use crate::json::value::{Json, Kind};
 use crate::model::resources::Dialect;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use smallvec::SmallVec;
-use std::borrow::Cow;
 
-/// A scalar at the path, and the elements of arrays that were walked into on the way.
+/// A scalar at a path, and the elements of arrays that were walked into on the way.
 #[derive(Debug)]
 pub(super) struct FoundLeaf<'d> {
     pub(super) value: Scalar<'d>,
     /// Other forms of the value.
     pub(super) forms: Forms,
     /// From the outermost array inwards.
-    pub(super) bindings: SmallVec<[Binding; 1]>,
+    pub(super) bindings: SmallVec<[Binding; 2]>,
+    /// The next leaf at the same path.
+    next: u32,
 }
 
-/// An array (by the address of its text) and one of its elements.
+/// An array, numbered as the walk meets them, and one of its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Binding {
-    pub(super) array: usize,
-    pub(super) element: usize,
+    pub(super) array: u32,
+    pub(super) element: u32,
 }
 
-/// All leaves at one path. Leaves of one array stand together: first its scalars, then element after element.
-#[derive(Debug, Default)]
-pub(super) struct Found<'d> {
-    pub(super) leaves: SmallVec<[FoundLeaf<'d>; 1]>,
+/// What is at one path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    /// The event it is about.
+    event: u32,
+    first: u32,
+    last: u32,
+    /// Leaves in all.
+    pub(super) count: u32,
+    /// Some leaf is bound to an element.
+    pub(super) bound: bool,
+    /// All leaves are bound to elements.
+    pub(super) all_bound: bool,
     /// The path also leads to an object or an array that is no leaf.
     pub(super) container: bool,
 }
 
-impl Found<'_> {
+const END: u32 = u32::MAX;
+
+impl Slot {
+    const EMPTY: Self =
+        Self { event: 0, first: END, last: END, count: 0, bound: false, all_bound: true, container: false };
+}
+
+/// The leaves of one document at all paths of a trie. Leaves of one array stand together: first its scalars, then
+/// element after element.
+#[derive(Debug, Default)]
+pub(super) struct Leaves<'d> {
+    all: Vec<FoundLeaf<'d>>,
+    /// By path.
+    slots: Vec<Slot>,
+    /// The paths that have leaves, in the order they were found.
+    found: Vec<u32>,
+    /// The number of this event; what slots say of another is void.
+    event: u32,
+    /// Some leaf is bound to an element.
+    bound: bool,
+    pub(super) memory: walk::Memory,
+}
+
+impl<'d> Leaves<'d> {
+    /// The leaves of one document.
+    pub(super) fn of(document: &'d Document<'_>, trie: &Trie, dialect: Dialect) -> Self {
+        let mut leaves = Leaves::default();
+        leaves.fill(document, trie, dialect);
+        leaves
+    }
+
+    /// Empties itself for another document.
+    pub(super) fn recycle<'n>(self) -> Leaves<'n> {
+        // Collecting in place keeps the memory of the vector.
+        let all = self.all.into_iter().filter_map(|_| None).collect();
+        Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: false, memory: self.memory }
+    }
+
+    /// Walks over a document. The leaves must be new or recycled, and always of the same trie.
+    pub(super) fn fill(&mut self, document: &'d Document<'_>, trie: &Trie, dialect: Dialect) {
+        self.restart(trie);
+        if walk::walk(document, trie, dialect, false, self).is_err() {
+            // A duplicate key: the earlier value has left leaves behind.
+            self.restart(trie);
+            walk::walk(document, trie, dialect, true, self).unwrap_or_default();
+        }
+    }
+
+    fn restart(&mut self, trie: &Trie) {
+        self.all.clear();
+        self.found.clear();
+        self.bound = false;
+        self.event = self.event.checked_add(1).unwrap_or_else(|| {
+            self.slots.clear();
+            1
+        });
+        self.slots.resize(trie.paths(), Slot::EMPTY);
+        self.memory.restart(trie);
+    }
+
+    pub(super) fn push(&mut self, path: u32, value: Scalar<'d>) {
+        let bindings = SmallVec::from_slice(self.memory.bindings());
+        let number = u32::try_from(self.all.len()).unwrap_or(END);
+        let Some(slot) = fresh(&mut self.slots, path, self.event) else { return };
+        let bound = !bindings.is_empty();
+        slot.bound |= bound;
+        slot.all_bound &= bound;
+        self.bound |= bound;
+        if slot.count == 0 {
+            slot.first = number;
+            self.found.push(path);
+        } else if let Some(last) = self.all.get_mut(index(slot.last)) {
+            last.next = number;
+        }
+        slot.count += 1;
+        slot.last = number;
+        self.all.push(FoundLeaf { value, forms: Forms::default(), bindings, next: END });
+    }
+
+    pub(super) fn push_container(&mut self, path: u32) {
+        if let Some(slot) = fresh(&mut self.slots, path, self.event) {
+            slot.container = true;
+        }
+    }
+
+    /// What is at a path.
+    pub(super) fn slot(&self, path: u32) -> Slot {
+        self.slots.get(index(path)).filter(|slot| slot.event == self.event).copied().unwrap_or(Slot::EMPTY)
+    }
+
+    /// The only leaf at a path, if there is just one.
+    pub(super) fn single(&self, path: u32) -> Option<&FoundLeaf<'d>> {
+        let slot = self.slots.get(index(path))?;
+        if slot.event == self.event && slot.count == 1 { self.all.get(index(slot.first)) } else { None }
+    }
+
+    /// The leaves at a path.
+    pub(super) fn at(&self, path: u32) -> impl Iterator<Item = &FoundLeaf<'d>> {
+        let mut next = self.slot(path).first;
+        std::iter::from_fn(move || {
+            let leaf = self.all.get(index(next))?;
+            next = leaf.next;
+            Some(leaf)
+        })
+    }
+
+    /// The paths that have leaves.
+    pub(super) fn paths(&self) -> &[u32] {
+        &self.found
+    }
+
     /// Whether some leaf is bound to an element.
     pub(super) fn is_bound(&self) -> bool {
-        self.leaves.iter().any(|leaf| !leaf.bindings.is_empty())
+        self.bound
     }
 }
 
-/// Finds the leaves of `document` at `path`.
-pub(super) fn find<'d>(document: &'d Document<'_>, path: &str, dialect: Dialect) -> Found<'d> {
-    let mut walk = Walk { dialect, bindings: SmallVec::new(), found: Found::default() };
-    let replaced = match dialect {
-        Dialect::Tidegate => None,
-        Dialect::Aws => Some(&document.replaced),
-    };
-    for member in document.members.iter().chain(replaced.into_iter().flatten()) {
-        let Some(rest) = after_key(path, &member.name) else { continue };
-        match &member.value {
-            Value::Json(json) => walk.value(*json, rest),
-            Value::Text(text) => walk.text(rest, || Cow::Borrowed(text)),
-            Value::Base64(bytes) => walk.text(rest, || Cow::Owned(STANDARD.encode(bytes))),
-        }
+/// The slot of a path, for this event.
+fn fresh(slots: &mut [Slot], path: u32, event: u32) -> Option<&mut Slot> {
+    let slot = slots.get_mut(index(path))?;
+    if slot.event != event {
+        *slot = Slot { event, ..Slot::EMPTY };
     }
-    walk.found
-}
-
-/// What of a path is left below a value; `None` if the value is what the path names.
-type Rest<'p> = Option<&'p str>;
-
-/// What is left of `path` after `key`; `None` if it does not begin with that key.
-fn after_key<'p>(path: &'p str, key: &str) -> Option<Rest<'p>> {
-    let rest = path.strip_prefix(key)?;
-    if rest.is_empty() { Some(None) } else { rest.strip_prefix('.').map(Some) }
-}
-
-struct Walk<'d> {
-    dialect: Dialect,
-    bindings: SmallVec<[Binding; 4]>,
-    found: Found<'d>,
-}
-
-impl<'d> Walk<'d> {
-    fn value(&mut self, json: Json<'d>, rest: Rest<'_>) {
-        match (json.kind(), rest) {
-            (Kind::Object, Some(rest)) => self.object(json, rest),
-            (Kind::Object, None) => self.found.container = true,
-            (Kind::Array, _) => self.array(json, rest),
-            (Kind::Null | Kind::Bool | Kind::Number | Kind::String, None) => self.push(scalar(json)),
-            (Kind::Null | Kind::Bool | Kind::Number | Kind::String, Some(_)) => {}
-        }
-    }
-
-    fn object(&mut self, json: Json<'d>, path: &str) {
-        // Where a key ends in the path says which key it is.
-        let mut on_path: SmallVec<[(usize, Json<'d>, Rest<'_>); 2]> = SmallVec::new();
-        for (key, value) in json.members().into_iter().flatten() {
-            let Some(rest) = after_key(path, &key.decode()) else { continue };
-            let left = rest.map_or(0, |rest| rest.len() + 1);
-            let earlier = match self.dialect {
-                Dialect::Tidegate => on_path.iter_mut().find(|(other, ..)| *other == left),
-                Dialect::Aws => None,
-            };
-            match earlier {
-                Some(replaced) => replaced.1 = value,
-                None => on_path.push((left, value, rest)),
-            }
-        }
-        for (_, value, rest) in on_path {
-            self.value(value, rest);
-        }
-    }
-
-    fn array(&mut self, json: Json<'d>, rest: Rest<'_>) {
-        let elements = || json.elements().into_iter().flatten();
-        let mut containers = rest.is_some();
-        if rest.is_none() {
-            self.found.container = true;
-            for value in elements() {
-                if is_container(value) {
-                    containers = true;
-                } else {
-                    self.push(scalar(value));
-                }
-            }
-        }
-        if !containers {
-            return;
-        }
-        let array = json.text().as_ptr().addr();
-        for (element, value) in elements().enumerate().filter(|(_, value)| is_container(*value)) {
-            self.bindings.push(Binding { array, element });
-            self.value(value, rest);
-            self.bindings.pop();
-        }
-    }
-
-    fn text(&mut self, rest: Rest<'_>, text: impl FnOnce() -> Cow<'d, str>) {
-        if rest.is_none() {
-            self.push(Scalar::Text(text()));
-        }
-    }
-
-    fn push(&mut self, value: Scalar<'d>) {
-        self.found.leaves.push(FoundLeaf {
-            value,
-            forms: Forms::default(),
-            bindings: SmallVec::from_slice(&self.bindings),
-        });
-    }
-}
-
-fn is_container(json: Json<'_>) -> bool {
-    matches!(json.kind(), Kind::Object | Kind::Array)
+    Some(slot)
 }
 
 /// The scalar that `json` is.
@@ -155,5 +180,25 @@ pub(super) fn scalar(json: Json<'_>) -> Scalar<'_> {
         Kind::Number => Scalar::Number(json.text()),
         Kind::String => Scalar::Text(json.as_str().unwrap_or_default()),
         Kind::Null | Kind::Array | Kind::Object => Scalar::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_kept_from_event_to_event() {
+        let mut trie = Trie::default();
+        let path = trie.insert("a");
+        let event = br#"{"a":[1,2,3,4,5,6,7]}"#;
+        let document = Document::from_object(Json::check(event).unwrap()).unwrap();
+        let leaves = Leaves::of(&document, &trie, Dialect::Tidegate);
+        let (capacity, pointer) = (leaves.all.capacity(), leaves.all.as_ptr());
+        let mut again = leaves.recycle();
+        assert_eq!((again.all.capacity(), again.all.as_ptr()), (capacity, pointer));
+        let document = Document::from_object(Json::check(b"{}").unwrap()).unwrap();
+        again.fill(&document, &trie, Dialect::Tidegate);
+        assert_eq!((again.slot(path).count, again.at(path).count()), (0, 0));
     }
 }

@@ -89,12 +89,18 @@ pub(super) enum Test {
 pub(super) struct Forms {
     millionths: OnceCell<Option<i64>>,
     address: OnceCell<Option<IpAddr>>,
+    key: OnceCell<Option<u32>>,
 }
 
 impl Forms {
     /// The number in millionths, see [`fixed`].
     pub(super) fn millionths(&self, number: &str) -> Option<i64> {
         *self.millionths.get_or_init(|| fixed(number))
+    }
+
+    /// The key of the value in the index that looks at it.
+    pub(super) fn key(&self, find: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        *self.key.get_or_init(find)
     }
 
     /// The address that a text spells. All patterns that are asked about a value are of one dialect.

@@ -1,7 +1,7 @@
 //! Event patterns (event-patterns.md), compiled once and evaluated many times. Pure.
 //!
 //! Enters: the text of a pattern; later a [`Document`]. Leaves: a verdict. `compile` and `operator` read the text and
-//! report every fault; `leaves` finds the scalars of a document at the paths that a pattern names; `verdict` decides
+//! report every fault; `walk` finds the `leaves` of a document at the paths that patterns name (`trie`); `verdict` decides
 //! without a search where no array of objects is involved, `search` where one is; `explain` says why not.
 //! `amount`, `fold`, `wildcard`, `network` and `matcher` compare one scalar. `filters` are what may stand beside a
 //! pattern; they see `attribute`s only.
@@ -15,6 +15,7 @@ mod explain;
 pub mod filters;
 mod fold;
 mod hint;
+pub mod index;
 mod leaves;
 mod matcher;
 mod meant;
@@ -23,7 +24,9 @@ mod network;
 mod operator;
 mod or;
 mod search;
+mod trie;
 mod verdict;
+mod walk;
 mod wildcard;
 
 #[cfg(test)]
@@ -46,8 +49,11 @@ use crate::model::fault::Fault;
 use crate::model::node::Node;
 use crate::model::resources::Dialect;
 pub use crate::model::resources::PatternLimits as Limits;
+use leaves::Leaves;
 use matcher::Leaf;
 use std::sync::Arc;
+use trie::Trie;
+use verdict::Evaluation;
 
 /// How a pattern is read.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +165,18 @@ impl Pattern {
     /// # Errors
     /// The search took more attempts than allowed.
     pub fn matches(&self, document: &Document<'_>) -> Result<bool, EvaluationLimit> {
-        verdict::Evaluation::new(self, document).matches()
+        let (trie, leaves) = self.look(document);
+        Evaluation::new(self, &trie, &leaves).matches()
+    }
+
+    /// The leaves of a document at the paths it names.
+    fn look<'d>(&self, document: &'d Document<'_>) -> (Trie, Leaves<'d>) {
+        let mut trie = Trie::default();
+        for path in &self.paths {
+            trie.insert(&path.name);
+        }
+        let leaves = Leaves::of(document, &trie, self.options.dialect);
+        (trie, leaves)
     }
 
     /// The fields it names, each once, keys joined with dots.

@@ -12,8 +12,8 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 /// A search over one alternative.
-pub(super) struct Search<'s, 'e, 'a> {
-    evaluation: &'s Evaluation<'e, 'a>,
+pub(super) struct Search<'s, 'e> {
+    evaluation: &'s Evaluation<'e>,
     /// Attempts that are left for this event.
     attempts: &'s mut u32,
     /// By field: the leaves that its matchers accept.
@@ -60,13 +60,13 @@ enum Choice<'s, 'e> {
 #[derive(PartialEq, Eq, Hash)]
 enum Shared {
     /// An outermost array that leaves are bound to.
-    Array(usize),
+    Array(u32),
     /// A path that is constrained more than once.
     Path(usize),
 }
 
-impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
-    pub(super) fn new(evaluation: &'s Evaluation<'e, 'a>, attempts: &'s mut u32) -> Self {
+impl<'s, 'e> Search<'s, 'e> {
+    pub(super) fn new(evaluation: &'s Evaluation<'e>, attempts: &'s mut u32) -> Self {
         Self {
             evaluation,
             attempts,
@@ -123,7 +123,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
         match goal {
             Goal::Field(field) => {
                 let outermost = self.evaluation.leaves(field.path).iter().filter_map(|leaf| leaf.bindings.first());
-                let mut arrays: Vec<usize> = outermost.map(|binding| binding.array).collect();
+                let mut arrays: Vec<u32> = outermost.map(|binding| binding.array).collect();
                 arrays.dedup();
                 into.extend(arrays.into_iter().map(Shared::Array));
                 if self.is_repeated(field) {
@@ -224,7 +224,7 @@ impl<'s, 'e, 'a> Search<'s, 'e, 'a> {
         let repeated = self.is_repeated(field);
         let accepted = self.accepted.get(field.number).map(|cell| {
             cell.get_or_init(|| {
-                let leaves = self.evaluation.leaves(field.path).iter();
+                let leaves = self.evaluation.leaves(field.path).iter().copied();
                 let mut accepted: Vec<_> = leaves.filter(|leaf| field.leaf.accepts(&leaf.value, &leaf.forms)).collect();
                 if !repeated {
                     // Bound alike, they are alike for every other goal.
@@ -334,7 +334,7 @@ fn root(part_of: &[usize], mut number: usize) -> usize {
 }
 
 /// The element chosen of an array.
-fn element_of(array: usize, bindings: &[Binding]) -> Option<usize> {
+fn element_of(array: u32, bindings: &[Binding]) -> Option<u32> {
     bindings.iter().rev().find(|binding| binding.array == array).map(|binding| binding.element)
 }
 

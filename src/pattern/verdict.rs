@@ -1,24 +1,35 @@
 //! One pattern against one document. Without arrays of objects, every choice of leaves is compatible with every other,
 //! and no search is needed.
 
-use super::leaves::{self, Found, FoundLeaf};
+use super::leaves::{FoundLeaf, Leaves, Slot};
 use super::search::Search;
+use super::trie::Trie;
 use super::{EvaluationLimit, Field, Goal, Group, Pattern};
-use crate::json::document::Document;
 use smallvec::SmallVec;
-use std::cell::OnceCell;
 
-/// What is known of a document so far: each path is looked up once, when it is first asked for.
-pub(super) struct Evaluation<'e, 'a> {
+/// A pattern beside the leaves of a document.
+pub(super) struct Evaluation<'e> {
     pub(super) pattern: &'e Pattern,
-    document: &'e Document<'a>,
-    found: SmallVec<[OnceCell<Found<'e>>; 4]>,
+    /// By path of the pattern.
+    found: SmallVec<[Found<'e>; 6]>,
 }
 
-impl<'e, 'a> Evaluation<'e, 'a> {
-    pub(super) fn new(pattern: &'e Pattern, document: &'e Document<'a>) -> Self {
-        let found = pattern.paths.iter().map(|_| OnceCell::new()).collect();
-        Self { pattern, document, found }
+struct Found<'e> {
+    leaves: SmallVec<[&'e FoundLeaf<'e>; 2]>,
+    slot: Slot,
+}
+
+impl<'e> Evaluation<'e> {
+    /// `leaves` were found along `trie`, which has every path of the pattern.
+    pub(super) fn new<'d: 'e>(pattern: &'e Pattern, trie: &Trie, leaves: &'e Leaves<'d>) -> Self {
+        let found = pattern.paths.iter().map(|path| {
+            let number = trie.find(&path.name).unwrap_or(u32::MAX);
+            Found {
+                leaves: leaves.at(number).map(|leaf| -> &'e FoundLeaf<'e> { leaf }).collect(),
+                slot: leaves.slot(number),
+            }
+        });
+        Self { pattern, found: found.collect() }
     }
 
     pub(super) fn matches(&self) -> Result<bool, EvaluationLimit> {
@@ -28,7 +39,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
             if !self.viable(group) {
                 continue;
             }
-            if !self.choices_interact() {
+            if !self.choices_interact(group) {
                 return Ok(true);
             }
             match Search::new(self, &mut attempts).solve(group) {
@@ -55,22 +66,34 @@ impl<'e, 'a> Evaluation<'e, 'a> {
             || leaves.iter().any(|leaf| field.leaf.accepts(&leaf.value, &leaf.forms))
     }
 
-    /// Whether, among the paths looked up so far, one choice can rule out another.
-    fn choices_interact(&self) -> bool {
-        self.pattern.paths.iter().zip(&self.found).any(|(path, found)| {
-            found.get().is_some_and(|found| found.is_bound() || (path.repeated && found.leaves.len() > 1))
+    /// Whether, for the fields of a group, one choice can rule out another.
+    fn choices_interact(&self, group: &Group) -> bool {
+        let mut bound = None;
+        self.interacts(group, &mut bound)
+    }
+
+    /// `bound` is the path met so far that has leaves in elements. With one such path, its choice rules out nothing.
+    fn interacts(&self, group: &Group, bound: &mut Option<usize>) -> bool {
+        group.goals.iter().any(|goal| match goal {
+            Goal::Field(field) => {
+                let Some(found) = self.found.get(field.path) else { return false };
+                let repeated = self.pattern.paths.get(field.path).is_some_and(|path| path.repeated);
+                if repeated && found.slot.count > 1 {
+                    return true;
+                }
+                found.slot.bound && (field.leaf.absent || *bound.get_or_insert(field.path) != field.path)
+            }
+            Goal::Or(branches) => branches.iter().any(|branch| self.interacts(branch, bound)),
         })
     }
 
     /// The leaves at a path.
-    pub(super) fn leaves(&self, path: usize) -> &[FoundLeaf<'e>] {
-        self.found(path).map_or(&[], |found| &found.leaves)
+    pub(super) fn leaves(&self, path: usize) -> &[&'e FoundLeaf<'e>] {
+        self.found.get(path).map_or(&[], |found| &found.leaves)
     }
 
-    /// What is at a path.
-    pub(super) fn found(&self, path: usize) -> Option<&Found<'e>> {
-        let name = &self.pattern.paths.get(path)?.name;
-        let cell = self.found.get(path)?;
-        Some(cell.get_or_init(|| leaves::find(self.document, name, self.pattern.options.dialect)))
+    /// Whether a path leads to an object or an array that is no leaf.
+    pub(super) fn leads_to_container(&self, path: usize) -> bool {
+        self.found.get(path).is_some_and(|found| found.slot.container)
     }
 }

@@ -15,6 +15,7 @@ use crate::model::name::Name;
 use crate::model::node::Node;
 use crate::model::resources::{self as written, PatternLimits, Resources, RetryPolicy};
 use crate::pattern::filters::{self, Filters};
+use crate::pattern::index::Scratch;
 use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
 use crate::pipeline::decode;
 use crate::pipeline::matching::RuleSet;
@@ -230,9 +231,10 @@ impl SourceRules {
     pub fn wanted<'s>(
         &'s self,
         document: &Document<'_>,
+        scratch: &mut Scratch,
         mut each: impl FnMut(&'s Arc<CompiledRule>, Result<(), EvaluationLimit>),
     ) {
-        self.index.wanted(document, |rule, verdict| {
+        self.index.wanted(document, scratch, |rule, verdict| {
             if let Some(rule) = self.rules.get(rule) {
                 each(rule, verdict);
             }

@@ -6,6 +6,7 @@ use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::name::Name;
 use crate::model::stored::{TIERS, Topics};
+use crate::pattern::index::Scratch;
 use crate::pipeline::commit::{OffsetTracker, Scope};
 use crate::pipeline::deliver::Dispatcher;
 use crate::pipeline::delivery::Delivery;
@@ -122,6 +123,7 @@ pub struct Context {
     /// This worker's lines that may come in floods.
     pub lines: Lines,
     rng: RefCell<fastrand::Rng>,
+    scratch: RefCell<Scratch>,
 }
 
 impl std::ops::Deref for Context {
@@ -136,6 +138,11 @@ impl Context {
     /// The worker's source of chance.
     pub fn rng(&self) -> std::cell::RefMut<'_, fastrand::Rng> {
         self.rng.borrow_mut()
+    }
+
+    /// The worker's memory for matching.
+    pub fn scratch(&self) -> std::cell::RefMut<'_, Scratch> {
+        self.scratch.borrow_mut()
     }
 
     /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
@@ -365,6 +372,7 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         dispatchers: Dispatchers::default(),
         lines: Lines::default(),
         rng: RefCell::new(fastrand::Rng::new()),
+        scratch: RefCell::default(),
     });
     let mut lanes: HashMap<TopicPartition, Lane> = HashMap::new();
     while let Some(command) = inbox.recv().await {

@@ -6,6 +6,7 @@
 
 use crate::json::document::Document;
 use crate::pattern::filters::Filters;
+use crate::pattern::index::{Index, Scratch};
 use crate::pattern::{EvaluationLimit, Pattern};
 use std::sync::Arc;
 
@@ -15,35 +16,39 @@ pub type Condition = (Arc<Pattern>, Option<Arc<Filters>>);
 /// The conditions of all rules, in rule order.
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    conditions: Vec<Condition>,
+    index: Index,
+    filters: Vec<Option<Arc<Filters>>>,
 }
 
 impl FromIterator<Condition> for RuleSet {
     fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
-        Self { conditions: conditions.into_iter().collect() }
+        let (patterns, filters): (Vec<_>, _) = conditions.into_iter().unzip();
+        Self { index: patterns.into_iter().collect(), filters }
     }
 }
 
 impl RuleSet {
     /// Calls `each` with the index of every rule that wants the event, and of every rule whose verdict took too long.
-    pub fn wanted(&self, document: &Document<'_>, mut each: impl FnMut(usize, Result<(), EvaluationLimit>)) {
-        for (rule, (pattern, filters)) in self.conditions.iter().enumerate() {
-            let verdict = match pattern.matches(document) {
-                Ok(true) => Ok(()),
-                Ok(false) => continue,
-                Err(limit) => Err(limit),
-            };
+    /// `scratch` is memory that the thread keeps; it may have served any rule set before.
+    pub fn wanted(
+        &self,
+        document: &Document<'_>,
+        scratch: &mut Scratch,
+        mut each: impl FnMut(usize, Result<(), EvaluationLimit>),
+    ) {
+        self.index.matching(document, scratch, |rule, verdict| {
             // An event that no filter lets through is no match, whatever the pattern would have said.
-            if filters.as_ref().is_none_or(|filters| filters.matches(document)) {
+            let filters = self.filters.get(rule).and_then(Option::as_ref);
+            if filters.is_none_or(|filters| filters.matches(document)) {
                 each(rule, verdict);
             }
-        }
+        });
     }
 
     /// The pattern of a rule, e.g. to explain its verdict.
     #[must_use]
     pub fn pattern(&self, rule: usize) -> Option<&Pattern> {
-        self.conditions.get(rule).map(|(pattern, _)| pattern.as_ref())
+        self.index.pattern(rule).map(Arc::as_ref)
     }
 }
 
@@ -76,7 +81,9 @@ mod tests {
         .collect();
         let event = Json::check(br#"{"type":"a","source":"/shop/eu","data":[{"x":1},{"y":1},{"x":1}]}"#).unwrap();
         let mut wanted = Vec::new();
-        rules.wanted(&Document::from_object(event).unwrap(), |rule, result| wanted.push((rule, result)));
+        rules.wanted(&Document::from_object(event).unwrap(), &mut Scratch::default(), |rule, result| {
+            wanted.push((rule, result))
+        });
         assert_eq!(wanted, [(0, Ok(())), (3, Err(EvaluationLimit { attempts: 1 }))]);
     }
 
@@ -92,7 +99,9 @@ mod tests {
         .collect();
         let event = Json::check(br#"{"type":"a","data":[{"x":1},{"y":1},{"x":1}]}"#).unwrap();
         let mut wanted = Vec::new();
-        rules.wanted(&Document::from_object(event).unwrap(), |rule, result| wanted.push((rule, result)));
+        rules.wanted(&Document::from_object(event).unwrap(), &mut Scratch::default(), |rule, result| {
+            wanted.push((rule, result))
+        });
         let limit = EvaluationLimit { attempts: 1 };
         assert_eq!(wanted, [(1, Ok(())), (2, Err(limit)), (3, Ok(()))]);
         assert_eq!(limit.code(), "EVALUATION_LIMIT");
