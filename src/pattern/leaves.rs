@@ -81,7 +81,7 @@ impl<'d> Leaves<'d> {
     /// Empties itself for another document.
     pub(super) fn recycle<'n>(self) -> Leaves<'n> {
         // Collecting in place keeps the memory of the vector.
-        let all = self.all.into_iter().filter_map(|_| None).collect();
+        let all = self.all.into_iter().map_while(|_| None).collect();
         Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: false, memory: self.memory }
     }
 

@@ -24,6 +24,9 @@ struct Draft {
     left: SmallVec<[u32; 6]>,
 }
 
+/// By key: the path of the key, and the alternatives that it leads to.
+type ByKey = BTreeMap<u32, (u32, Vec<Draft>)>;
+
 /// Builds the part of one dialect.
 #[derive(Debug)]
 pub(super) struct Builder {
@@ -161,8 +164,8 @@ impl Builder {
     }
 
     /// By the rarest exact condition that is left; and those without one.
-    fn by_key(&self, drafts: Vec<Draft>) -> (BTreeMap<u32, (u32, Vec<Draft>)>, Vec<Draft>) {
-        let mut by_key: BTreeMap<u32, (u32, Vec<Draft>)> = BTreeMap::new();
+    fn by_key(&self, drafts: Vec<Draft>) -> (ByKey, Vec<Draft>) {
+        let mut by_key = ByKey::new();
         let mut rest = Vec::new();
         for mut draft in drafts {
             let weighed = draft.left.iter().enumerate().filter_map(|(at, condition)| {
@@ -187,7 +190,7 @@ impl Builder {
     fn group(&mut self, drafts: Vec<Draft>) -> u32 {
         let number = u32::try_from(self.part.groups.len()).unwrap_or(NONE);
         self.part.groups.push(Group::default());
-        let (by_key, rest) = if drafts.len() <= FEW { (BTreeMap::new(), drafts) } else { self.by_key(drafts) };
+        let (by_key, rest) = if drafts.len() <= FEW { (ByKey::new(), drafts) } else { self.by_key(drafts) };
         let entries = self.entries(rest);
         let start = self.part.probes.len();
         let mut paths: Vec<u32> = by_key.values().map(|(path, _)| *path).collect();

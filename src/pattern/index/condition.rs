@@ -74,15 +74,7 @@ impl Condition {
 
     /// The beginnings or the ends one of which a leaf must have, if that is all it asks.
     pub(super) fn ends(&self) -> Option<SmallVec<[(KeyKind, KeyBytes<'_>); 1]>> {
-        self.keys(|test| match test {
-            Test::Prefix(text) if !text.is_empty() => Some((KeyKind::Prefix, text.as_bytes().into())),
-            Test::Suffix(text) if !text.is_empty() => Some((KeyKind::Suffix, text.as_bytes().into())),
-            Test::All(tests) => tests.iter().find_map(|test| match test {
-                Test::Prefix(text) if !text.is_empty() => Some((KeyKind::Prefix, text.as_bytes().into())),
-                _ => None,
-            }),
-            _ => None,
-        })
+        self.keys(end)
     }
 
     fn keys<'t>(
@@ -101,12 +93,13 @@ impl Condition {
         if self.leaf.absent {
             return Quick::Ask;
         }
-        let range = match test {
-            Test::All(tests) => tests.iter().try_fold((i64::MIN, i64::MAX), |(low, high), test| {
+        let range = if let Test::All(tests) = test {
+            tests.iter().try_fold((i64::MIN, i64::MAX), |(low, high), test| {
                 let (lower, upper) = range(test)?;
                 Some((low.max(lower), high.min(upper)))
-            }),
-            other => range(other),
+            })
+        } else {
+            range(test)
         };
         if let Some((low, high)) = range {
             return Quick::Within(low, high);
@@ -149,6 +142,31 @@ fn exact(test: &Test) -> Option<(KeyKind, KeyBytes<'_>)> {
         | Test::All(_)
         | Test::Not(_) => None,
     }
+}
+
+/// The key of a matcher that asks for a beginning or an end, perhaps among other things.
+fn end(test: &Test) -> Option<(KeyKind, KeyBytes<'_>)> {
+    let (kind, text) = match test {
+        Test::Prefix(text) => (KeyKind::Prefix, text),
+        Test::Suffix(text) => (KeyKind::Suffix, text),
+        Test::All(tests) => return tests.iter().find_map(end),
+        Test::Any
+        | Test::Null
+        | Test::Bool(_)
+        | Test::Number(_)
+        | Test::Spelled(_)
+        | Test::Text(_)
+        | Test::Address(_)
+        | Test::Contains(_)
+        | Test::Wildcard(_)
+        | Test::EqualsFolded(_)
+        | Test::PrefixFolded(_)
+        | Test::SuffixFolded(_)
+        | Test::Cidr(_)
+        | Test::Numeric { .. }
+        | Test::Not(_) => return None,
+    };
+    (!text.is_empty()).then(|| (kind, text.as_bytes().into()))
 }
 
 /// The key of a value of the event.

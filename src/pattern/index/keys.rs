@@ -1,8 +1,8 @@
 //! `Keys`: from a place and some bytes to a number; equality is verified on the bytes.
 //!
 //! The bytes that are asked for come from strangers, so the hash has a secret seed. Nobody but the rules puts keys in,
-//! hence no event can make a chain longer than the rules made it: a quick multiplicative hash is enough, SipHash is not
-//! needed.
+//! hence no event can make a chain longer than the rules made it: a quick multiplicative hash is enough, `SipHash` is
+//! not needed.
 
 use std::hash::{BuildHasher, RandomState};
 
