@@ -43,15 +43,12 @@ pub(super) struct Slot {
     pub(super) bound: bool,
     /// All leaves are bound to elements.
     pub(super) all_bound: bool,
-    /// The path also leads to an object or an array that is no leaf.
-    pub(super) container: bool,
 }
 
 const END: u32 = u32::MAX;
 
 impl Slot {
-    const EMPTY: Self =
-        Self { event: 0, first: END, last: END, count: 0, bound: false, all_bound: true, container: false };
+    const EMPTY: Self = Self { event: 0, first: END, last: END, count: 0, bound: false, all_bound: true };
 }
 
 /// The leaves of one document at all paths of a trie. Leaves of one array stand together: first its scalars, then
@@ -65,8 +62,8 @@ pub(super) struct Leaves<'d> {
     found: Vec<u32>,
     /// The number of this event; what slots say of another is void.
     event: u32,
-    /// Some leaf is bound to an element.
-    bound: bool,
+    /// A bit for each path, modulo 64, with a leaf that is bound to an element.
+    bound: u64,
     pub(super) memory: walk::Memory,
 }
 
@@ -82,7 +79,7 @@ impl<'d> Leaves<'d> {
     pub(super) fn recycle<'n>(self) -> Leaves<'n> {
         // Collecting in place keeps the memory of the vector.
         let all = self.all.into_iter().map_while(|_| None).collect();
-        Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: false, memory: self.memory }
+        Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: 0, memory: self.memory }
     }
 
     /// Walks over a document. The leaves must be new or recycled, and always of the same trie.
@@ -98,7 +95,7 @@ impl<'d> Leaves<'d> {
     fn restart(&mut self, trie: &Trie) {
         self.all.clear();
         self.found.clear();
-        self.bound = false;
+        self.bound = 0;
         self.event = self.event.checked_add(1).unwrap_or_else(|| {
             self.slots.clear();
             1
@@ -114,7 +111,7 @@ impl<'d> Leaves<'d> {
         let bound = !bindings.is_empty();
         slot.bound |= bound;
         slot.all_bound &= bound;
-        self.bound |= bound;
+        self.bound |= if bound { path_bit(path) } else { 0 };
         if slot.count == 0 {
             slot.first = number;
             self.found.push(path);
@@ -124,12 +121,6 @@ impl<'d> Leaves<'d> {
         slot.count += 1;
         slot.last = number;
         self.all.push(FoundLeaf { value, forms: Forms::default(), bindings, next: END });
-    }
-
-    pub(super) fn push_container(&mut self, path: u32) {
-        if let Some(slot) = fresh(&mut self.slots, path, self.event) {
-            slot.container = true;
-        }
     }
 
     /// What is at a path.
@@ -158,10 +149,15 @@ impl<'d> Leaves<'d> {
         &self.found
     }
 
-    /// Whether some leaf is bound to an element.
-    pub(super) fn is_bound(&self) -> bool {
+    /// A bit for each path, see [`path_bit`], with a leaf that is bound to an element.
+    pub(super) fn bound(&self) -> u64 {
         self.bound
     }
+}
+
+/// The bit that stands for a path, among others.
+pub(super) fn path_bit(path: u32) -> u64 {
+    1 << (path % 64)
 }
 
 /// The slot of a path, for this event.

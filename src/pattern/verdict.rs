@@ -91,9 +91,4 @@ impl<'e> Evaluation<'e> {
     pub(super) fn leaves(&self, path: usize) -> &[&'e FoundLeaf<'e>] {
         self.found.get(path).map_or(&[], |found| &found.leaves)
     }
-
-    /// Whether a path leads to an object or an array that is no leaf.
-    pub(super) fn leads_to_container(&self, path: usize) -> bool {
-        self.found.get(path).is_some_and(|found| found.slot.container)
-    }
 }

@@ -100,16 +100,11 @@ impl<'d> Walk<'_, 'd> {
         let bytes = self.text.as_bytes();
         let path = self.trie.path(node);
         match bytes.get(at) {
-            Some(b'{') => {
-                if let Some(path) = path {
-                    self.leaves.push_container(path);
-                }
-                match self.mode {
-                    _ if !self.trie.leads_on(node) => Ok(skip_value(bytes, at)),
-                    Duplicates::LastCounts => self.careful_object(at, node),
-                    Duplicates::AllCount | Duplicates::End => self.object(at, node),
-                }
-            }
+            Some(b'{') => match self.mode {
+                _ if !self.trie.leads_on(node) => Ok(skip_value(bytes, at)),
+                Duplicates::LastCounts => self.careful_object(at, node),
+                Duplicates::AllCount | Duplicates::End => self.object(at, node),
+            },
             Some(b'[') => self.array(at, node, path),
             _ => {
                 let end = skip_value(bytes, at);
@@ -199,7 +194,6 @@ impl<'d> Walk<'_, 'd> {
         let bytes = self.text.as_bytes();
         let first = skip_space(bytes, at + 1);
         if let Some(path) = path {
-            self.leaves.push_container(path);
             // Scalars come before elements; without a container among them, one pass is all.
             let mut containers = false;
             let mut at = first;

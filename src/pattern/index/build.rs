@@ -4,6 +4,7 @@ use super::condition::{Condition, KeyKind, Quick, condition};
 use super::keys::{index, pair};
 use super::{Access, Entry, Group, NONE, Part};
 use crate::model::resources::Dialect;
+use crate::pattern::leaves::path_bit;
 use crate::pattern::{self, Field, Goal, Pattern};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
@@ -67,7 +68,8 @@ impl Builder {
             alternatives.append(&mut of_group);
         }
         whole |= pattern.paths.iter().any(|path| path.repeated);
-        let member = self.part.member(rule, whole);
+        let bits = paths.iter().fold(0, |bits, path| bits | path_bit(*path));
+        let member = self.part.member(rule, whole, bits);
         for left in alternatives {
             for condition in &left {
                 for key in self.exact.get(index(*condition)).into_iter().flatten().flatten() {

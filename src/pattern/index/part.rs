@@ -45,6 +45,8 @@ struct Member {
     rule: u32,
     /// Its entries say too little; the whole pattern is to be judged.
     whole: bool,
+    /// The bits of its paths: if none has a leaf in an array of objects, its choices cannot interact.
+    paths: u64,
 }
 
 /// Alternatives, the exact conditions of which are known to hold: those to be asked, and those that further keys lead to.
@@ -139,8 +141,8 @@ impl Part {
     }
 
     /// A new member.
-    pub(super) fn member(&mut self, rule: u32, whole: bool) -> u32 {
-        self.members.push(Member { rule, whole });
+    pub(super) fn member(&mut self, rule: u32, whole: bool, paths: u64) -> u32 {
+        self.members.push(Member { rule, whole, paths });
         u32::try_from(self.members.len() - 1).unwrap_or(NONE)
     }
 
@@ -327,8 +329,8 @@ impl<'e, 'd> Event<'e, 'd> {
             Some(judged) => *judged = self.event,
             None => return,
         }
-        let Some(Member { rule, whole }) = self.part.members.get(index(member)) else { return };
-        let verdict = if *whole || self.leaves.is_bound() {
+        let Some(Member { rule, whole, paths }) = self.part.members.get(index(member)) else { return };
+        let verdict = if *whole || self.leaves.bound() & paths != 0 {
             let Some(pattern) = self.patterns.get(index(*rule)) else { return };
             match Evaluation::new(pattern, &self.part.trie, self.leaves).matches() {
                 Ok(true) => Ok(()),
