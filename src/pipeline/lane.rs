@@ -64,13 +64,8 @@ impl SourceFeed {
     fn route(&self, event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
         let span = flow.event_span(&event, &event.record.position, None);
         let mut wanted: Wanted<'_> = SmallVec::new();
-<<<<<<< HEAD
-        rules.wanted(&Document::of(&event), |rule, verdict| wanted.push((rule, verdict)));
-        let claims: usize = wanted.iter().map(|(rule, _)| rule.targets.len()).sum();
-=======
         rules.wanted(&Document::of(&event), &mut flow.context.scratch(), |rule, verdict| wanted.push((rule, verdict)));
-        let claims: usize = wanted.iter().map(|(rule, verdict)| verdict.map_or(1, |()| rule.targets.len())).sum();
->>>>>>> cf45dfa (Matching: one walk over the document for all rules, and an index that touches only the rules an event can match)
+        let claims: usize = wanted.iter().map(|(rule, _)| rule.targets.len()).sum();
         if claims == 0 {
             flow.count(Intake::Filtered);
             if let Some(span) = span {
