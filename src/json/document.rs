@@ -26,6 +26,17 @@ pub struct Member<'a> {
     pub value: Value<'a>,
 }
 
+impl<'a> Member<'a> {
+    fn of((name, content): (&'a str, Content<'a>)) -> Self {
+        let value = match content {
+            Content::Json(text) => Value::Json(Json::trusted(text)),
+            Content::Text(text) => Value::Text(text),
+            Content::Base64(bytes) => Value::Base64(bytes),
+        };
+        Self { name: Cow::Borrowed(name), value }
+    }
+}
+
 /// The value of a top-level member.
 #[derive(Debug, Clone)]
 pub enum Value<'a> {
@@ -41,15 +52,10 @@ impl<'a> Document<'a> {
     /// The document of an event.
     #[must_use]
     pub fn of(event: &'a CloudEvent) -> Self {
-        let members = event.members().map(|(name, content)| {
-            let value = match content {
-                Content::Json(text) => Value::Json(Json::trusted(text)),
-                Content::Text(text) => Value::Text(text),
-                Content::Base64(bytes) => Value::Base64(bytes),
-            };
-            Member { name: Cow::Borrowed(name), value }
-        });
-        Self { members: members.collect(), replaced: Vec::new() }
+        Self {
+            members: event.members().map(Member::of).collect(),
+            replaced: event.replaced().map(Member::of).collect(),
+        }
     }
 
     /// Reads a whole JSON object as a document, e.g. one that `eval` is given or that an answer is judged by.

@@ -66,6 +66,10 @@ pub struct Parts {
     source: Part,
     kind: Part,
     members: SmallVec<[Slot; 12]>,
+    /// Earlier values of names that stood twice.
+    replaced: Vec<Slot>,
+    /// The payload with the white space around its JSON.
+    payload: Option<Part>,
     extra: Vec<u8>,
 }
 
@@ -109,24 +113,37 @@ impl CloudEvent {
     /// The members in order: name (decoded) and value.
     pub fn members(&self) -> impl Iterator<Item = (&str, Content<'_>)> {
         let texts = Texts::of(self);
-        self.parts.members.iter().map(move |slot| {
-            let value = match slot.encoding {
-                Encoding::Json => Content::Json(texts.text(&slot.value)),
-                Encoding::Text => Content::Text(texts.text(&slot.value)),
-                Encoding::Base64 => Content::Base64(slot.value.of(texts.record, texts.extra)),
-            };
-            (texts.text(&slot.name), value)
-        })
+        self.parts.members.iter().map(move |slot| (texts.text(&slot.name), texts.content(slot)))
     }
 
-    /// The value of one member.
+    /// The earlier values of names that stood twice in a structured event, in the order received: only patterns of
+    /// the `aws` dialect see them (event-patterns.md rule 5). Nearly always empty, and then free.
+    pub fn replaced(&self) -> impl Iterator<Item = (&str, Content<'_>)> {
+        let texts = Texts::by_part(self);
+        self.parts.replaced.iter().map(move |slot| (texts.text(&slot.name), texts.content(slot)))
+    }
+
+    /// The value of one member. It looks only at the names and at that value, not through the whole record as
+    /// [`Self::members`] does.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<Content<'_>> {
-        self.members().find(|(n, _)| *n == name).map(|(_, value)| value)
+        let texts = Texts::by_part(self);
+        let slot = self.parts.members.iter().find(|slot| self.bytes(&slot.name) == name.as_bytes())?;
+        Some(texts.content(slot))
+    }
+
+    /// The payload as it came if `data` is JSON that has white space around it.
+    #[must_use]
+    pub fn spaced_payload(&self) -> Option<&[u8]> {
+        self.parts.payload.as_ref().map(|part| self.bytes(part))
     }
 
     fn text(&self, part: &Part) -> &str {
-        std::str::from_utf8(part.of(self.record.bytes(), &self.parts.extra)).unwrap_or_default()
+        std::str::from_utf8(self.bytes(part)).unwrap_or_default()
+    }
+
+    fn bytes(&self, part: &Part) -> &[u8] {
+        part.of(self.record.bytes(), &self.parts.extra)
     }
 }
 
@@ -156,8 +173,20 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn of(event: &'a CloudEvent) -> Self {
-        let record = event.record.bytes();
-        Self { record, extra: &event.parts.extra, record_text: std::str::from_utf8(record).ok() }
+        Self { record_text: std::str::from_utf8(event.record.bytes()).ok(), ..Self::by_part(event) }
+    }
+
+    /// For one part or a few: each is looked through alone.
+    fn by_part(event: &'a CloudEvent) -> Self {
+        Self { record: event.record.bytes(), extra: &event.parts.extra, record_text: None }
+    }
+
+    fn content(&self, slot: &Slot) -> Content<'a> {
+        match slot.encoding {
+            Encoding::Json => Content::Json(self.text(&slot.value)),
+            Encoding::Text => Content::Text(self.text(&slot.value)),
+            Encoding::Base64 => Content::Base64(slot.value.of(self.record, self.extra)),
+        }
     }
 
     fn text(&self, part: &Part) -> &'a str {
@@ -190,6 +219,8 @@ impl<'r> Builder<'r> {
             source: empty(),
             kind: empty(),
             members: SmallVec::new(),
+            replaced: Vec::new(),
+            payload: None,
             extra: Vec::new(),
         };
         let mut this = Self { record, parts };
@@ -201,9 +232,19 @@ impl<'r> Builder<'r> {
 
     /// Adds a member whose name is not there yet.
     pub fn push(&mut self, name: &str, value: Content<'_>) {
-        let (value, encoding) = self.value(value);
-        let name = self.part(name.as_bytes());
-        self.parts.members.push(Slot { name, value, encoding });
+        let slot = self.slot(name, value);
+        self.parts.members.push(slot);
+    }
+
+    /// Notes an earlier value of a name that stood twice.
+    pub fn replaced(&mut self, name: &str, value: Content<'_>) {
+        let slot = self.slot(name, value);
+        self.parts.replaced.push(slot);
+    }
+
+    /// Notes the payload as it came, with white space around its JSON.
+    pub fn spaced_payload(&mut self, payload: &[u8]) {
+        self.parts.payload = Some(self.part(payload));
     }
 
     /// Adds a member, or replaces the value of one that is there.
@@ -231,6 +272,11 @@ impl<'r> Builder<'r> {
     #[must_use]
     pub fn finish(self) -> Parts {
         self.parts
+    }
+
+    fn slot(&mut self, name: &str, value: Content<'_>) -> Slot {
+        let (value, encoding) = self.value(value);
+        Slot { name: self.part(name.as_bytes()), value, encoding }
     }
 
     fn slice(&self, part: &Part) -> &[u8] {

@@ -62,7 +62,7 @@ pub(super) struct Payload<'a> {
 #[derive(Debug)]
 enum Value<'a> {
     None,
-    /// `data`: checked JSON text.
+    /// `data`: checked JSON text, perhaps with white space around it.
     Json(Cow<'a, str>),
     /// `data`: a string.
     Text(Cow<'a, str>),
@@ -119,7 +119,7 @@ impl<'a> Payload<'a> {
         };
         let already = match &self.content {
             Value::None => true,
-            Value::Json(text) => !base64 && !text.starts_with('"'),
+            Value::Json(text) => !base64 && !trimmed(text).starts_with('"'),
             Value::Text(_) | Value::Bytes(_) => false,
         };
         if already {
@@ -148,8 +148,8 @@ impl<'a> Payload<'a> {
     fn characters(&self) -> Option<Cow<'a, str>> {
         match &self.content {
             Value::None => None,
-            Value::Json(Cow::Borrowed(text)) => Json::trusted(text).as_str(),
-            Value::Json(Cow::Owned(text)) => Json::trusted(text).as_str().map(|t| Cow::Owned(t.into_owned())),
+            Value::Json(Cow::Borrowed(text)) => Json::trusted(trimmed(text)).as_str(),
+            Value::Json(Cow::Owned(text)) => Json::trusted(trimmed(text)).as_str().map(|t| Cow::Owned(t.into_owned())),
             Value::Text(text) => Some(text.clone()),
             Value::Bytes(bytes) => as_text(bytes),
         }
@@ -170,19 +170,45 @@ impl<'a> Payload<'a> {
         if self.invalid {
             event.data_invalid();
         }
+        if let Some((name, content)) = self.member() {
+            event.member(name, content);
+        }
         match &self.content {
-            Value::None => {}
-            Value::Json(text) => event.member("data", Content::Json(text)),
-            Value::Text(text) => event.member("data", Content::Text(text)),
-            Value::Bytes(bytes) => event.member("data_base64", Content::Base64(bytes)),
+            Value::Json(text) if trimmed(text).len() < text.len() => event.spaced_payload(text.as_bytes()),
+            Value::None | Value::Json(_) | Value::Text(_) | Value::Bytes(_) => {}
+        }
+    }
+
+    /// Writes it as one that another has replaced.
+    pub(super) fn replaced_in(&self, event: &mut Builder<'_>) {
+        if let Some((name, content)) = self.member() {
+            event.replaced(name, content);
+        }
+    }
+
+    fn member(&self) -> Option<(&'static str, Content<'_>)> {
+        match &self.content {
+            Value::None => None,
+            Value::Json(text) => Some(("data", Content::Json(trimmed(text)))),
+            Value::Text(text) => Some(("data", Content::Text(text))),
+            Value::Bytes(bytes) => Some(("data_base64", Content::Base64(bytes))),
         }
     }
 }
 
+/// JSON without the white space around it.
+fn trimmed(json: &str) -> &str {
+    json.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// The whole text if it is JSON, with the white space around it.
 fn as_json<'a>(bytes: &Cow<'a, [u8]>) -> Option<Cow<'a, str>> {
     match bytes {
-        Cow::Borrowed(bytes) => scan::check(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => scan::check(bytes).ok().map(|text| Cow::Owned(text.to_owned())),
+        Cow::Borrowed(whole) => match scan::check(whole).ok()? {
+            json if json.len() == whole.len() => Some(Cow::Borrowed(json)),
+            _ => as_text(bytes),
+        },
+        Cow::Owned(whole) => scan::check(whole).ok().and_then(|_| as_text(bytes)),
     }
 }
 

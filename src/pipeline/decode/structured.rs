@@ -19,13 +19,27 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     // The payload, and how many attributes stand before the first that has its name.
     let (mut data, mut data_base64): (Option<Found<'_>>, Option<Found<'_>>) = (None, None);
     let mut too_many = false;
+    // Earlier values of what stands twice.
+    let mut replaced: Vec<(Cow<'_, str>, Json<'_>)> = Vec::new();
     let event = Json::check_members(value, |key, value| {
         let name = key.decode();
         let before = attributes.len();
-        match &*name {
-            "data" => data = Some((data.map_or(before, |(first, _)| first), value)),
-            "data_base64" => data_base64 = Some((data_base64.map_or(before, |(first, _)| first), value)),
-            _ => too_many |= !put(&mut attributes, name, value),
+        let old = match &*name {
+            "data" => put_payload(&mut data, before, value),
+            "data_base64" => put_payload(&mut data_base64, before, value),
+            _ => match attributes.iter_mut().find(|(n, _)| *n == name) {
+                Some((_, old)) => Some(std::mem::replace(old, value)),
+                None if before < MAX_ATTRIBUTES => {
+                    attributes.push((name, value));
+                    return;
+                }
+                None => return too_many = true,
+            },
+        };
+        match old {
+            Some(_) if replaced.len() == MAX_ATTRIBUTES => too_many = true,
+            Some(old) => replaced.push((name, old)),
+            None => {}
         }
     });
     let event = event.map_err(|source| Error::Json { source })?;
@@ -84,20 +98,30 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     add(before, &mut event);
     payload.add_to(&mut event);
     add(after, &mut event);
+    for (name, value) in &replaced {
+        match &**name {
+            "data" => {
+                let payload = Payload::json(value.text());
+                payload.unwrap(options.payload, |bytes| Payload::of_bytes(bytes, media)).replaced_in(&mut event);
+            }
+            // What is no base64 was never a payload.
+            "data_base64" => {
+                if let Ok(bytes) = bytes_of(*value) {
+                    Payload::of_bytes(bytes.into(), media).unwrap_decoded(options.payload).replaced_in(&mut event);
+                }
+            }
+            name if value.kind() != Kind::Null => event.replaced(name, Content::Json(value.text())),
+            _ => {}
+        }
+    }
     Ok(event.finish())
 }
 
-/// Adds an attribute, or replaces it: of a duplicate key the last value counts (rule 5). False if there are too many.
-fn put<'a>(attributes: &mut Attributes<'a>, name: Cow<'a, str>, value: Json<'a>) -> bool {
-    if let Some((_, old)) = attributes.iter_mut().find(|(n, _)| *n == name) {
-        *old = value;
-        return true;
-    }
-    let room = attributes.len() < MAX_ATTRIBUTES;
-    if room {
-        attributes.push((name, value));
-    }
-    room
+/// Puts a payload where none is, or in place of the one that is there, which it gives: of a duplicate key the last
+/// value counts, at the first place (rule 5).
+fn put_payload<'a>(payload: &mut Option<Found<'a>>, before: usize, value: Json<'a>) -> Option<Json<'a>> {
+    let old = payload.replace((payload.map_or(before, |(first, _)| first), value));
+    old.map(|(_, old)| old)
 }
 
 fn attribute<'a>(attributes: &Attributes<'a>, name: &str) -> Option<Json<'a>> {

@@ -250,6 +250,56 @@ fn payloads_that_are_wrapped_once_more() {
 }
 
 #[test]
+fn earlier_duplicates_are_kept_apart() {
+    let read = |more: &str, options: &Options| {
+        decode(record(None, Some(event_json(more).as_bytes()), STRUCTURED), options).map_err(|(_, error)| error)
+    };
+    let cases = [
+        ("", vec![]),
+        (
+            r#","subject":"a","data":[1],"subject":null,"data":{"x":1},"\u0073ubject":"b","data":2"#,
+            vec![
+                ("subject", Content::Json("\"a\"")),
+                ("data", Content::Json("[1]")),
+                ("data", Content::Json("{\"x\":1}")),
+            ],
+        ),
+        // What is absent at last was there before.
+        (r#","subject":"a","subject":null"#, vec![("subject", Content::Json("\"a\""))]),
+        (r#","data":null,"data":1"#, vec![("data", Content::Json("null"))]),
+        // Each is read like the one that counts; what is no base64 is no payload.
+        (
+            r#","datacontenttype":"application/json","data_base64":"e30=","data_base64":"?","data_base64":"MQ==""#,
+            vec![("data", Content::Json("{}"))],
+        ),
+        (r#","data_base64":"AAE=","data_base64":"""#, vec![("data_base64", Content::Base64(b"\0\x01"))]),
+    ];
+    for (more, expected) in cases {
+        let event = read(more, &Options::default()).unwrap();
+        assert_eq!(event.replaced().collect::<Vec<_>>(), expected, "{more}");
+    }
+    let event = read(r#","data":"[1]","data":"[2]""#, &wanting(PayloadDecode::Json)).unwrap();
+    assert_eq!(event.replaced().collect::<Vec<_>>(), [("data", Content::Json("[1]"))]);
+    let many = ",\"x\":1".repeat(1_000);
+    assert_eq!(structured(&event_json(&many)).unwrap_err().code(), "DECODE_ATTRIBUTE_COUNT");
+}
+
+#[test]
+fn a_payload_keeps_the_space_around_its_json_apart() {
+    let headers = [&BINARY[..], &[("content-type", Some(&b"application/json"[..]))]].concat();
+    let event = binary(&headers, Some(b" {\"a\": 1}\n")).unwrap();
+    assert_eq!(event.member("data"), Some(Content::Json("{\"a\": 1}")));
+    assert_eq!(event.spaced_payload(), Some(&b" {\"a\": 1}\n"[..]));
+    assert_eq!(binary(&headers, Some(b"{\"a\": 1}")).unwrap().spaced_payload(), None);
+    let base64 = BASE64_STANDARD.encode("\t[1] ");
+    let event = structured(&event_json(&format!(r#","datacontenttype":"a/b+json","data_base64":"{base64}""#))).unwrap();
+    assert_eq!(event.member("data"), Some(Content::Json("[1]")));
+    assert_eq!(event.spaced_payload(), Some(&b"\t[1] "[..]));
+    // Around `data` in a structured event it belongs to the event.
+    assert_eq!(structured(&event_json(r#","data" : [1] "#)).unwrap().spaced_payload(), None);
+}
+
+#[test]
 fn refusals_of_structured_events() {
     let without = |name: &str| REQUIRED.split(',').filter(|m| !m.contains(name)).collect::<Vec<_>>().join(",");
     let cases = [

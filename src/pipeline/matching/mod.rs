@@ -56,6 +56,9 @@ impl RuleSet {
 mod tests {
     use super::*;
     use crate::json::value::Json;
+    use crate::model::event::{Builder, CloudEvent, Content, Form};
+    use crate::model::record::Record;
+    use crate::model::resources::Dialect;
     use crate::pattern::{Limits, Options, compile, filters};
 
     fn pattern(text: &str, attempts: u32) -> Condition {
@@ -85,6 +88,27 @@ mod tests {
             wanted.push((rule, result))
         });
         assert_eq!(wanted, [(0, Ok(())), (3, Err(EvaluationLimit { attempts: 1 }))]);
+    }
+
+    #[test]
+    fn an_earlier_duplicate_of_an_event_is_seen_by_aws_alone() {
+        let record = Record::new("t:0:0".parse().unwrap(), None, None, None, [].into_iter());
+        let mut event = Builder::new(&record, Form::Structured, "1", "/s", "b");
+        event.push("type", Content::Json("\"b\""));
+        event.push("data", Content::Json("{\"x\":2}"));
+        event.replaced("type", Content::Json("\"a\""));
+        event.replaced("data", Content::Json("{\"x\":1}"));
+        let parts = event.finish();
+        let event = CloudEvent::new(record, parts);
+        let of = |dialect, text: &str| -> Condition {
+            (Arc::new(compile(text, &Options { dialect, ..Options::default() }).unwrap().pattern), None)
+        };
+        let texts = [r#"{"type":["a"]}"#, r#"{"type":["b"]}"#, r#"{"data":{"x":[1]}}"#, r#"{"data":{"x":[2]}}"#];
+        let rules: RuleSet =
+            [Dialect::Tidegate, Dialect::Aws].into_iter().flat_map(|d| texts.map(|text| of(d, text))).collect();
+        let mut wanted = Vec::new();
+        rules.wanted(&Document::of(&event), &mut Scratch::default(), |rule, _| wanted.push(rule));
+        assert_eq!(wanted, [1, 3, 4, 5, 6, 7]);
     }
 
     #[test]

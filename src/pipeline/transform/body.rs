@@ -314,7 +314,7 @@ impl Body {
     pub(super) fn render(&self, scope: &Scope<'_>, headers: &Headers, request: &mut Request) -> Result<Bytes, Error> {
         let mut out = String::with_capacity(self.capacity);
         match &self.form {
-            Form::Structured => return Ok(original::structured(scope.event)),
+            Form::Structured => return Ok(original::structured(scope)),
             Form::Binary => return original::binary(scope, headers, request),
             Form::Fixed(bytes) => return Ok(bytes.clone()),
             Form::Rendered(program, check) => {

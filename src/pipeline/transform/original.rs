@@ -4,9 +4,10 @@ use super::content_type;
 use super::error::Error;
 use super::headers::{Headers, checked};
 use super::scope::{Scope, kind_name};
+use crate::json::document::{Member, Value};
 use crate::json::item::Item;
-use crate::json::value::{Json, Kind};
-use crate::model::event::{CloudEvent, Content, Form};
+use crate::json::value::Kind;
+use crate::model::event::{CloudEvent, Form};
 use crate::model::node::write_json_string;
 use crate::model::request::Request;
 use base64::Engine as _;
@@ -15,38 +16,38 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 /// The event as structured JSON: a structured one as received, any other written out.
-pub(super) fn structured(event: &CloudEvent) -> Bytes {
-    match (event.form(), event.record.value_bytes()) {
+pub(super) fn structured(scope: &Scope<'_>) -> Bytes {
+    match (scope.event.form(), scope.event.record.value_bytes()) {
         (Form::Structured, Some(value)) => value,
-        (Form::Structured | Form::Binary | Form::Wrapped, _) => Bytes::from(written_out(event)),
+        (Form::Structured | Form::Binary | Form::Wrapped, _) => Bytes::from(written_out(scope.document)),
     }
 }
 
-fn written_out(event: &CloudEvent) -> String {
+fn written_out(document: &[Member<'_>]) -> String {
     const FIRST: [&str; 4] = ["specversion", "id", "source", "type"];
     let mut out = String::from("{");
-    let mut put = |name: &str, content: Content<'_>| {
+    let mut put = |name: &str, value: &Value<'_>| {
         if out.len() > 1 {
             out.push(',');
         }
         write_json_string(name, &mut out);
         out.push(':');
-        match content {
+        match value {
             // Payload bytes are not changed, not even by white space.
-            Content::Json(text) if name == "data" => out.push_str(text),
-            Content::Json(_) | Content::Text(_) | Content::Base64(_) => item(content).write_compact(&mut out),
+            Value::Json(json) if name == "data" => out.push_str(json.text()),
+            Value::Json(_) | Value::Text(_) | Value::Base64(_) => item(value).write_compact(&mut out),
         }
     };
     for name in FIRST {
-        if let Some(content) = event.member(name) {
-            put(name, content);
+        if let Some(value) = find(document, name) {
+            put(name, value);
         }
     }
-    for (name, content) in event.members().filter(|(name, _)| !FIRST.contains(name) && !is_payload(name)) {
-        put(name, content);
+    for member in document.iter().filter(|member| !FIRST.contains(&&*member.name) && !is_payload(&member.name)) {
+        put(&member.name, &member.value);
     }
-    for (name, content) in event.members().filter(|(name, _)| is_payload(name)) {
-        put(name, content);
+    for member in document.iter().filter(|member| is_payload(&member.name)) {
+        put(&member.name, &member.value);
     }
     out.push('}');
     out
@@ -55,8 +56,8 @@ fn written_out(event: &CloudEvent) -> String {
 /// The event in binary mode: puts attributes into the headers of `request`, gives the payload.
 pub(super) fn binary(scope: &Scope<'_>, headers: &Headers, request: &mut Request) -> Result<Bytes, Error> {
     let mut written_type = None;
-    for (name, content) in scope.event.members().filter(|(name, _)| !is_payload(name)) {
-        let header = match name {
+    for Member { name, value } in scope.document.iter().filter(|member| !is_payload(&member.name)) {
+        let header = match &**name {
             "datacontenttype" => Cow::Borrowed("content-type"),
             name => Cow::Owned(format!("ce-{}", name.to_ascii_lowercase())),
         };
@@ -66,7 +67,7 @@ pub(super) fn binary(scope: &Scope<'_>, headers: &Headers, request: &mut Request
         if !content_type::is_token(&header) {
             return Err(Error::Header { name: header.into_owned(), what: "this name, which is no attribute's" });
         }
-        let item = item(content);
+        let item = item(value);
         if matches!(item.kind(), Kind::Null | Kind::Array | Kind::Object) {
             return Err(Error::Type {
                 path: format!("$.{name}"),
@@ -83,7 +84,7 @@ pub(super) fn binary(scope: &Scope<'_>, headers: &Headers, request: &mut Request
         }
         request.headers.push((header, value));
     }
-    if written_type.is_none() && scope.event.member("data").is_some() {
+    if written_type.is_none() && find(scope.document, "data").is_some() {
         request.headers.push((Cow::Borrowed("content-type"), content_type::JSON.to_owned()));
     }
     payload(scope, written_type.as_deref())
@@ -91,24 +92,25 @@ pub(super) fn binary(scope: &Scope<'_>, headers: &Headers, request: &mut Request
 
 fn payload(scope: &Scope<'_>, written_type: Option<&str>) -> Result<Bytes, Error> {
     let event = scope.event;
-    if let Some(content) = event.member("data") {
-        return Ok(match content {
-            Content::Json(text) => {
+    if let Some(value) = find(scope.document, "data") {
+        return Ok(match value {
+            Value::Json(json) => {
                 // A string in a structured event is the text itself unless it is JSON.
-                match Json::trusted(text).as_str() {
+                match json.as_str() {
                     Some(text) if !written_type.is_none_or(content_type::is_json) => Bytes::from(text.into_owned()),
-                    Some(_) | None => shared(event, text.as_bytes()),
+                    // Of a payload that came as bytes, all of them.
+                    Some(_) | None => shared(event, event.spaced_payload().unwrap_or(json.text().as_bytes())),
                 }
             }
-            Content::Text(text) => shared(event, text.as_bytes()),
-            Content::Base64(bytes) => shared(event, bytes),
+            Value::Text(text) => shared(event, text.as_bytes()),
+            Value::Base64(bytes) => shared(event, bytes),
         });
     }
-    match event.member("data_base64") {
+    match find(scope.document, "data_base64") {
         None => Ok(Bytes::new()),
-        Some(Content::Base64(bytes)) => Ok(shared(event, bytes)),
-        Some(Content::Text(text)) => decoded(scope, text),
-        Some(Content::Json(text)) => decoded(scope, &Json::trusted(text).as_str().unwrap_or_default()),
+        Some(Value::Base64(bytes)) => Ok(shared(event, bytes)),
+        Some(Value::Text(text)) => decoded(scope, text),
+        Some(Value::Json(json)) => decoded(scope, &json.as_str().unwrap_or_default()),
     }
 }
 
@@ -135,10 +137,14 @@ fn is_payload(name: &str) -> bool {
     matches!(name, "data" | "data_base64")
 }
 
-fn item(content: Content<'_>) -> Item<'_> {
-    match content {
-        Content::Json(text) => Item::Json(Json::trusted(text)),
-        Content::Text(text) => Item::Text(text),
-        Content::Base64(bytes) => Item::Base64(bytes),
+fn find<'d, 'a>(document: &'d [Member<'a>], name: &str) -> Option<&'d Value<'a>> {
+    document.iter().find(|member| member.name == name).map(|member| &member.value)
+}
+
+fn item<'a>(value: &Value<'a>) -> Item<'a> {
+    match *value {
+        Value::Json(json) => Item::Json(json),
+        Value::Text(text) => Item::Text(text),
+        Value::Base64(bytes) => Item::Base64(bytes),
     }
 }
