@@ -23,9 +23,10 @@ One JSON object a line; other members are passed over, so that test files can be
       → {\"id\",\"verdict\":\"match|no_match|invalid\",\"errors\":[{\"pointer\",\"code\",\"message\"}]}; without event: valid|invalid
   {\"id\",\"target\",\"content_type\",\"endpoint\",\"destination\",\"connection\",\"dialect\",\"context\",\"now_ms\",\"event\" | \"event_text\"}
       → {\"id\",\"request\":{\"path\",\"query\",\"headers\",\"body\"}} or {\"id\",\"error\":CODE,…}
-  {\"id\",\"responses\":{\"destination\",\"connection\"},\"answer\"}
+  {\"id\",\"responses\":{\"destination\",\"connection\"},\"answer\",\"endpoint\",\"now_ms\"}
       → {\"id\",\"outcome\",\"wait_s\"} or {\"id\",\"error\":CODE,…}
 `event` of a pattern is the document that is matched (payload under data), of a target a structured CloudEvent.
+`endpoint` of an answer matters only if it has path parameters: then 403, 404, 405 and 410 are reject.
 Exit code: 0, or 2 if a line could not be answered (its answer has the error LINE, and the others are answered).")]
 pub struct Options {
     /// A file of JSON lines; - is standard input.

@@ -53,6 +53,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use waiters::{Seat, Waiters};
 
+/// Whether an endpoint has path parameters: an answer to such a request may speak of the event (transforms.md rule 51).
+#[must_use]
+pub fn has_path_parameters(endpoint: &str) -> bool {
+    endpoint.split('?').next().unwrap_or_default().contains(['{', '*'])
+}
+
 /// An API destination at run time.
 #[derive(Debug)]
 pub struct Destination {
@@ -223,7 +229,7 @@ impl Destination {
             speaks: AtomicU8::default(),
         };
         let path = resource.endpoint.split('?').next().unwrap_or_default();
-        let fixed_endpoint = !path.contains(['{', '*']);
+        let fixed_endpoint = !has_path_parameters(&resource.endpoint);
         let shared = match previous {
             Some(previous) => Arc::clone(&previous.shared),
             None => Arc::new(Shared::new(&resource)),

@@ -8,10 +8,11 @@
 //! |---|---|
 //! | `id`, `pattern` or `pattern_text` or `filters`, `event` or `event_text`, `dialect`, `alias` | `verdict`, `errors` |
 //! | `id`, `target`, `content_type`, `endpoint`, `destination`, `connection`, `dialect`, `context`, `now_ms`, `event` or `event_text` | `request` or `error` |
-//! | `id`, `responses`, `answer`, `now_ms` | `outcome`, `wait_s` or `error` |
+//! | `id`, `responses`, `answer`, `endpoint`, `now_ms` | `outcome`, `wait_s` or `error` |
 //!
 //! `event` of a pattern is the document that is matched, `event` of a target a structured CloudEvent; both count as
-//! they are spelled. Other members (`expect`, `rule`, `note` …) are passed over, so that the files of a suite can be
+//! they are spelled. On an `endpoint` with path parameters some answers speak of the event (transforms.md rule 51).
+//! Other members (`expect`, `rule`, `note` …) are passed over, so that the files of a suite can be
 //! given as they are. Nothing is sent, and secrets are masked.
 
 mod answer;

@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::line::{Line, Wrong, shallow, string};
 use super::transforms::{named, with, with_node};
 use crate::config::{Alone, read_alone};
+use crate::destinations::has_path_parameters;
 use crate::destinations::responses::{self, End, Responses};
 use crate::json::node::node_from_json;
 use crate::json::value::{Json, Kind};
@@ -28,6 +29,8 @@ pub(super) fn answer(
 ) -> Result<(), Wrong> {
     let lists = shallow("responses", lists)?;
     let end = shallow("answer", end)?;
+    let endpoint = line.endpoint.map(|endpoint| string("endpoint", endpoint)).transpose()?;
+    let fixed_endpoint = !endpoint.is_some_and(|endpoint| has_path_parameters(&endpoint));
     if lists.kind() != Kind::Object {
         return Err(Wrong::Member("responses", "an object: {\"destination\":[…],\"connection\":[…]}"));
     }
@@ -42,7 +45,7 @@ pub(super) fn answer(
             let (headers, body) = (headers(end)?, end.get("body").map(|body| string("answer.body", body)).transpose()?);
             let item = end.get("item");
             let read = read_end(end, &headers, body.as_deref().unwrap_or_default())?;
-            let verdict = judge(responses, &read, item, true, now);
+            let verdict = judge(responses, &read, item, fixed_endpoint, now);
             match verdict.by {
                 By::GaveUp(limit) => {
                     answer.text("error", limit.code());
