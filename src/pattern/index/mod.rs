@@ -16,7 +16,7 @@
 //! 4. **The verdict.** If all conditions of an alternative hold by themselves and no leaf lies in an array of objects,
 //!    the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
 //!
-//! The dialects see different leaves (duplicate keys) and compare differently, so each has a [`Part`] of its own. What an
+//! The dialects see different leaves (duplicate keys) and compare differently, so each has a `Part` of its own. What an
 //! event needs in memory stays in a [`Scratch`], which each thread keeps for itself: no lock, and no allocation once it
 //! has grown (but for escaped strings and for the search).
 

@@ -6,7 +6,7 @@
 //! second attempt (the step `settle` decides about it), a redirect, an answer of more than 64 KiB in memory, a request
 //! while gate, breaker, rate limit or fence forbid it.
 //!
-//! An answer means what the first fitting entry of `responses` says, else what the status table says: see [`judge`].
+//! An answer means what the first fitting entry of `responses` says, else what the status table says: see [`judge()`].
 //! Entries see the body with its content coding undone, up to 64 KiB; of a longer one they see the beginning, as text.
 
 mod attempt;
