@@ -81,20 +81,11 @@ impl Target<'_> {
         if !path::is_path(&written) {
             return Some(text(http::escaped(&written)));
         }
-        match path::rewrite(&written) {
-            Rewritten::Whole => {
-                draft.lost(&self.about, key, "a whole event cannot be a parameter", "name one of its fields");
-                None
-            }
-            Rewritten::Value { written, missing } => {
-                self.may_be_missing(draft, key, missing);
-                Some(text(written))
-            }
-            Rewritten::Refused(why) => {
-                draft.lost(&self.about, key, format!("`{written}` is no path: {why}"), "write the path of a field");
-                None
-            }
+        if matches!(path::rewrite(&written), Rewritten::Whole) {
+            draft.lost(&self.about, key, "a whole event cannot be a parameter", "name one of its fields");
+            return None;
         }
+        self.value(draft, key, &written)
     }
 
     fn body(&self, draft: &mut Draft, json: bool) -> Option<Node> {
