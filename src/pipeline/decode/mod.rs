@@ -23,7 +23,7 @@ use crate::model::record::Record;
 use crate::model::resources::PayloadDecode;
 
 /// Attributes of an event at most. CloudEvents sets no limit; events in practice have fewer than twenty, and the
-/// work per attribute grows with their number.
+/// work per attribute grows with their number. Earlier values of names that stand twice may be as many again.
 pub const MAX_ATTRIBUTES: usize = 500;
 
 /// What a source wants.
