@@ -9,7 +9,7 @@ use crate::destinations::exchange::{self, Exchange};
 use crate::destinations::rate;
 use crate::json::document::Document;
 use crate::model::clock::{Monotonic, WallMs};
-use crate::model::event::CloudEvent;
+use crate::model::event::{CloudEvent, Form};
 use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
@@ -194,6 +194,13 @@ fn by_reference(record: &Record) -> bool {
 fn show(global: &Global, event: &CloudEvent, rows: &[Row]) -> Result<(), Failure> {
     if matches!(global.output, Output::Json | Output::Jsonl) {
         return Ok(output::print_rows(global.output, rows, &[], |_| Vec::new())?);
+    }
+    if event.form() == Form::Wrapped {
+        output::complain(&format!(
+            "{} is no CloudEvent by its headers, so it was wrapped: its value is `data`; `content-type: \
+             application/cloudevents+json` or `ce_` headers make it one",
+            event.record.position
+        ));
     }
     if rows.is_empty() {
         output::complain(&format!("no rule listens to {}", event.record.position.topic));

@@ -21,9 +21,21 @@ pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node
         Err(scan::Error { offset, kind }) => {
             let place = reader.place(offset);
             let fault = Fault::error("CONFIG_SYNTAX", "", format!("not JSON: {kind}")).at(place);
-            reader
-                .faults
-                .push(fault.cure("JSON has no comments and no trailing commas; a .yaml file may have comments"));
+            let cure = match kind {
+                scan::ErrorKind::Trailing => {
+                    "a .json file holds one resource; a .yaml file takes several, with `---` between"
+                }
+                scan::ErrorKind::UnexpectedEnd => "something is not closed: `}`, `]` or `\"`",
+                scan::ErrorKind::Unexpected(_) => {
+                    "JSON has no comments and no trailing commas; a .yaml file may have comments"
+                }
+                scan::ErrorKind::Number
+                | scan::ErrorKind::Escape
+                | scan::ErrorKind::Surrogate
+                | scan::ErrorKind::Utf8
+                | scan::ErrorKind::TooDeep => "",
+            };
+            reader.faults.push(fault.cure(cure));
             None
         }
     }

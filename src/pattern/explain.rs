@@ -32,6 +32,8 @@ pub struct Explanation {
     /// The field that failed: the first of those that fail by themselves, or in the element of an array that comes
     /// closest.
     pub field: Option<FailedField>,
+    /// Where what failed stands (RFC 6901): in the pattern, or of a filter from the rule: `/filters/…`.
+    pub pointer: Option<String>,
     /// One sentence for people.
     pub sentence: String,
 }
@@ -57,7 +59,10 @@ pub struct FailedField {
 
 pub(super) fn explain(pattern: &Pattern, document: &Document<'_>) -> Explanation {
     let matched = pattern.matches(document);
-    let answer = |field, sentence: String| Explanation { matched, field, sentence };
+    let answer = |field: Option<FailedField>, sentence: String| {
+        let pointer = field.as_ref().map(|field| field.pointer.clone());
+        Explanation { matched, field, pointer, sentence }
+    };
     match matched {
         Ok(true) => return answer(None, "the event matches".to_owned()),
         Err(limit) => return answer(None, limit.to_string()),

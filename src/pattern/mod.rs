@@ -150,7 +150,7 @@ pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault
     compile::compile(json_text, &Arc::new(options.clone()), false)
 }
 
-/// A fault of a pattern that was written as `node`, with its place: that of the key for what is said of a key. `prefix`
+/// A fault of a pattern, or of filters, that was written as `node`, with its place: that of the key for what is said of a key. `prefix`
 /// is the pointer to the pattern.
 #[must_use]
 pub fn placed(fault: Fault, node: &Node, prefix: &str) -> Fault {

@@ -32,7 +32,7 @@ pub struct Explained {
     /// The field that failed, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<FailedField>,
-    /// Where its matchers stand in the resource files.
+    /// Where what failed stands in the resource files.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
     pub place: Option<Place>,
     /// Code of the error that would dead-letter the event.
@@ -90,7 +90,7 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
     match verdict.matched {
         Ok(true) => {}
         Ok(false) => {
-            let place = verdict.field.as_ref().map(|field| place(rule, &field.pointer));
+            let place = verdict.pointer.as_ref().map(|pointer| place(rule, pointer));
             return out.push(Explained { field: verdict.field, place, ..unmatched(verdict.sentence, None) });
         }
         Err(limit) => return out.push(unmatched(limit.to_string(), Some(limit.code()))),

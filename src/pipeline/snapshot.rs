@@ -314,10 +314,7 @@ fn compile_rule(
 
 /// The filters of a rule; `None` if they have faults, which refuse the whole set.
 fn compile_filters(written: &Node, limits: PatternLimits, faults: &mut Vec<Fault>) -> Option<Arc<Filters>> {
-    let in_filters = |fault: Fault| {
-        let place = written.place_of(&fault.pointer).clone();
-        Fault { pointer: format!("/filters{}", fault.pointer), ..fault.at(place) }
-    };
+    let in_filters = |fault: Fault| pattern::placed(fault, written, "/filters");
     match filters::compile_within(&written.to_json(), &limits) {
         Ok(filters) => {
             faults.extend(filters.warnings().iter().cloned().map(in_filters));

@@ -155,7 +155,7 @@ impl Desk {
             self.mark(&mut reader, &mut letters)?;
             Ok::<_, kafka::Error>(letters)
         });
-        filter.tell_undecided();
+        filter.tell();
         Ok(letters?)
     }
 

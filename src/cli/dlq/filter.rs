@@ -8,9 +8,10 @@ use crate::model::event::CloudEvent;
 use crate::model::fault::Fault;
 use crate::model::resources::PatternLimits;
 use crate::model::stored::StoredHeaders;
-use crate::pattern::{self, Pattern};
+use crate::pattern::{self, EvaluationLimit, Pattern};
 use clap::Args;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 /// What stands in the place of a file.
 const FLAG: &str = "--where";
@@ -45,8 +46,17 @@ pub(super) struct Filter {
     status: Option<u16>,
     since: Option<WallMs>,
     pattern: Option<Pattern>,
-    /// Dead letters of which the pattern says neither yes nor no.
-    undecided: Cell<usize>,
+    /// Dead letters of which the pattern says neither yes nor no, and the limit that was met.
+    undecided: Cell<Option<(usize, EvaluationLimit)>>,
+    /// What there is to choose from.
+    seen: RefCell<Seen>,
+}
+
+/// Targets and codes of all dead letters that were looked at.
+#[derive(Debug, Default)]
+struct Seen {
+    targets: BTreeSet<(String, String)>,
+    codes: BTreeSet<String>,
 }
 
 impl Filter {
@@ -63,8 +73,9 @@ impl Filter {
             code: options.code.clone(),
             status: options.status,
             since: options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?,
-            pattern: options.pattern.as_deref().map(|text| compile(text, limits)).transpose()?,
-            undecided: Cell::new(0),
+            pattern: options.pattern.as_deref().map(|text| read(text, limits)).transpose()?,
+            undecided: Cell::default(),
+            seen: RefCell::default(),
         })
     }
 
@@ -80,6 +91,7 @@ impl Filter {
         at: Option<WallMs>,
         event: impl FnOnce() -> Option<CloudEvent>,
     ) -> bool {
+        self.seen.borrow_mut().add(headers);
         let address = headers.delivery.as_ref();
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|w| found == Some(w));
         let same_code = |wanted: &String| headers.code.as_ref().is_some_and(|code| code.eq_ignore_ascii_case(wanted));
@@ -93,40 +105,85 @@ impl Filter {
     }
 
     fn matches(&self, pattern: &Pattern, event: &CloudEvent) -> bool {
-        pattern.matches(&Document::of(event)).unwrap_or_else(|_| {
-            self.undecided.set(self.undecided.get() + 1);
+        pattern.matches(&Document::of(event)).unwrap_or_else(|limit| {
+            let before = self.undecided.get().map_or(0, |(count, _)| count);
+            self.undecided.set(Some((before + 1, limit)));
             false
         })
     }
 
-    /// Says how many dead letters were left out because the pattern could not be decided.
-    pub(super) fn tell_undecided(&self) {
-        match self.undecided.take() {
-            0 => {}
-            count => output::complain(&format!(
-                "{count} dead letters are left out: --where needs more than {} attempts to be matched with them",
-                pattern::Limits::default().attempts
-            )),
+    /// Says what people overlook in a list that is shorter than they thought: a target or code that no dead letter has,
+    /// and how many were left out because the pattern could not be decided.
+    pub(super) fn tell(&self) {
+        for line in self.doubts() {
+            output::complain(&line);
         }
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        let seen = self.seen.take();
+        let mut lines = Vec::new();
+        if let Some(rule) = &self.rule {
+            let meant = |(r, t): &&(String, String)| r == rule && self.target.as_ref().is_none_or(|target| t == target);
+            if !seen.targets.is_empty() && !seen.targets.iter().any(|known| meant(&known)) {
+                let wanted = self.target.as_ref().map_or_else(|| rule.clone(), |target| format!("{rule}/{target}"));
+                let known: Vec<String> = seen.targets.iter().map(|(r, t)| format!("{r}/{t}")).collect();
+                lines.push(format!(
+                    "--target {wanted}: no dead letter is of it; there are some of {}",
+                    known.join(", ")
+                ));
+            }
+        }
+        if let Some(code) = &self.code
+            && !seen.codes.is_empty()
+            && !seen.codes.iter().any(|known| known.eq_ignore_ascii_case(code))
+        {
+            let known: Vec<&str> = seen.codes.iter().map(String::as_str).collect();
+            lines.push(format!("--code {code}: no dead letter has it; there are {}", known.join(", ")));
+        }
+        if let Some((count, limit)) = self.undecided.take() {
+            let attempts = limit.attempts;
+            lines.push(format!(
+                "{count} dead letters are left out: --where needs more than {attempts} attempts to be matched with them"
+            ));
+        }
+        lines
+    }
+}
+
+impl Seen {
+    fn add(&mut self, headers: &StoredHeaders) {
+        if let Some(address) = &headers.delivery {
+            self.targets.insert((address.rule.clone(), address.target.clone()));
+        }
+        self.codes.extend(headers.code.clone());
     }
 }
 
 /// The pattern as it would stand in a rule, in JSON or YAML; what is wrong with it is shown in its own text.
-fn compile(text: &str, limits: PatternLimits) -> Result<Pattern, Failure> {
-    let options = pattern::Options { limits, ..pattern::Options::default() };
-    let node = config::written(FLAG, text).map_err(|found| refused(&found, text))?;
-    let placed = |fault: Fault| pattern::placed(fault, &node, "");
-    let compiled = pattern::compile(&node.to_json(), &options)
-        .map_err(|found| refused(&found.into_iter().map(placed).collect::<Vec<_>>(), text))?;
-    let doubts = compiled.pattern.doubts();
-    let doubts: Vec<Fault> = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
-    setup::tell_of(&doubts, text);
-    Ok(compiled.pattern)
+fn read(text: &str, limits: PatternLimits) -> Result<Pattern, Failure> {
+    match compile(text, limits) {
+        Ok((pattern, doubts)) => {
+            setup::tell_of(&doubts, text);
+            Ok(pattern)
+        }
+        Err(found) => {
+            setup::tell_of(&found, text);
+            Err(Failure::silent(Exit::Usage))
+        }
+    }
 }
 
-fn refused(found: &[Fault], text: &str) -> Failure {
-    setup::tell_of(found, text);
-    Failure::silent(Exit::Usage)
+/// The pattern and what is doubtful about it, or all faults.
+fn compile(text: &str, limits: PatternLimits) -> Result<(Pattern, Vec<Fault>), Vec<Fault>> {
+    let options = pattern::Options { limits, ..pattern::Options::default() };
+    let node = config::written(FLAG, text)?;
+    let placed = |fault: Fault| pattern::placed(fault, &node, "");
+    let compiled = pattern::compile(&node.to_json(), &options)
+        .map_err(|found| found.into_iter().map(placed).collect::<Vec<_>>())?;
+    let doubts = compiled.pattern.doubts();
+    let doubts = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
+    Ok((compiled.pattern, doubts))
 }
 
 #[cfg(test)]
@@ -141,7 +198,15 @@ mod tests {
         Options { target: None, code: None, status: None, since: None, pattern: None }
     }
 
+    fn filter(options: &Options) -> Filter {
+        Filter::new(options, PatternLimits::default()).expect("a filter")
+    }
+
     fn wants(options: &Options, at: i64) -> bool {
+        wanted_by(&filter(options), at)
+    }
+
+    fn wanted_by(filter: &Filter, at: i64) -> bool {
         let record = Record::new("t:0:0".parse().expect("a position"), None, None, None, std::iter::empty());
         let address = Address {
             rule: "r".to_owned(),
@@ -156,7 +221,7 @@ mod tests {
         };
         let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.paid","data":{"total":12.5}}"#;
         let event = || events::decode(&events::Input { place: Place::default(), text: text.to_owned() }, "t").ok();
-        Filter::new(options, PatternLimits::default()).expect("a filter").wants(&headers, Some(WallMs(at)), event)
+        filter.wants(&headers, Some(WallMs(at)), event)
     }
 
     #[test]
@@ -182,12 +247,33 @@ mod tests {
     }
 
     #[test]
-    fn wrong_flags_are_refused() {
-        for options in [
-            Options { since: Some("yesterday".to_owned()), ..options() },
-            Options { pattern: Some("{".to_owned()), ..options() },
+    fn what_no_dead_letter_has_is_told_with_what_there_is() {
+        let text = |text: &str| Some(text.to_owned());
+        for (options, told) in [
+            (Options { target: text("x"), ..options() }, "--target x: no dead letter is of it; there are some of r/t"),
+            (
+                Options { target: text("r/x"), ..options() },
+                "--target r/x: no dead letter is of it; there are some of r/t",
+            ),
+            (
+                Options { code: text("DELIVER"), ..options() },
+                "--code DELIVER: no dead letter has it; there are DELIVER_STATUS",
+            ),
         ] {
-            assert_eq!(Filter::new(&options, PatternLimits::default()).expect_err("refused").code, Exit::Usage);
+            let filter = filter(&options);
+            assert!(filter.doubts().is_empty(), "none was looked at");
+            assert!(!wanted_by(&filter, 0));
+            assert_eq!(filter.doubts(), [told]);
         }
+        let filter = filter(&Options { target: text("r"), code: text("deliver_status"), ..options() });
+        assert!(wanted_by(&filter, 0) && filter.doubts().is_empty());
+    }
+
+    #[test]
+    fn wrong_flags_are_refused() {
+        let options = Options { since: Some("yesterday".to_owned()), ..options() };
+        assert_eq!(Filter::new(&options, PatternLimits::default()).expect_err("refused").code, Exit::Usage);
+        let found = compile("{", PatternLimits::default()).expect_err("refused");
+        assert_eq!(found.iter().map(|fault| fault.code).collect::<Vec<_>>(), ["CONFIG_SYNTAX"]);
     }
 }

@@ -27,6 +27,7 @@ use crate::destinations::tls::Roots;
 use crate::model::fault::{Fault, Place};
 use crate::model::name::Name;
 use crate::model::node::Node;
+use crate::model::resources::PatternLimits;
 use crate::pipeline::snapshot::Snapshot;
 use clap::{Args, ValueEnum};
 use draft::Draft;
@@ -127,6 +128,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 /// be overwritten.
 pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let documents = read(&options.files)?;
+    let limits = setup::pattern_limits(global)?;
     let choices = Choices { parameters: options.parameters.iter().cloned().collect(), from: options.from.clone() };
     let draft = translate(options.system, &documents, &choices)?;
     let names: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
@@ -140,7 +142,7 @@ pub fn run(global: &Global, options: &Options) -> Result<(), Failure> {
             vec![("(output)".to_owned(), text)]
         }
     };
-    let found = check(&parts, &draft, &choices);
+    let found = check(&parts, &draft, &choices, limits);
     if !global.quiet {
         output::complain(write::report(&draft).trim_end());
     }
@@ -221,9 +223,14 @@ fn into_folder(
 }
 
 /// What `check` says of what was written, once secrets are supplied.
-fn check(parts: &[(String, String)], draft: &Draft, choices: &Choices) -> Vec<Fault> {
+fn check(parts: &[(String, String)], draft: &Draft, choices: &Choices, limits: PatternLimits) -> Vec<Fault> {
     let env = Env::of(draft.supplies.iter().map(|supply| (supply.variable.as_str(), supply.sample)));
-    let context = config::Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), ..config::Context::default() };
+    let context = config::Context {
+        env,
+        dead_letter_topic: "tidegate.dlq".to_owned(),
+        pattern_limits: limits,
+        ..config::Context::default()
+    };
     let mut text: String = parts.iter().map(|(_, text)| text.as_str()).collect();
     if let Some(from) = &choices.from {
         // It stands in files that are not read here.

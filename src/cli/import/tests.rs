@@ -29,7 +29,7 @@ pub(super) fn made(draft: Draft, choices: &Choices) -> Imported {
     let head = write::head("test", &["in".to_owned()], &draft);
     let text: String = write::parts(&head, &draft).into_iter().map(|(_, text)| text).collect();
     let parts = [("(output)".to_owned(), text.clone())];
-    let faults = check(&parts, &draft, choices);
+    let faults = check(&parts, &draft, choices, PatternLimits::default());
     Imported { text, report: write::report(&draft), draft, faults }
 }
 

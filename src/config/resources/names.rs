@@ -168,7 +168,8 @@ static FOREIGN: &[(&str, Whose, &[&str], &str)] = &[
     ("rule", Alibaba, &["rulename"], "name"),
     ("rule", Alibaba, &["status"], "enabled: false"),
     ("rule", Common, &["source", "sources", "on", "topic", "topics", "input"], "from"),
-    ("rule", Common, &["filter", "match", "when", "where", "event", "condition"], "pattern"),
+    ("rule", Common, &["filter"], "`pattern`, or `filters: [{exact: {type: …}}]`"),
+    ("rule", Common, &["match", "when", "where", "event", "condition"], "pattern"),
     (
         "rule",
         Common,
@@ -313,6 +314,7 @@ mod tests {
             (&RULE, "EventPattern", "AWS's name; write `pattern`"),
             (&RULE, "DetailType", "AWS's name; write `pattern: {type: …}`"),
             (&RULE, "FilterPattern", "Alibaba's name; write `pattern`"),
+            (&RULE, "filter", "write `pattern`, or `filters: [{exact: {type: …}}]`"),
             (&TARGET, "InputTransformer", "AWS's name; write `body: {template: …, values: {…}}`"),
             (&TARGET, "ErrorsTolerance", "Alibaba's name; write `on_exhausted: dead_letter`"),
         ] {

@@ -119,7 +119,8 @@ impl Compiler {
             "sql" => self.sql(operand, &at),
             unknown => {
                 let cure = meant(unknown).map(|meant| format!("did you mean `{meant}`?")).unwrap_or_default();
-                self.fault(&at, format!("`{unknown}` is no filter; allowed are {}", list(&DIALECTS)), cure);
+                let message = format!("`{unknown}` is no filter; allowed are {}", list(&DIALECTS));
+                self.faults.push(Fault::error("PATTERN_OPERATOR", at, message).cure(cure));
                 None
             }
         }
@@ -173,7 +174,7 @@ impl Compiler {
             let name = name.decode();
             let at = child(pointer, &name);
             if let Some((message, cure)) = attribute::doubt(&name) {
-                self.warnings.push(Fault::warning("PATTERN_FILTER", at.as_str(), message).cure(cure));
+                self.warnings.push(Fault::warning("PATTERN_NAME", at.as_str(), message).cure(cure));
             }
             if entries.iter().any(|other| *other.name == *name) {
                 self.fault(&at, format!("the attribute `{name}` stands here more than once"), "keep one of them");

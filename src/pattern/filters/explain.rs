@@ -20,7 +20,8 @@ struct Failure {
 pub(super) fn explain(filters: &Filters, document: &Document<'_>) -> Option<Explanation> {
     let (index, filter) = filters.filters.iter().enumerate().find(|(_, filter)| !filter.matches(document))?;
     let Failure { pointer, field, sentence } = failure(filter, document, format!("/filters/{index}"));
-    Some(Explanation { matched: Ok(false), field, sentence: format!("{sentence} ({pointer})") })
+    let sentence = format!("{sentence} ({pointer})");
+    Some(Explanation { matched: Ok(false), field, pointer: Some(pointer), sentence })
 }
 
 fn failure(filter: &Filter, document: &Document<'_>, pointer: String) -> Failure {

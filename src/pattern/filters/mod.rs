@@ -51,7 +51,8 @@ enum Comparison {
 /// Compiles the JSON text of a list of filters.
 ///
 /// # Errors
-/// All faults, with pointers into the list and the code `PATTERN_FILTER`, or `PATTERN_SQL` for an expression.
+/// All faults, with pointers into the list and the code `PATTERN_FILTER`, `PATTERN_OPERATOR` for an unknown
+/// filter, or `PATTERN_SQL` for an expression.
 pub fn compile(json_text: &str) -> Result<Filters, Vec<Fault>> {
     compile_within(json_text, &Limits::default())
 }
