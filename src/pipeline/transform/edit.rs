@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::faults::{Faults, Spot};
-use super::program::{Context, Program, omitted};
+use super::program::{Context, Program, omitted, within};
 use super::scope::Scope;
 use super::value::{Expr, Roots, Value};
 use crate::json::item::Item;
@@ -97,6 +97,7 @@ impl Edit {
     /// Appends the edited document as compact JSON.
     pub(super) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Error> {
         let mut tree = Tree::of(Item::Document(scope.document));
+        let mut written = 0;
         for put in &self.puts {
             if let Some(expr) = &put.unless_missing
                 && !scope.find(expr, |found| Ok(found.is_some()))?
@@ -105,6 +106,8 @@ impl Edit {
             }
             let mut value = String::new();
             put.value.render(scope, &mut value)?;
+            written += value.len();
+            within(written)?;
             let wrong = |reason| Error::Edit {
                 action: put.action,
                 path: put.written.clone(),

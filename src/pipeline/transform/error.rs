@@ -39,6 +39,12 @@ pub enum Error {
         /// Where the path stands.
         place: Place,
     },
+    /// A body or a text has grown too long: one huge value inserted many times.
+    #[error("what is rendered is longer than {} MiB", limit >> 20)]
+    Long {
+        /// Bytes that it may have.
+        limit: usize,
+    },
     /// The rendered body is not what its content type says.
     #[error("the rendered body {reason} at byte {offset}")]
     Failed {
@@ -94,7 +100,7 @@ impl Error {
         match self {
             Self::Missing { .. } => "TRANSFORM_MISSING",
             Self::Type { .. } => "TRANSFORM_TYPE",
-            Self::Limit { .. } => "TRANSFORM_LIMIT",
+            Self::Limit { .. } | Self::Long { .. } => "TRANSFORM_LIMIT",
             Self::Failed { .. } => "TRANSFORM_FAILED",
             Self::Edit { .. } => "TRANSFORM_EDIT",
             Self::Header { .. } => "TRANSFORM_HEADER",
@@ -111,7 +117,9 @@ impl Error {
             | Self::Type { place, .. }
             | Self::Limit { place, .. }
             | Self::Edit { place, .. } => Some(place),
-            Self::Failed { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => None,
+            Self::Long { .. } | Self::Failed { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => {
+                None
+            }
         }
     }
 
@@ -124,6 +132,7 @@ impl Error {
             Self::Limit { .. } => {
                 Some("name the way to the values, e.g. `$.data.items[*].sku` for `$..sku`".to_owned())
             }
+            Self::Long { .. } => Some("insert large values less often".to_owned()),
             Self::Type { .. } | Self::Edit { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => {
                 None
             }

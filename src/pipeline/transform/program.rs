@@ -9,6 +9,10 @@ use crate::json::value::Kind;
 use crate::model::node::{write_json_escaped, write_json_string};
 use crate::model::text::Text;
 
+/// Bytes that a body or a text may have. A rule says how often a value is inserted, the event how long it is: only the
+/// product is bounded here. Far more than any API takes.
+const MAX_RENDERED: usize = 64 << 20;
+
 /// A text with holes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Program {
@@ -259,6 +263,7 @@ impl Op {
                     Context::Stripped => strip(&text, out),
                     Context::Json | Context::Plain => out.push_str(&text),
                 }
+                within(out.len())?;
             }
             Self::Joined { open, parts, close } => {
                 out.push(*open);
@@ -318,8 +323,14 @@ fn insert(scope: &Scope<'_>, expr: &Expr, context: Context, out: &mut String) ->
             }
             Context::Stripped => found.write_text(out),
         }
+        within(out.len())?;
         Ok(true)
     })
+}
+
+/// Refuses what has grown too long. It is asked after each value: what was written is less than the bound and one value.
+pub(super) const fn within(len: usize) -> Result<(), Error> {
+    if len > MAX_RENDERED { Err(Error::Long { limit: MAX_RENDERED }) } else { Ok(()) }
 }
 
 fn strip(json: &str, out: &mut String) {

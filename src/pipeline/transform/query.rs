@@ -3,6 +3,7 @@
 use super::encode;
 use super::error::Error;
 use super::faults::{Faults, Spot};
+use super::program::within;
 use super::scalar::{Allow, Scalar};
 use super::scope::Scope;
 use super::value::Roots;
@@ -66,7 +67,7 @@ impl Params {
                     }
                     out.push_str(&param.encoded);
                     encode::form(text, out);
-                    Ok(())
+                    within(out.len())
                 })?;
             }
         }

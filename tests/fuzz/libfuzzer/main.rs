@@ -3,11 +3,10 @@
 //! In this folder, for three minutes of the target that `FUZZ_TARGET` names (a C++ compiler is needed, no nightly Rust):
 //!
 //! ```sh
-//! mkdir -p corpus/pattern
-//! FUZZ_TARGET=pattern cargo run --target x86_64-unknown-linux-gnu -- corpus/pattern -max_total_time=180 -dict=../words.dict
+//! FUZZ_TARGET=pattern cargo run --target x86_64-unknown-linux-gnu -- corpus/pattern -max_total_time=180 -dict=words.dict
 //! ```
 //!
-//! The corpus starts with the target's right inputs. What fails is written to a file `crash-…`; the same command with
+//! The target's right inputs are put into the corpus first. What fails is written to a file `crash-…`; the same command with
 //! that file's name repeats it. Put it into the list of known inputs in `tests/fuzz/main.rs`.
 
 #![no_main]
@@ -25,4 +24,13 @@ static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
     TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("FUZZ_TARGET is one of {names:?}"))
 });
 
-fuzz_target!(|data: &[u8]| (TARGET.run)(data));
+/// Puts the right inputs where the command above looks for them.
+fn write_seeds() {
+    let folder = std::path::Path::new("corpus").join(TARGET.name);
+    std::fs::create_dir_all(&folder).expect("the current folder can be written");
+    for (nth, text) in TARGET.seeds.iter().enumerate() {
+        std::fs::write(folder.join(format!("right-{nth}")), text).expect("the corpus can be written");
+    }
+}
+
+fuzz_target!(init: write_seeds(), |data: &[u8]| (TARGET.run)(data));

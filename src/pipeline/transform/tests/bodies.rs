@@ -228,3 +228,27 @@ fn a_body_that_is_no_json_says_where() {
     assert_eq!(error.to_string(), "the rendered body is not JSON: expected a value at byte 5");
     assert_eq!(error.code(), "TRANSFORM_FAILED");
 }
+
+#[test]
+fn what_is_rendered_is_bounded() {
+    let event =
+        format!(r#"{{"specversion":"1.0","id":"7","source":"/s","type":"t","data":"{}"}}"#, "x".repeat(8 << 20));
+    let many = |piece: &str, separator: &str| vec![piece; 9].join(separator);
+    let bodies = [
+        format!(r#"{{"json":[{}]}}"#, many(r#""$.data""#, ",")),
+        format!(r#"{{"json":[{}]}}"#, many(r#""${$.data ?? omit}""#, ",")),
+        format!(r#"{{"form":{{"a":[{}]}}}}"#, many(r#""$.data""#, ",")),
+        format!(
+            r#"{{"edit":{{"insert":{{{}}}}}}}"#,
+            (0..9).map(|i| format!(r#""$.a{i}":"$.data""#)).collect::<Vec<_>>().join(",")
+        ),
+    ];
+    for written in bodies {
+        let Err(refused) = request(&format!(r#"{{"event":{event},"body":{written}}}"#)) else {
+            panic!("sent: {written}")
+        };
+        let Refused::Event(error) = refused else { panic!("not loaded: {written}") };
+        assert_eq!(error.code(), "TRANSFORM_LIMIT", "{written}");
+        assert_eq!(error.to_string(), "what is rendered is longer than 64 MiB");
+    }
+}
