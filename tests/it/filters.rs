@@ -78,7 +78,7 @@ fn check_and_explain_speak_of_filters() {
         "an empty list says nothing",
         "compared by its text",
         "did you mean `LENGTH`?",
-        "rule.yaml:13:9",
+        "rule.yaml:13:3",
         "rule.yaml:17:10",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -89,4 +89,5 @@ fn check_and_explain_speak_of_filters() {
     let arguments = ["explain", "--resources", file.to_str().unwrap(), "-o", "json", event.to_str().unwrap()];
     let (ok, said) = tidegate(&arguments);
     assert!(!ok && said.contains("`sequence > 5` is false: `sequence` is '4' (/filters/0/sql)"), "{said}");
+    assert!(said.contains("rule.yaml:13:8\""), "the place of the filter: {said}");
 }
