@@ -28,9 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tidegate::json::document::Document;
-use tidegate::json::value::Json;
 use tidegate::pattern::index::Scratch;
-use tidegate::pattern::{self, Options, Pattern};
+use tidegate::pattern::{self, Options, Pattern, Pool};
 use tidegate::pipeline::matching::RuleSet;
 
 const SEED: u64 = 20_260_101;
@@ -272,12 +271,13 @@ mod naive {
 }
 
 fn document(event: &[u8]) -> Document<'_> {
-    Document::from_object(Json::check(event).unwrap()).unwrap()
+    Document::check(event).unwrap().unwrap()
 }
 
 fn compile(rules: &[String]) -> Vec<Arc<Pattern>> {
     let options = Options::default();
-    rules.iter().map(|rule| Arc::new(pattern::compile(rule, &options).unwrap().pattern)).collect()
+    let mut pool = Pool::default();
+    rules.iter().map(|rule| Arc::new(pattern::compile_with(rule, &options, &mut pool).unwrap().pattern)).collect()
 }
 
 fn index(patterns: &[Arc<Pattern>]) -> RuleSet {

@@ -2,7 +2,8 @@
 //!
 //! It is a list of top-level members that borrow from the event: nothing is parsed or copied until a rule asks.
 
-use super::value::Json;
+use super::scan;
+use super::value::{Json, Kind, Quoted};
 use crate::model::event::{CloudEvent, Content};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -58,23 +59,33 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Reads a whole JSON object as a document, e.g. one that `eval` is given or that an answer is judged by.
-    /// `None` if the text is no object.
+    /// Checks a text and reads it as a document, in one pass. `None` if it is JSON, but no object.
+    ///
+    /// # Errors
+    /// The first fault of the text.
+    pub fn check(text: &'a [u8]) -> Result<Option<Self>, scan::Error> {
+        let mut document = Self::default();
+        let whole = Json::check_members(text, |key, value| document.add(key, value))?;
+        Ok((whole.kind() == Kind::Object).then_some(document))
+    }
+
+    /// Reads a whole JSON object as a document, e.g. one that an answer is judged by. `None` if the text is no object.
     #[must_use]
     pub fn from_object(object: Json<'a>) -> Option<Self> {
-        let mut members: SmallVec<[Member<'a>; 12]> = SmallVec::new();
-        let mut replaced = Vec::new();
-        for (key, value) in object.members()? {
-            let name = key.decode();
-            let value = Value::Json(value);
-            match members.iter_mut().find(|member| member.name == name) {
-                Some(member) => {
-                    replaced.push(Member { name, value: std::mem::replace(&mut member.value, value) });
-                }
-                None => members.push(Member { name, value }),
+        let mut document = Self::default();
+        object.members()?.for_each(|(key, value)| document.add(key, value));
+        Some(document)
+    }
+
+    fn add(&mut self, key: Quoted<'a>, value: Json<'a>) {
+        let name = key.decode();
+        let value = Value::Json(value);
+        match self.members.iter_mut().find(|member| member.name == name) {
+            Some(member) => {
+                self.replaced.push(Member { name, value: std::mem::replace(&mut member.value, value) });
             }
+            None => self.members.push(Member { name, value }),
         }
-        Some(Self { members, replaced })
     }
 
     /// The value of a member.

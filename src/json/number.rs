@@ -11,7 +11,7 @@ const HUGE: u128 = 10_u128.pow(37);
 
 /// A number by its value: 300, 300.0 and 3e2 are the same. `S` holds the digits: `&str` for a number in an event,
 /// `Box<str>` for one that is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Number<S> {
     /// Below zero; never set for zero.
     negative: bool,
@@ -21,7 +21,7 @@ pub struct Number<S> {
     exponent: Exponent,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Exponent {
     /// Less than 10^37 in size.
     Small(i128),

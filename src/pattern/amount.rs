@@ -10,7 +10,7 @@ const PLACES: u8 = 6;
 const WHOLE_DIGITS: usize = 12;
 
 /// A number of a pattern.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum Amount {
     /// In millionths: whatever has up to 12 digits before the point and 6 after it.
     Fixed(i64),

@@ -4,6 +4,7 @@ use super::matcher::{Leaf, Matcher, Scalar, Test, Written};
 use super::meant;
 use super::operator::Found;
 use super::or;
+use super::pool::Pool;
 use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
@@ -18,10 +19,11 @@ const AWS_ALTERNATIVES: usize = 1_000;
 /// Collects what a pattern says and what is wrong with it.
 pub(super) struct Compiler<'o> {
     pub(super) options: &'o Options,
+    pool: &'o mut Pool,
     pub(super) faults: Vec<Fault>,
     warnings: Vec<Fault>,
     paths: Vec<Path>,
-    path_numbers: HashMap<Box<str>, usize>,
+    path_numbers: HashMap<Arc<str>, usize>,
     /// Of each field, where its matchers stand.
     pointers: Vec<String>,
     /// Whether the words of the pattern are kept, to explain verdicts.
@@ -43,7 +45,7 @@ struct At<'p> {
     depth: usize,
 }
 
-pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Result<Compiled, Vec<Fault>> {
+pub(super) fn compile(text: &str, options: &Options, verbose: bool, pool: &mut Pool) -> Result<Compiled, Vec<Fault>> {
     let limit = options.limits.text_bytes;
     if text.len() > limit {
         let message = format!("the pattern has {} bytes; {limit} are allowed", text.len());
@@ -56,8 +58,10 @@ pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Resu
         let message = format!("a pattern is an object, not {}", describe(json));
         return Err(vec![Fault::error("PATTERN_JSON", "", message).cure("write {\"type\": [\"…\"]}")]);
     }
+    let shared = pool.options(options);
     let mut compiler = Compiler {
         options,
+        pool,
         faults: Vec::new(),
         warnings: Vec::new(),
         paths: Vec::new(),
@@ -68,7 +72,7 @@ pub(super) fn compile(text: &str, options: &Arc<Options>, verbose: bool) -> Resu
         leaf: None,
     };
     let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
-    compiler.finish(text, options, group)
+    compiler.finish(text, shared, group)
 }
 
 impl Compiler<'_> {
@@ -76,7 +80,7 @@ impl Compiler<'_> {
         self.options.dialect == Dialect::Aws
     }
 
-    fn finish(mut self, text: &str, options: &Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
+    fn finish(mut self, text: &str, options: Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
         self.find_repeats(&group, &mut HashSet::new());
         let alternatives = match self.options.dialect {
             Dialect::Tidegate => {
@@ -99,9 +103,9 @@ impl Compiler<'_> {
         }
         let pattern = Pattern {
             text: text.into(),
-            options: Arc::clone(options),
-            paths: self.paths,
-            alternatives,
+            options,
+            paths: self.paths.into(),
+            alternatives: alternatives.into(),
             fields: self.pointers.len(),
         };
         Ok(Compiled { pattern, warnings: self.warnings })
@@ -217,7 +221,7 @@ impl Compiler<'_> {
         let matchers = match value.kind() {
             Kind::Object => {
                 let at = At { pointer: &pointer, path: Some(&path), depth: at.depth + 1 };
-                return Some(self.object(value, at).goals);
+                return Some(self.object(value, at).goals.into_vec());
             }
             Kind::Array => {
                 self.leaf = Some(pointer.clone());
@@ -247,10 +251,10 @@ impl Compiler<'_> {
             Found::Absent => None,
             Found::Test(test) => Some(test),
         });
-        let leaf = Arc::new(Leaf { tests: tests.collect(), absent, written });
+        let leaf = self.pool.leaf(Leaf { tests: tests.collect(), absent, written });
         let number = self.pointers.len();
         self.pointers.push(pointer);
-        Some(vec![Goal::Field(Field { number, path: self.path(path), leaf })])
+        Some(vec![Goal::Field(Field { number, path: self.path(&path), leaf })])
     }
 
     fn or(&mut self, branches: Json<'_>, pointer: &str, at: At<'_>) -> Goal {
@@ -305,13 +309,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn path(&mut self, name: String) -> usize {
+    fn path(&mut self, name: &str) -> usize {
         let next = self.paths.len();
-        let name: Box<str> = name.into();
-        match self.path_numbers.entry(name) {
+        match self.path_numbers.entry(self.pool.name(name)) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                self.paths.push(Path { name: entry.key().clone(), repeated: false });
+                self.paths.push(Path { name: Arc::clone(entry.key()), repeated: false });
                 *entry.insert(next)
             }
         }

@@ -1,6 +1,6 @@
 //! What a pattern over events names that no event has: warnings for who writes rules.
 
-use super::{Compiled, Field, Goal, Group, Pattern, compile};
+use super::{Compiled, Field, Goal, Group, Pattern, Pool, compile};
 use crate::model::fault::Fault;
 use crate::model::nearest::nearest;
 
@@ -22,7 +22,8 @@ const TOP: [&str; 11] = [
 pub(super) fn of_event(pattern: &Pattern) -> Vec<Fault> {
     let doubted = pattern.paths.iter().any(|path| doubt(&path.name, pattern.options.alias_aws).is_some());
     // Only words say where a name stands.
-    let verbose = if doubted { compile::compile(&pattern.text, &pattern.options, true).ok() } else { None };
+    let verbose =
+        if doubted { compile::compile(&pattern.text, &pattern.options, true, &mut Pool::default()).ok() } else { None };
     let Some(Compiled { pattern, .. }) = verbose else { return Vec::new() };
     let mut fields = Vec::new();
     pattern.alternatives.iter().for_each(|group| collect(group, &mut fields));

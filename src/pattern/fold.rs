@@ -1,7 +1,7 @@
 //! Comparing without regard to case (event-patterns.md rule 15). No locale, no context.
 
 /// An operand of `equals-ignore-case`, prepared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Folded {
     /// `tidegate`: the folded operand; values are folded too, character by character.
     Text(Box<str>),
@@ -13,7 +13,7 @@ pub(super) enum Folded {
 }
 
 /// The two forms of one character.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Forms {
     lower: Box<str>,
     upper: Box<str>,

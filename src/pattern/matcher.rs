@@ -2,12 +2,12 @@
 
 use super::amount::{Amount, fixed};
 use super::fold::Folded;
+use super::needle::Needle;
 use super::network::{Range, address_of};
 use super::wildcard::Wildcard;
 use crate::json::number::is_float;
 use crate::json::value::Json;
 use crate::model::resources::Dialect;
-use memchr::memmem::Finder;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -26,7 +26,7 @@ pub(super) enum Scalar<'d> {
 }
 
 /// The matchers of one field: one of them must accept. Patterns that say the same of a field may share it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leaf {
     /// One of these accepts.
     pub(super) tests: SmallVec<[Test; 1]>,
@@ -37,7 +37,7 @@ pub(super) struct Leaf {
 }
 
 /// The matchers of a field in the words of the pattern.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Written {
     /// Where they stand (RFC 6901).
     pub(super) pointer: Box<str>,
@@ -45,14 +45,14 @@ pub(super) struct Written {
 }
 
 /// A scalar or an operator object of a pattern.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Matcher {
     /// As written.
     pub(super) text: Box<str>,
 }
 
 /// One condition on a scalar. A rule set holds very many of them, so what is large is boxed.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum Test {
     /// `exists: true`
     Any,
@@ -66,7 +66,7 @@ pub(super) enum Test {
     Address(IpAddr),
     Prefix(Box<str>),
     Suffix(Box<str>),
-    Contains(Box<Finder<'static>>),
+    Contains(Box<Needle>),
     Wildcard(Box<Wildcard>),
     EqualsFolded(Box<Folded>),
     PrefixFolded(Box<Folded>),
@@ -110,7 +110,7 @@ impl Forms {
 }
 
 /// The comparisons of `numeric`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Comparison {
     Equal,
     NotEqual,

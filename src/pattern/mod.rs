@@ -20,9 +20,11 @@ mod leaves;
 mod matcher;
 mod meant;
 mod near;
+mod needle;
 mod network;
 mod operator;
 mod or;
+mod pool;
 mod search;
 mod trie;
 mod verdict;
@@ -43,6 +45,7 @@ pub(crate) mod naive;
 mod tests;
 
 pub use explain::{Explanation, FailedField};
+pub use pool::Pool;
 
 use crate::json::document::Document;
 use crate::model::fault::Fault;
@@ -56,7 +59,7 @@ use trie::Trie;
 use verdict::Evaluation;
 
 /// How a pattern is read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// Whose verdicts and refusals hold.
     pub dialect: Dialect,
@@ -103,9 +106,9 @@ pub struct Pattern {
     text: Box<str>,
     options: Arc<Options>,
     /// The paths that are named, each once; fields refer to them by index.
-    paths: Vec<Path>,
+    paths: Box<[Path]>,
     /// One of these must hold. `tidegate`: one tree. `aws`: one flat group per alternative, ordered by path.
-    alternatives: Vec<Group>,
+    alternatives: Box<[Group]>,
     /// Fields in all; each has a number below this.
     fields: usize,
 }
@@ -114,7 +117,7 @@ pub struct Pattern {
 #[derive(Debug)]
 struct Path {
     /// The keys joined with dots (rule 6).
-    name: Box<str>,
+    name: Arc<str>,
     /// An alternative may constrain it more than once (rule 30).
     repeated: bool,
 }
@@ -122,7 +125,7 @@ struct Path {
 /// Conditions that must all hold.
 #[derive(Debug, Default)]
 struct Group {
-    goals: Vec<Goal>,
+    goals: Box<[Goal]>,
 }
 
 /// One condition.
@@ -131,7 +134,7 @@ enum Goal {
     /// A field and its matchers.
     Field(Field),
     /// One of these groups must hold (`$or`).
-    Or(Vec<Group>),
+    Or(Box<[Group]>),
 }
 
 /// A path and what it is compared with.
@@ -147,7 +150,15 @@ struct Field {
 /// # Errors
 /// All faults, each with its pointer (rule 31) and a code `PATTERN_…`.
 pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
-    compile::compile(json_text, &Arc::new(options.clone()), false)
+    compile_with(json_text, options, &mut Pool::default())
+}
+
+/// [`compile`] for one of many patterns: what they say alike, they share.
+///
+/// # Errors
+/// The same.
+pub fn compile_with(json_text: &str, options: &Options, pool: &mut Pool) -> Result<Compiled, Vec<Fault>> {
+    compile::compile(json_text, options, false, pool)
 }
 
 /// A fault of a pattern, or of filters, that was written as `node`, with its place: that of the key for what is said of a key. `prefix`
@@ -194,7 +205,7 @@ impl Pattern {
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
         // It compiled before, so it does again; this time it keeps its words.
-        match compile::compile(&self.text, &self.options, true) {
+        match compile::compile(&self.text, &self.options, true, &mut Pool::default()) {
             Ok(verbose) => explain::explain(&verbose.pattern, document),
             Err(_) => explain::explain(self, document),
         }

@@ -4,7 +4,7 @@ use crate::model::resources::Dialect;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An address range: one family, the leading bits that must agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Range {
     address: IpAddr,
     bits: u8,

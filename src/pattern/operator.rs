@@ -6,12 +6,12 @@ use super::fold::Folded;
 use super::leaves;
 use super::matcher::{Comparison, Scalar, Test};
 use super::meant;
+use super::needle::Needle;
 use super::network::Range;
 use super::wildcard::Wildcard;
 use crate::json::number::{Number, is_float};
 use crate::json::value::{Json, Kind};
 use crate::model::resources::Dialect;
-use memchr::memmem::Finder;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
@@ -141,7 +141,7 @@ impl Compiler<'_> {
         match name {
             "prefix" => Some(Test::Prefix(text.into())),
             "suffix" => Some(Test::Suffix(text.into())),
-            "contains" => Some(Test::Contains(Box::new(Finder::new(&text).into_owned()))),
+            "contains" => Some(Test::Contains(Box::new(Needle::new(&text)))),
             "equals-ignore-case" => Some(Test::EqualsFolded(self.folded(&text))),
             "wildcard" => match Wildcard::parse(&text) {
                 Ok(wildcard) => Some(Test::Wildcard(Box::new(wildcard))),

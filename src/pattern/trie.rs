@@ -21,15 +21,23 @@ pub(super) struct Trie {
 struct Node {
     /// The path that ends here.
     path: u32,
-    /// A bit for each length, modulo 64, of the pieces that lead on.
+    /// A bit for each first byte, modulo 64, of the pieces that lead on: a key that begins otherwise leads nowhere.
+    begins: u64,
+    /// A bit for each length, modulo 64, of these pieces.
     lengths: u64,
     /// Some path goes on for two pieces or more, so that a key with dots may be on it.
     deep: bool,
 }
 
+impl Node {
+    fn new() -> Self {
+        Self { path: NONE, begins: 0, lengths: 0, deep: false }
+    }
+}
+
 impl Default for Trie {
     fn default() -> Self {
-        Self { nodes: vec![Node { path: NONE, lengths: 0, deep: false }], edges: Keys::default(), paths: 0 }
+        Self { nodes: vec![Node::new()], edges: Keys::default(), paths: 0 }
     }
 }
 
@@ -49,9 +57,10 @@ impl Trie {
             let new = u32::try_from(self.nodes.len()).unwrap_or(NONE);
             let next = self.edges.get_or_insert(pair(node, 0), piece.as_bytes(), new);
             if next == new {
-                self.nodes.push(Node { path: NONE, lengths: 0, deep: false });
+                self.nodes.push(Node::new());
             }
             if let Some(node) = self.nodes.get_mut(index(node)) {
+                node.begins |= first_bit(piece);
                 node.lengths |= length_bit(piece.len());
             }
             node = next;
@@ -72,6 +81,9 @@ impl Trie {
     /// The node that a key of the event leads to.
     pub(super) fn step(&self, node: u32, key: &str) -> Option<u32> {
         let from = self.nodes.get(index(node))?;
+        if from.begins & first_bit(key) == 0 {
+            return None;
+        }
         if from.lengths & length_bit(key.len()) != 0
             && let Some(next) = self.edges.get(pair(node, 0), key.as_bytes())
         {
@@ -108,6 +120,11 @@ impl Trie {
         self.nodes.shrink_to_fit();
         self.edges.shrink();
     }
+}
+
+/// The bit of the first byte; an empty piece stands before a dot, or alone.
+fn first_bit(piece: &str) -> u64 {
+    1 << (piece.bytes().next().unwrap_or(b'.') % 64)
 }
 
 fn length_bit(len: usize) -> u64 {

@@ -1,14 +1,14 @@
 //! `wildcard` (event-patterns.md rule 16): `*` is any run of characters; the rest is literal.
 
-use memchr::memmem::Finder;
+use super::needle::Needle;
 
 /// A wildcard, cut at its stars.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Wildcard {
     /// No star: the whole text.
     Whole(Box<str>),
     /// Text before the first star, between stars, after the last.
-    Parts { head: Box<str>, middle: Box<[Finder<'static>]>, tail: Box<str> },
+    Parts { head: Box<str>, middle: Box<[Needle]>, tail: Box<str> },
 }
 
 impl Wildcard {
@@ -37,7 +37,7 @@ impl Wildcard {
         let tail = parts.pop().unwrap_or_default().into();
         let mut parts = parts.into_iter();
         let Some(head) = parts.next() else { return Ok(Self::Whole(tail)) };
-        let middle = parts.map(|part| Finder::new(&part).into_owned()).collect();
+        let middle = parts.map(|part| Needle::new(&part)).collect();
         Ok(Self::Parts { head: head.into(), middle, tail })
     }
 
@@ -52,7 +52,7 @@ impl Wildcard {
                 let mut rest = inner.as_bytes();
                 middle.iter().all(|part| match part.find(rest) {
                     Some(at) => {
-                        rest = rest.get(at + part.needle().len()..).unwrap_or_default();
+                        rest = rest.get(at + part.len()..).unwrap_or_default();
                         true
                     }
                     None => false,

@@ -121,8 +121,9 @@ impl Snapshot {
         }
         let figures = previous.map(|previous| Arc::clone(&previous.figures)).unwrap_or_default();
         let mut rules = Vec::new();
+        let mut pool = pattern::Pool::default();
         for rule in &resources.rules {
-            rules.extend(compile_rule(rule, limits, &destinations, &figures, &mut faults));
+            rules.extend(compile_rule(rule, limits, &mut pool, &destinations, &figures, &mut faults));
         }
         if faults.iter().any(|fault| !fault.warning) {
             return Err(faults);
@@ -265,13 +266,14 @@ impl CompiledRule {
 fn compile_rule(
     rule: &Arc<written::Rule>,
     limits: PatternLimits,
+    pool: &mut pattern::Pool,
     destinations: &HashMap<Name, Arc<destinations::Destination>>,
     figures: &Figures,
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<CompiledRule>> {
     let options = pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits };
     let in_pattern = |fault: Fault| pattern::placed(fault, &rule.pattern, "/pattern");
-    let pattern = match pattern::compile(&rule.pattern.to_json(), &options) {
+    let pattern = match pattern::compile_with(&rule.pattern.to_json(), &options, pool) {
         Ok(compiled) => {
             let warnings = compiled.warnings.into_iter().chain(compiled.pattern.doubts());
             faults.extend(warnings.map(in_pattern));

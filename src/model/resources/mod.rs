@@ -289,7 +289,7 @@ pub struct Rule {
 }
 
 /// Whose verdicts and templates a rule follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dialect {
     /// Our own.
     #[default]

@@ -37,8 +37,6 @@ pub(super) struct Builder {
     exact: Vec<Option<SmallVec<[u32; 1]>>>,
     /// By key: the alternatives that could be found by it.
     weights: Vec<u32>,
-    /// By condition: the entries that ask for it.
-    uses: Vec<u32>,
     drafts: Vec<Draft>,
 }
 
@@ -49,7 +47,6 @@ impl Builder {
             known: HashMap::new(),
             exact: Vec::new(),
             weights: Vec::new(),
-            uses: Vec::new(),
             drafts: Vec::new(),
         }
     }
@@ -110,7 +107,7 @@ impl Builder {
         let new = u32::try_from(self.part.conditions.len()).unwrap_or(NONE);
         let number = *self.known.entry((path, Arc::as_ptr(&field.leaf).addr())).or_insert(new);
         if number == new {
-            let condition = Condition { path, shared: false, leaf: Arc::clone(&field.leaf) };
+            let condition = Condition { path, leaf: Arc::clone(&field.leaf) };
             let keys = condition.exact().map(|keys| {
                 let numbers = keys.iter().map(|(kind, bytes)| {
                     self.part.note(path, *kind, bytes.len());
@@ -127,7 +124,6 @@ impl Builder {
                 numbers
             });
             self.exact.push(keys);
-            self.uses.push(0);
             self.part.conditions.push(condition);
         }
         number
@@ -137,9 +133,6 @@ impl Builder {
         let drafts = std::mem::take(&mut self.drafts);
         let rest = self.root(drafts);
         self.ends_and_presence(rest);
-        for (condition, uses) in self.part.conditions.iter_mut().zip(&self.uses) {
-            condition.shared = *uses > 1;
-        }
         self.part.shrink();
         self.part
     }
@@ -218,11 +211,6 @@ impl Builder {
             draft.left.sort_by_cached_key(|number| condition(conditions, *number).map_or(0, Condition::cost));
             let first = draft.left.first().and_then(|number| condition(conditions, *number));
             let quick = first.map_or(Quick::Ask, |first| first.quick(|place, bytes| self.part.keys.get(place, bytes)));
-            for number in &draft.left {
-                if let Some(uses) = self.uses.get_mut(index(*number)) {
-                    *uses += 1;
-                }
-            }
             let entry = Entry {
                 rule: draft.rule,
                 path: first.map_or(NONE, |first| first.path),
@@ -283,7 +271,7 @@ impl Builder {
     fn end_keys(&mut self, number: u32, path: u32) -> SmallVec<[u32; 1]> {
         let Some(condition) = condition(&self.part.conditions, number) else { return SmallVec::new() };
         let leaf = Arc::clone(&condition.leaf);
-        let condition = Condition { path, shared: false, leaf };
+        let condition = Condition { path, leaf };
         let mut keys: SmallVec<[u32; 1]> = SmallVec::new();
         for (kind, bytes) in condition.ends().into_iter().flatten() {
             self.part.note(path, kind, bytes.len());

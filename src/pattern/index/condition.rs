@@ -12,8 +12,6 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Condition {
     pub(super) path: u32,
-    /// More than one entry asks for it, so its result is kept for the event.
-    pub(super) shared: bool,
     pub(super) leaf: Arc<Leaf>,
 }
 

@@ -311,13 +311,11 @@ impl<'e, 'd> Event<'e, 'd> {
 
     /// Whether a condition can hold by itself.
     fn holds(&mut self, number: u32) -> bool {
-        let Some(condition) = condition(&self.part.conditions, number) else { return false };
-        if !condition.shared {
-            return condition.is_viable(self.leaves);
-        }
         let Some(stamp) = self.stamps.conditions.get_mut(index(number)) else { return false };
         if *stamp >> 1 != self.event {
-            *stamp = self.event << 1 | u32::from(condition.is_viable(self.leaves));
+            let condition = condition(&self.part.conditions, number);
+            let holds = condition.is_some_and(|condition| condition.is_viable(self.leaves));
+            *stamp = self.event << 1 | u32::from(holds);
         }
         *stamp & 1 == 1
     }
