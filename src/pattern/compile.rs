@@ -72,7 +72,7 @@ pub(super) fn compile(text: &str, options: &Options, verbose: bool, pool: &mut P
         leaf: None,
     };
     let group = compiler.object(json, At { pointer: "", path: None, depth: 1 });
-    compiler.finish(text, shared, group)
+    compiler.finish(shared, group)
 }
 
 impl Compiler<'_> {
@@ -80,7 +80,7 @@ impl Compiler<'_> {
         self.options.dialect == Dialect::Aws
     }
 
-    fn finish(mut self, text: &str, options: Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
+    fn finish(mut self, options: Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
         self.find_repeats(&group, &mut HashSet::new());
         let alternatives = match self.options.dialect {
             Dialect::Tidegate => {
@@ -102,7 +102,7 @@ impl Compiler<'_> {
             return Err(self.faults);
         }
         let pattern = Pattern {
-            text: text.into(),
+            text: None,
             options,
             paths: self.paths.into(),
             alternatives: alternatives.into(),

@@ -19,11 +19,11 @@ const TOP: [&str; 11] = [
     "traceparent",
 ];
 
-pub(super) fn of_event(pattern: &Pattern) -> Vec<Fault> {
+pub(super) fn of_event(pattern: &Pattern, text: &str) -> Vec<Fault> {
     let doubted = pattern.paths.iter().any(|path| doubt(&path.name, pattern.options.alias_aws).is_some());
     // Only words say where a name stands.
     let verbose =
-        if doubted { compile::compile(&pattern.text, &pattern.options, true, &mut Pool::default()).ok() } else { None };
+        if doubted { compile::compile(text, &pattern.options, true, &mut Pool::default()).ok() } else { None };
     let Some(Compiled { pattern, .. }) = verbose else { return Vec::new() };
     let mut fields = Vec::new();
     pattern.alternatives.iter().for_each(|group| collect(group, &mut fields));

@@ -202,7 +202,7 @@ fn names_that_no_event_has_are_doubted() {
     let doubts = |text: &str, alias_aws| {
         let options = Options { alias_aws, ..Options::default() };
         let compiled = compile(text, &options).expect("valid");
-        let doubts = compiled.pattern.doubts().into_iter();
+        let doubts = compiled.pattern.doubts(text).into_iter();
         doubts.map(|doubt| format!("{} {}; {}", doubt.pointer, doubt.message, doubt.cure)).collect::<Vec<_>>()
     };
     assert_eq!(

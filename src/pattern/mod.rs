@@ -102,8 +102,8 @@ impl EvaluationLimit {
 /// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    /// As written; explanations are read from it again.
-    text: Box<str>,
+    /// As written, if it was compiled alone: explanations are read from it again. Of a rule set, the rules have the text.
+    text: Option<Box<str>>,
     options: Arc<Options>,
     /// The paths that are named, each once; fields refer to them by index.
     paths: Box<[Path]>,
@@ -150,10 +150,13 @@ struct Field {
 /// # Errors
 /// All faults, each with its pointer (rule 31) and a code `PATTERN_…`.
 pub fn compile(json_text: &str, options: &Options) -> Result<Compiled, Vec<Fault>> {
-    compile_with(json_text, options, &mut Pool::default())
+    let mut compiled = compile_with(json_text, options, &mut Pool::default())?;
+    compiled.pattern.text = Some(json_text.into());
+    Ok(compiled)
 }
 
-/// [`compile`] for one of many patterns: what they say alike, they share.
+/// [`compile`] for one of many patterns: what they say alike, they share, and none keeps its text. Explanations want a
+/// pattern that was compiled alone.
 ///
 /// # Errors
 /// The same.
@@ -195,19 +198,26 @@ impl Pattern {
         self.paths.iter().map(|path| &*path.name)
     }
 
-    /// What it names that no `CloudEvent` has, as warnings.
+    /// What it names that no `CloudEvent` has, as warnings. `json_text` is the text it was compiled from.
     #[must_use]
-    pub fn doubts(&self) -> Vec<Fault> {
-        doubts::of_event(self)
+    pub fn doubts(&self, json_text: &str) -> Vec<Fault> {
+        doubts::of_event(self, json_text)
+    }
+
+    /// How it was read.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Why an event matches or not, for people.
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
         // It compiled before, so it does again; this time it keeps its words.
-        match compile::compile(&self.text, &self.options, true, &mut Pool::default()) {
-            Ok(verbose) => explain::explain(&verbose.pattern, document),
-            Err(_) => explain::explain(self, document),
+        let again = |text| compile::compile(text, &self.options, true, &mut Pool::default()).ok();
+        match self.text.as_deref().and_then(again) {
+            Some(verbose) => explain::explain(&verbose.pattern, document),
+            None => explain::explain(self, document),
         }
     }
 }

@@ -255,7 +255,10 @@ impl CompiledRule {
     /// Why it matches or not.
     #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
-        let verdict = self.pattern.explain(document);
+        // Compiled alone, it knows its words.
+        let alone = pattern::compile(&self.rule.pattern.to_json(), self.pattern.options()).ok();
+        let pattern = alone.as_ref().map_or(&*self.pattern, |alone| &alone.pattern);
+        let verdict = pattern.explain(document);
         match &self.filters {
             Some(filters) if verdict.matched != Ok(false) => filters.explain(document).unwrap_or(verdict),
             Some(_) | None => verdict,
@@ -273,9 +276,10 @@ fn compile_rule(
 ) -> Option<Arc<CompiledRule>> {
     let options = pattern::Options { dialect: rule.dialect, alias_aws: rule.alias_aws, limits };
     let in_pattern = |fault: Fault| pattern::placed(fault, &rule.pattern, "/pattern");
-    let pattern = match pattern::compile_with(&rule.pattern.to_json(), &options, pool) {
+    let text = rule.pattern.to_json();
+    let pattern = match pattern::compile_with(&text, &options, pool) {
         Ok(compiled) => {
-            let warnings = compiled.warnings.into_iter().chain(compiled.pattern.doubts());
+            let warnings = compiled.warnings.into_iter().chain(compiled.pattern.doubts(&text));
             faults.extend(warnings.map(in_pattern));
             Some(Arc::new(compiled.pattern))
         }

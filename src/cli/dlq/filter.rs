@@ -179,9 +179,10 @@ fn compile(text: &str, limits: PatternLimits) -> Result<(Pattern, Vec<Fault>), V
     let options = pattern::Options { limits, ..pattern::Options::default() };
     let node = config::written(FLAG, text)?;
     let placed = |fault: Fault| pattern::placed(fault, &node, "");
-    let compiled = pattern::compile(&node.to_json(), &options)
+    let json = node.to_json();
+    let compiled = pattern::compile(&json, &options)
         .map_err(|found| found.into_iter().map(placed).collect::<Vec<_>>())?;
-    let doubts = compiled.pattern.doubts();
+    let doubts = compiled.pattern.doubts(&json);
     let doubts = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
     Ok((compiled.pattern, doubts))
 }
