@@ -180,8 +180,8 @@ fn compile(text: &str, limits: PatternLimits) -> Result<(Pattern, Vec<Fault>), V
     let node = config::written(FLAG, text)?;
     let placed = |fault: Fault| pattern::placed(fault, &node, "");
     let json = node.to_json();
-    let compiled = pattern::compile(&json, &options)
-        .map_err(|found| found.into_iter().map(placed).collect::<Vec<_>>())?;
+    let compiled =
+        pattern::compile(&json, &options).map_err(|found| found.into_iter().map(placed).collect::<Vec<_>>())?;
     let doubts = compiled.pattern.doubts(&json);
     let doubts = compiled.warnings.into_iter().chain(doubts).map(placed).collect();
     Ok((compiled.pattern, doubts))

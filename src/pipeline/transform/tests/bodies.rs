@@ -233,7 +233,7 @@ fn a_body_that_is_no_json_says_where() {
 fn what_is_rendered_is_bounded() {
     let event =
         format!(r#"{{"specversion":"1.0","id":"7","source":"/s","type":"t","data":"{}"}}"#, "x".repeat(8 << 20));
-    let many = |piece: &str, separator: &str| vec![piece; 9].join(separator);
+    let many = |piece: &str, separator: &str| [piece; 9].join(separator);
     let bodies = [
         format!(r#"{{"json":[{}]}}"#, many(r#""$.data""#, ",")),
         format!(r#"{{"json":[{}]}}"#, many(r#""${$.data ?? omit}""#, ",")),
