@@ -37,6 +37,8 @@ impl Folded {
 
     pub(super) fn equals(&self, value: &str) -> bool {
         match self {
+            // An ASCII text folds to its lower case.
+            Self::Text(text) if value.is_ascii() => text.eq_ignore_ascii_case(value),
             Self::Text(text) => fold(value).eq(text.chars()),
             Self::Forms(forms) => after(forms, value) == Some(""),
             Self::Never => false,

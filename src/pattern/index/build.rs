@@ -107,7 +107,7 @@ impl Builder {
         let new = u32::try_from(self.part.conditions.len()).unwrap_or(NONE);
         let number = *self.known.entry((path, Arc::as_ptr(&field.leaf).addr())).or_insert(new);
         if number == new {
-            let condition = Condition { path, leaf: Arc::clone(&field.leaf) };
+            let condition = Condition::new(path, Arc::clone(&field.leaf));
             let keys = condition.exact().map(|keys| {
                 let numbers = keys.iter().map(|(kind, bytes)| {
                     self.part.note(path, *kind, bytes.len());
@@ -133,6 +133,7 @@ impl Builder {
         let drafts = std::mem::take(&mut self.drafts);
         let rest = self.root(drafts);
         self.ends_and_presence(rest);
+        self.part.renumber();
         self.part.shrink();
         self.part
     }
@@ -271,7 +272,7 @@ impl Builder {
     fn end_keys(&mut self, number: u32, path: u32) -> SmallVec<[u32; 1]> {
         let Some(condition) = condition(&self.part.conditions, number) else { return SmallVec::new() };
         let leaf = Arc::clone(&condition.leaf);
-        let condition = Condition { path, leaf };
+        let condition = Condition::new(path, leaf);
         let mut keys: SmallVec<[u32; 1]> = SmallVec::new();
         for (kind, bytes) in condition.ends().into_iter().flatten() {
             self.part.note(path, kind, bytes.len());
@@ -289,6 +290,14 @@ impl Builder {
 }
 
 impl Part {
+    /// Numbers members and conditions in the order in which entries name them, so that what one event touches lies close
+    /// together; conditions that only led to groups go.
+    fn renumber(&mut self) {
+        let named = self.entries.iter_mut().map(|entry| &mut entry.rule);
+        self.members = in_order_of(named, std::mem::take(&mut self.members));
+        self.conditions = in_order_of(self.asks.iter_mut(), std::mem::take(&mut self.conditions));
+    }
+
     /// The access by a path, to be filled in.
     fn access(&mut self, path: u32) -> Option<&mut Access> {
         let wanted = index(path) + 1;
@@ -315,6 +324,24 @@ impl Part {
             lengths.insert(at, len);
         }
     }
+}
+
+/// Those of `things` that are named by number, in the order in which they are; the names become their new numbers.
+fn in_order_of<'n, T>(names: impl Iterator<Item = &'n mut u32>, things: Vec<T>) -> Vec<T> {
+    let mut things: Vec<Option<T>> = things.into_iter().map(Some).collect();
+    let mut numbers = vec![NONE; things.len()];
+    let mut ordered = Vec::new();
+    for name in names {
+        let old = index(*name);
+        if let Some(thing) = things.get_mut(old).and_then(Option::take) {
+            if let Some(number) = numbers.get_mut(old) {
+                *number = short(ordered.len());
+            }
+            ordered.push(thing);
+        }
+        *name = numbers.get(old).copied().unwrap_or(NONE);
+    }
+    ordered
 }
 
 fn alternatives_of(group: &pattern::Group) -> usize {

@@ -12,19 +12,63 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Condition {
     pub(super) path: u32,
+    quick: Quick,
     pub(super) leaf: Arc<Leaf>,
 }
 
-/// The first condition of an entry, where it can be decided without looking it up. It decides about a path with one
-/// leaf; for any other, the condition itself is asked.
+/// What a condition asks, where that needs so little room that it is decided on the spot, without reading matchers that
+/// lie elsewhere in memory. It decides about a path with one leaf; for any other, the matchers are asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Quick {
-    /// There is none.
+    /// The matchers are to be asked.
     Ask,
     /// The leaf is a number; in millionths, between these two or one of them.
     Within(i64, i64),
     /// The leaf has this key.
     Key(u32),
+    /// The leaf is a text that begins with this.
+    Starts(Short),
+    /// The leaf is a text that ends with this.
+    Ends(Short),
+}
+
+/// A text of a few bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Short {
+    len: u8,
+    bytes: [u8; 14],
+}
+
+impl Short {
+    fn of(text: &str) -> Option<Self> {
+        let mut bytes = [0; 14];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Self { len: u8::try_from(text.len()).ok()?, bytes })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl Quick {
+    /// Whether the only leaf at a path satisfies it; `None` if the matchers must be asked.
+    pub(super) fn decide(&self, keys: &Keys, path: u32, leaf: &FoundLeaf<'_>) -> Option<bool> {
+        let text = |holds: &dyn Fn(&[u8]) -> bool| match &leaf.value {
+            Scalar::Text(text) => Some(holds(text.as_bytes())),
+            Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) => Some(false),
+        };
+        match self {
+            Self::Ask => None,
+            Self::Within(low, high) => {
+                let Scalar::Number(text) = &leaf.value else { return Some(false) };
+                leaf.forms.millionths(text).map(|value| *low <= value && value <= *high)
+            }
+            Self::Key(key) => Some(key_of(keys, path, leaf) == Some(*key)),
+            Self::Starts(short) => text(&|value| value.starts_with(short.bytes())),
+            Self::Ends(short) => text(&|value| value.ends_with(short.bytes())),
+        }
+    }
 }
 
 /// Kinds of keys; with the path, the place in [`Keys`].
@@ -56,9 +100,19 @@ impl KeyKind {
 pub(super) type KeyBytes<'t> = std::borrow::Cow<'t, [u8]>;
 
 impl Condition {
+    pub(super) fn new(path: u32, leaf: Arc<Leaf>) -> Self {
+        let mut this = Self { path, quick: Quick::Ask, leaf };
+        // Not by key: whoever has come here has no key of an exact matcher at hand.
+        this.quick = this.quick(|_, _| None);
+        this
+    }
+
     /// Whether it can hold by itself. `leaves` are those of the event.
-    pub(super) fn is_viable(&self, leaves: &Leaves<'_>) -> bool {
+    pub(super) fn is_viable(&self, keys: &Keys, leaves: &Leaves<'_>) -> bool {
         if let Some(leaf) = leaves.single(self.path) {
+            if let Some(decided) = self.quick.decide(keys, self.path, leaf) {
+                return decided;
+            }
             return self.leaf.accepts(&leaf.value, &leaf.forms) || (self.leaf.absent && !leaf.bindings.is_empty());
         }
         (self.leaf.absent && leaves.slot(self.path).all_bound)
@@ -101,6 +155,12 @@ impl Condition {
         };
         if let Some((low, high)) = range {
             return Quick::Within(low, high);
+        }
+        if let Test::Prefix(text) = test {
+            return Short::of(text).map_or(Quick::Ask, Quick::Starts);
+        }
+        if let Test::Suffix(text) = test {
+            return Short::of(text).map_or(Quick::Ask, Quick::Ends);
         }
         match exact(test) {
             // An address has a key besides that of its text.

@@ -12,7 +12,7 @@
 //! 3. **What is left.** The *entries* of a group lie one after the other, each with its other `condition`s, cheapest
 //!    first, and the first of them inside the entry if it is a number range or a key. Rules that say the same of a path
 //!    share a condition, which is decided once per event; number, address and key of a value are computed once, and only
-//!    if asked.
+//!    if asked. What the entries of a group name is numbered in their order, so that it lies close together.
 //! 4. **The verdict.** If all conditions of an alternative hold by themselves and no leaf lies in an array of objects,
 //!    the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
 //!
@@ -25,6 +25,8 @@ mod condition;
 pub(super) mod keys;
 mod part;
 
+#[cfg(test)]
+mod many;
 #[cfg(test)]
 mod tests;
 

@@ -19,7 +19,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) struct Part {
     dialect: Dialect,
     pub(super) trie: Trie,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     pub(super) conditions: Vec<Condition>,
     /// From a path and a value to a key.
     pub(super) keys: Keys,
@@ -41,7 +41,7 @@ pub(super) struct Part {
 
 /// A rule of the part.
 #[derive(Debug)]
-struct Member {
+pub(super) struct Member {
     rule: u32,
     /// Its entries say too little; the whole pattern is to be judged.
     whole: bool,
@@ -295,18 +295,10 @@ impl<'e, 'd> Event<'e, 'd> {
 
     /// What can be said of the first condition at once.
     fn quick(&self, entry: &Entry) -> Option<bool> {
-        match entry.quick {
-            Quick::Ask => None,
-            Quick::Within(low, high) => {
-                let leaf = self.leaves.single(entry.path)?;
-                let Scalar::Number(text) = &leaf.value else { return Some(false) };
-                leaf.forms.millionths(text).map(|value| low <= value && value <= high)
-            }
-            Quick::Key(key) => {
-                let leaf = self.leaves.single(entry.path)?;
-                Some(key_of(&self.part.keys, entry.path, leaf) == Some(key))
-            }
+        if let Quick::Ask = entry.quick {
+            return None;
         }
+        entry.quick.decide(&self.part.keys, entry.path, self.leaves.single(entry.path)?)
     }
 
     /// Whether a condition can hold by itself.
@@ -314,7 +306,7 @@ impl<'e, 'd> Event<'e, 'd> {
         let Some(stamp) = self.stamps.conditions.get_mut(index(number)) else { return false };
         if *stamp >> 1 != self.event {
             let condition = condition(&self.part.conditions, number);
-            let holds = condition.is_some_and(|condition| condition.is_viable(self.leaves));
+            let holds = condition.is_some_and(|condition| condition.is_viable(&self.part.keys, self.leaves));
             *stamp = self.event << 1 | u32::from(holds);
         }
         *stamp & 1 == 1
