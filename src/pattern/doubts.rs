@@ -1,5 +1,6 @@
 //! What a pattern over events names that no event has: warnings for who writes rules.
 
+use super::matcher::Test;
 use super::{Compiled, Field, Goal, Group, Pattern, Pool, compile};
 use crate::model::fault::Fault;
 use crate::model::nearest::nearest;
@@ -20,18 +21,20 @@ const TOP: [&str; 11] = [
 ];
 
 pub(super) fn of_event(pattern: &Pattern, text: &str) -> Vec<Fault> {
-    let doubted = pattern.paths.iter().any(|path| doubt(&path.name, pattern.options.alias_aws).is_some());
+    let named = pattern.paths.iter().any(|path| doubt(&path.name, pattern.options.alias_aws).is_some());
+    let doubted = named || fields(pattern).iter().any(|field| starred(pattern, field).is_some());
     // Only words say where a name stands.
     let verbose =
         if doubted { compile::compile(text, &pattern.options, true, &mut Pool::default()).ok() } else { None };
     let Some(Compiled { pattern, .. }) = verbose else { return Vec::new() };
-    let mut fields = Vec::new();
-    pattern.alternatives.iter().for_each(|group| collect(group, &mut fields));
-    fields.sort_by_key(|field| field.number);
-    fields.dedup_by_key(|field| field.number);
     let mut doubts: Vec<Fault> = Vec::new();
-    for field in fields {
+    for field in fields(&pattern) {
         let (Some(path), Some(written)) = (pattern.paths.get(field.path), &field.leaf.written) else { continue };
+        if let Some(literal) = starred(&pattern, field) {
+            let message = format!("`{}`: `*` is an ordinary character of \"{literal}\"", path.name);
+            let cure = format!("for any text in its place, write [{{\"wildcard\": \"{literal}\"}}]");
+            doubts.push(Fault::warning("PATTERN_LITERAL", &*written.pointer, message).cure(cure));
+        }
         let Some((message, cure)) = doubt(&path.name, pattern.options.alias_aws) else { continue };
         // What is said of a key is said once.
         if !doubts.iter().any(|told| told.message == message) {
@@ -39,6 +42,24 @@ pub(super) fn of_event(pattern: &Pattern, text: &str) -> Vec<Fault> {
         }
     }
     doubts
+}
+
+/// The fields of a pattern, each once, as they were written.
+fn fields(pattern: &Pattern) -> Vec<&Field> {
+    let mut fields = Vec::new();
+    pattern.alternatives.iter().for_each(|group| collect(group, &mut fields));
+    fields.sort_by_key(|field| field.number);
+    fields.dedup_by_key(|field| field.number);
+    fields
+}
+
+/// A text with a star that is compared as it stands, where no event is likely to have one.
+fn starred<'p>(pattern: &Pattern, field: &'p Field) -> Option<&'p str> {
+    let path = pattern.paths.get(field.path)?;
+    let mut tests = field.leaf.tests.iter().filter(|_| matches!(&*path.name, "type" | "source" | "subject"));
+    tests.find_map(|test| {
+        if let Test::Text(text) = test { Some(&**text) } else { None }.filter(|text| text.contains('*'))
+    })
 }
 
 fn collect<'g>(group: &'g Group, into: &mut Vec<&'g Field>) {

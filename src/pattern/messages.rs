@@ -225,6 +225,12 @@ fn names_that_no_event_has_are_doubted() {
             "/subject/x `subject` is an attribute, and attributes have no fields; the payload is under `data`",
         ]
     );
+    assert_eq!(
+        doubts(r#"{"type":["order.*",{"wildcard":"x.*"}],"data":{"x":["*"]}}"#, false),
+        [
+            "/type `type`: `*` is an ordinary character of \"order.*\"; for any text in its place, write [{\"wildcard\": \"order.*\"}]"
+        ]
+    );
     let fine = r#"{"detail-type":["a"],"detail":{"Any Key":[1]}}"#;
     assert_eq!(doubts(fine, true), Vec::<String>::new());
     assert_eq!(
