@@ -132,11 +132,16 @@ fn fold(text: &str) -> String {
 /// Rule 15 of `aws`: what may be left of `text` after each unit of `wanted` has taken one of its two forms from its
 /// begin.
 fn after_either_case<'t>(wanted: &[u16], text: &'t str) -> Vec<&'t str> {
-    let Some((unit, rest)) = wanted.split_first() else { return vec![text] };
-    let Some(c) = char::from_u32(u32::from(*unit)) else { return Vec::new() };
-    let forms: [String; 2] = [c.to_lowercase().collect(), c.to_uppercase().collect()];
-    let left = forms.iter().filter_map(|form| text.strip_prefix(form.as_str()));
-    left.flat_map(|left| after_either_case(rest, left)).collect()
+    wanted.iter().fold(vec![text], |left, unit| {
+        let Some(c) = char::from_u32(u32::from(*unit)) else { return Vec::new() };
+        let forms: [String; 2] = [c.to_lowercase().collect(), c.to_uppercase().collect()];
+        let after = |text: &'t str| forms.each_ref().map(|form| text.strip_prefix(form.as_str()));
+        let mut left: Vec<&str> = left.into_iter().flat_map(after).flatten().collect();
+        // What is left is an end of the same text: its length says which.
+        left.sort_unstable_by_key(|left| left.len());
+        left.dedup_by_key(|left| left.len());
+        left
+    })
 }
 
 fn equals_ignoring_case(wanted: &str, text: &str, dialect: Dialect) -> bool {
