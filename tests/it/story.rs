@@ -205,8 +205,13 @@ fn many_events_and_what_becomes_of_them() {
     }
 
     // What stands nowhere is said with what there is; a dead letter is explained as the event it was.
+    let full = &rows[0]["partition"];
+    let (beyond, holds) = (
+        format!("shop.orders:{full}:999999"),
+        format!("`shop.orders` partition {full} has no offset 999999; it holds 0 to "),
+    );
     for (at, wanted) in [
-        ("shop.orders:0:999999", "`shop.orders` partition 0 has no offset 999999; it holds 0 to "),
+        (&*beyond, &*holds),
         ("shop.orders:99:0", "`shop.orders` has no partition 99; it has partitions 0 to "),
         ("nowhere:0:0", "there is no topic `nowhere`"),
         ("tidegate.state:0:0", "tidegate.state:0:0 is a report of Tidegate about itself, no event"),
