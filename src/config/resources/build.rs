@@ -7,8 +7,8 @@ use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::node::{Kind, Node};
 use crate::model::resources::{
-    Connection, DeadLetterBudget, Delay, Destination, Dialect, Expectation, OnMissing, PayloadDecode, RateLimit,
-    Response, ResponseOutcome, RetryPolicy, Rule, RuleTest, Source, Start, Target,
+    Connection, DeadLetterBudget, Delay, Destination, Dialect, Expectation, OnExhausted, OnMissing, Ordering,
+    PayloadDecode, RateLimit, Response, ResponseOutcome, RetryPolicy, Rule, RuleTest, Sharing, Source, Start, Target,
 };
 use crate::model::text::Text;
 use crate::model::units;
@@ -55,6 +55,11 @@ pub(super) fn destination(
         timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
         concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
         rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
+        rate: match plain(node, "rate") {
+            Some("exact") => Some(Sharing::Exact),
+            Some(_) => Some(Sharing::Shared),
+            None => None,
+        },
         responses: responses(node)?,
         retry: retry(node, "", checker).unwrap_or_default(),
         dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
@@ -208,9 +213,25 @@ pub(super) fn target(
         headers: part("headers"),
         content_type: part("content_type"),
         body: part("body"),
+        ordering: ordering(node),
+        on_exhausted: match plain(node, "on_exhausted") {
+            Some("hold") => OnExhausted::Hold,
+            _ => OnExhausted::DeadLetter,
+        },
         retry: retry(node, pointer, checker),
         dead_letter_topic: dead_letter(node),
         place: node.place.clone(),
+    }
+}
+
+/// What `ordering` of a target says.
+pub(super) fn ordering(target: &Node) -> Ordering {
+    let Some(node) = target.get("ordering") else { return Ordering::None };
+    match node.as_plain() {
+        Some("key") => Ordering::Key { path: None },
+        Some("partition") => Ordering::Partition,
+        Some(_) => Ordering::None,
+        None => plain(node, "key").map_or(Ordering::None, |path| Ordering::Key { path: Some(path.to_owned()) }),
     }
 }
 

@@ -13,6 +13,7 @@ mod connection;
 mod exchange;
 mod keys;
 pub(crate) mod names;
+mod ordered;
 mod proxy;
 mod scalar;
 mod schema;
@@ -31,7 +32,7 @@ use crate::model::fault::{Fault, Place};
 use crate::model::name::Name;
 use crate::model::nearest::nearest;
 use crate::model::node::Node;
-use crate::model::resources::{Connection, Destination, PatternLimits, Resources, Rule, Source};
+use crate::model::resources::{Connection, Destination, PatternLimits, Resources, Rule, Sharing, Source};
 use check::Checker;
 use keys::{KINDS, Table};
 use std::collections::{HashMap, HashSet};
@@ -184,6 +185,8 @@ impl<T> Kept<T> {
 struct Assembly<'a> {
     context: &'a Context,
     doubtful: HashSet<String>,
+    /// Destinations of targets that keep an order.
+    ordered: HashSet<String>,
     read: Read,
     connections: Kept<Connection>,
     destinations: Kept<Destination>,
@@ -200,6 +203,7 @@ fn assemble(mut written: Written, context: &Context) -> Read {
             by_kind.entry(table.noun).or_default().push(node);
         }
     }
+    assembly.ordered = ordered::destinations(by_kind.get("rule"));
     // What is referred to comes before what refers.
     for table in KINDS {
         let mut places: HashMap<Name, Place> = HashMap::new();
@@ -215,6 +219,7 @@ impl<'a> Assembly<'a> {
         Self {
             context,
             doubtful: written.doubtful,
+            ordered: HashSet::new(),
             read: Read::default(),
             connections: Kept::new(),
             destinations: Kept::new(),
@@ -296,7 +301,10 @@ impl Assembly<'_> {
         let built = match connection {
             Some(connection) if !checker.failed() => {
                 let topic = &self.context.dead_letter_topic;
-                let built = build::destination(name.clone(), node, connection, topic, checker);
+                let mut built = build::destination(name.clone(), node, connection, topic, checker);
+                if let Some(built) = built.as_mut().filter(|_| self.ordered.contains(name.as_str())) {
+                    built.rate.get_or_insert(Sharing::Shared);
+                }
                 settled(built, &name, node, checker)
             }
             _ => None,
@@ -355,7 +363,9 @@ impl Assembly<'_> {
                 );
             }
             if let (Some(destination), Some(target)) = (destination, Name::new(target)) {
-                targets.push(build::target(target, node, destination, &pointer, checker));
+                let target = build::target(target, node, destination, &pointer, checker);
+                ordered::check(&target, node, &pointer, checker);
+                targets.push(target);
             }
         }
         check_tests(node, &seen, checker);

@@ -166,8 +166,7 @@ fn signature_format(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn is_word(node: &Node, word: &Word) -> bool {
-    // `ordering: {key: …}` is the long form of `ordering: key`.
-    node.as_plain() == Some(word.text) || node.get(word.text).is_some()
+    node.as_plain() == Some(word.text)
 }
 
 fn list(words: &[Word]) -> String {
@@ -210,6 +209,7 @@ pub(super) fn example(key: &str, shape: Shape) -> String {
         Shape::Method => "POST".to_owned(),
         Shape::HeaderName => "X-Signature".to_owned(),
         Shape::SignatureFormat => "sha256={hex}".to_owned(),
+        Shape::AnswerPath if key == "key" => "$.data.customer".to_owned(),
         Shape::AnswerPath => "$.data.token".to_owned(),
         Shape::Lifetime => "1h".to_owned(),
         Shape::AnswerPattern => "{status: [503]}".to_owned(),

@@ -1,11 +1,13 @@
 //! The resources that people write, checked: connections, destinations, sources, rules (resources.md).
 
 mod connection;
+mod ordering;
 
 pub use connection::{
     Auth, BaseUrl, ClientAuth, Connection, KeyPlace, Lifetime, Network, OAuth2, Proxy, Resolve, Response,
     ResponseOutcome, Sign, TokenEndpoint, TokenExchange, TokenPiece, TokenText, Via,
 };
+pub use ordering::{OnExhausted, Ordering, Sharing};
 
 use super::fault::Place;
 use super::name::Name;
@@ -77,6 +79,8 @@ pub struct Destination {
     pub concurrency_max: u32,
     /// Limits over the whole group, all of which hold.
     pub rate_limits: Vec<RateLimit>,
+    /// How replicas share them, if it is written or a target in order asks for it; else the limits decide.
+    pub rate: Option<Sharing>,
     /// What answers mean; the connection's entries follow (transforms.md rule 51).
     pub responses: Vec<Response>,
     /// What happens to deliveries that fail for a while.
@@ -315,6 +319,10 @@ pub struct Target {
     pub content_type: Option<Node>,
     /// Body; absent is the event itself.
     pub body: Option<Node>,
+    /// What keeps its order.
+    pub ordering: Ordering,
+    /// What becomes of a sequence whose head has failed for good.
+    pub on_exhausted: OnExhausted,
     /// Replaces the destination's.
     pub retry: Option<RetryPolicy>,
     /// Replaces the destination's.

@@ -79,7 +79,7 @@ pub(super) enum Shape {
     FixedQuery,
     /// A part of a token request, or what carries the token.
     Exchange(Exchange),
-    /// A definite path into an answer, root `$`.
+    /// A definite path into an answer or an event, root `$`.
     AnswerPath,
     /// A duration, or a definite path into an answer.
     Lifetime,
@@ -365,16 +365,23 @@ pub(super) static TARGET: Table = Table {
         DEAD_LETTER,
         key(
             "ordering",
-            Shape::Words(&[word("none"), later_word("key"), later_word("partition")]),
-            "Which deliveries keep their order.",
+            Shape::WordOr(&[word("none"), word("key"), word("partition")], &ORDERING),
+            "Which deliveries keep their order; none by default. key: partitionkey, else the Kafka key.",
         ),
         key(
             "on_exhausted",
-            Shape::Words(&[word("dead_letter"), later_word("hold")]),
-            "What happens when retries are exhausted.",
+            Shape::Words(&[word("dead_letter"), word("hold")]),
+            "A delivery in order that failed for good: a dead letter (default), or its sequence waits for `resume`.",
         ),
         later("emit"),
     ],
+};
+
+/// The long form of `ordering: key`.
+static ORDERING: Table = Table {
+    noun: "ordering",
+    about: "Events with the same key keep their order.",
+    keys: &[required("key", Shape::AnswerPath, "Where the event has the key; events without one are not ordered.")],
 };
 
 static TEST: Table = Table {

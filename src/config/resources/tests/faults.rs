@@ -118,11 +118,19 @@ fn every_fault_has_code_place_and_cure() {
         (rule("from: emitted"), "CONFIG_NOT_SUPPORTED /from: `from: emitted` is not supported by this version"),
         (target("emit: {}"), "CONFIG_NOT_SUPPORTED /targets/0/emit"),
         (
-            target("ordering: key"),
-            "CONFIG_NOT_SUPPORTED /targets/0/ordering: `ordering: key` is not supported by this version; write `none`",
+            target("ordering: keys"),
+            "CONFIG_VALUE /targets/0/ordering: `ordering` must be none or key or partition or a map, found the text `keys`",
         ),
-        (target("ordering: {key: $.data.customer}"), "CONFIG_NOT_SUPPORTED /targets/0/ordering"),
-        (target("on_exhausted: hold"), "CONFIG_NOT_SUPPORTED /targets/0/on_exhausted"),
+        (
+            target("ordering: {key: data.customer}"),
+            "CONFIG_VALUE /targets/0/ordering/key: `key`: `data.customer` is no path: ",
+        ),
+        (target("ordering: {key: \"$.data[*]\"}"), "/targets/0/ordering/key: `key`: `$.data[*]` may find several values"),
+        (target("ordering: {}"), "CONFIG_MISSING_KEY /targets/0/ordering: ordering needs the key `key`; write `key: $.data.customer`"),
+        (
+            target("on_exhausted: hold"),
+            "CONFIG_VALUE /targets/0/on_exhausted: `on_exhausted: hold` means nothing without an order",
+        ),
         (
             "{kind: connection, name: c, url: \"sftp://h.example\"}".into(),
             "CONFIG_NOT_SUPPORTED /url: `url`: urls of `sftp` are not supported by this version",

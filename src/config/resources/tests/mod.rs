@@ -3,6 +3,7 @@
 mod connection_faults;
 mod connections;
 mod faults;
+mod ordering;
 
 use super::{Context, Read, read_text, schema};
 use crate::config::env::Env;

@@ -57,6 +57,7 @@ impl Setup {
             timeout: Duration::from_secs(10),
             concurrency_max: 64,
             rate_limits: Vec::new(),
+            rate: None,
             responses: Vec::new(),
             retry: RetryPolicy::default(),
             dead_letter_topic: "tidegate.dlq".to_owned(),
