@@ -1,9 +1,9 @@
 //! The composition root: builds everything from settings and resources, runs it, and owns the order of shutdown.
 //!
-//! Start: topics → producer → token service → workers → the stored intake → slots → sources → admin. Each is ready for the next.
+//! Start: topics → producer → token service → holds → workers → the stored intake → slots → sources → admin. Each is ready for the next.
 //! Shutdown, the other way round and in this order: refuse intake → stop taking records → drain deliveries to a
-//! deadline → commit watermarks → leave the groups → stop the workers → flush what is still to be written → admin and token service off →
-//! flush telemetry.
+//! deadline → commit watermarks → leave the groups → stop the workers → holds off → flush what is still to be written →
+//! admin and token service off → flush telemetry.
 //! Whoever is started here is joined here.
 
 use crate::admin;
@@ -11,14 +11,15 @@ use crate::admin::replica::{Parts, Replica};
 use crate::admin::report::{About, Reporter};
 use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
-use crate::destinations::exchange;
 use crate::destinations::tls::Roots;
+use crate::destinations::{exchange, hold};
 use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::resources::{OnMissing, Resources, Source, Start};
 use crate::model::stored::{SLOTS, Topics};
+use crate::pipeline::holds::Keeper;
 use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::supervisor::Supervisor;
@@ -84,6 +85,10 @@ pub struct App {
     admin: Option<admin::Server>,
     /// Where dispatchers ask for tokens.
     tokens: exchange::Post,
+    /// Keeps what is held, for all replicas.
+    keeper: Keeper,
+    /// Where holds are told that begin by themselves.
+    held: hold::Post,
     /// What runs beside the workers, on the small runtime.
     services: JoinSet<()>,
     otlp: Option<Otlp>,
@@ -142,6 +147,11 @@ impl App {
         snapshot.fetch_tokens_by(&tokens);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let topics = Topics::new(&settings.kafka.prefix);
+        let (keeper, held) = tokio::task::block_in_place(|| {
+            let (snapshot, replica) = (Arc::clone(&snapshot), Arc::clone(&replica));
+            Keeper::start(&client, topics.clone(), snapshot, producer.clone(), replica)
+        })?;
+        snapshot.load().hold_by(&held);
         let delivery = &settings.delivery;
         let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         let shared = Shared {
@@ -237,6 +247,8 @@ impl App {
             metrics,
             admin,
             tokens,
+            keeper,
+            held,
             services,
             otlp,
         };
@@ -258,8 +270,10 @@ impl App {
         let (next, _) = Snapshot::compile(resources, &self.roots, Some(&previous)).map_err(Error::Resources)?;
         self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
         next.fetch_tokens_by(&self.tokens);
+        next.hold_by(&self.held);
         next.adopt(&previous, Monotonic::now());
         self.snapshot.store(Arc::new(next));
+        self.keeper.holds().apply();
         bind(&self.metrics, &self.replica);
         self.slots.share();
         for worker in self.workers.iter() {
@@ -363,6 +377,7 @@ impl App {
             reporter,
             metrics,
             mut services,
+            keeper,
             otlp,
             ..
         } = self;
@@ -386,6 +401,7 @@ impl App {
         if let Err(error) = stopped.await {
             tracing::error!(%error, "shutdown ended early");
         }
+        keeper.stop().await;
         if let Some(reporter) = reporter {
             reporter.stop().await;
         }

@@ -11,6 +11,7 @@ mod events;
 pub mod explain;
 pub mod faults;
 pub mod health;
+pub mod hold;
 pub mod import;
 mod outcomes;
 pub mod output;
@@ -116,6 +117,10 @@ enum Command {
     Tail(tail::Options),
     /// How everything stands: replicas, lag, holds with reason and cure, breakers, rates, retry tiers, dead letters.
     Status(status::Options),
+    /// Stop a destination for all replicas; its events wait in Kafka until it is resumed.
+    Hold(hold::HoldOptions),
+    /// Let a destination go on that is held by hand, gone (410) or over its dead-letter budget; probes an open breaker.
+    Resume(hold::ResumeOptions),
     /// What became of one event: matched or why not, every attempt, where it ended, what to do.
     Trace(trace::Options),
     /// Look at dead letters, and send them again.
@@ -241,6 +246,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Publish(options)) => block_on(publish::run(global, &options)),
         Some(Command::Tail(options)) => block_on(tail::run(global, &options)),
         Some(Command::Status(options)) => block_on(status::run(global, &options)),
+        Some(Command::Hold(options)) => block_on(hold::hold(global, &options)),
+        Some(Command::Resume(options)) => block_on(hold::resume(global, &options)),
         Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
         Some(Command::Eval(options)) => eval::run(global, &options),

@@ -3,6 +3,8 @@
 use crate::config::settings::{TraceOutcomes, TraceSettings};
 use crate::kafka::{self, ClientSettings, Reader};
 use crate::model::clock::WallMs;
+use crate::model::hold::HoldRecord;
+use crate::model::name::Name;
 use crate::model::stored::Topics;
 use crate::telemetry::report::{KEY_PREFIX, Report};
 use std::collections::BTreeMap;
@@ -12,16 +14,37 @@ use std::time::Duration;
 /// Who was not heard for so long is no longer spoken of: a replica that was killed takes nothing back.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
+/// What stands in the topic.
+#[derive(Debug, Default)]
+pub(super) struct Stated {
+    /// The newest report of each replica that did not say good-bye.
+    pub(super) reports: Vec<Report>,
+    /// What is kept of the holds of each destination.
+    pub(super) holds: BTreeMap<Name, HoldRecord>,
+}
+
 /// The newest report of each replica that did not say good-bye; none if the topic does not exist.
 ///
 /// # Errors
 /// Kafka does not answer.
 pub(super) fn read(client: &ClientSettings, topics: &Topics, now: WallMs) -> Result<Vec<Report>, kafka::Error> {
+    Ok(read_state(client, topics, now)?.reports)
+}
+
+/// All that stands in the topic; nothing if it does not exist.
+///
+/// # Errors
+/// Kafka does not answer.
+pub(super) fn read_state(client: &ClientSettings, topics: &Topics, now: WallMs) -> Result<Stated, kafka::Error> {
     let mut reports: BTreeMap<Vec<u8>, Report> = BTreeMap::new();
+    let mut holds = BTreeMap::new();
     let topic = topics.state();
     let read = tokio::task::block_in_place(|| {
         Reader::open(client)?.scan(&topic, kafka::From::Beginning, |record| {
             let Some(key) = record.key().filter(|key| key.starts_with(KEY_PREFIX.as_bytes())) else {
+                if let Ok(Some((name, hold))) = HoldRecord::read(&record) {
+                    holds.insert(name, hold);
+                }
                 return ControlFlow::Continue(());
             };
             match record.value().map(Report::read) {
@@ -36,7 +59,8 @@ pub(super) fn read(client: &ClientSettings, topics: &Topics, now: WallMs) -> Res
         Ok(_) | Err(kafka::Error::Topic { .. }) => {}
         Err(error) => return Err(error),
     }
-    Ok(reports.into_values().filter(|report| now.since(report.at()) < FORGOTTEN).collect())
+    let reports = reports.into_values().filter(|report| now.since(report.at()) < FORGOTTEN).collect();
+    Ok(Stated { reports, holds })
 }
 
 /// What is not recorded of events, in a few words, and whether that hides anything: as the replicas tell, else as the

@@ -15,6 +15,7 @@ pub mod dial;
 pub mod exchange;
 pub mod gate;
 pub mod guard;
+pub mod hold;
 pub mod http1;
 pub mod http2;
 pub mod limits;
@@ -30,6 +31,7 @@ pub mod token;
 pub mod waiters;
 
 use crate::model::clock::Monotonic;
+use crate::model::hold::Hold;
 use crate::model::outcome::{Class, Report};
 use crate::model::resources;
 use crate::telemetry::figures::destination::DestinationFigures;
@@ -41,6 +43,7 @@ use connection::{Connection, Credentials};
 use dial::{Dialer, Host};
 use gate::Gate;
 use guard::Guard;
+use hold::Holding;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use limits::{Both, Limiter};
@@ -78,11 +81,6 @@ pub struct Destination {
     retired: AtomicBool,
 }
 
-/// The hold word of a destination that said it is gone.
-const GONE: u8 = 2;
-/// The hold word of a destination that refused too much.
-const OVER_BUDGET: u8 = 3;
-
 /// What outlives a reload: limits hold across it.
 #[derive(Debug)]
 struct Shared {
@@ -92,8 +90,8 @@ struct Shared {
     concurrency: Concurrency,
     waiters: Arc<Waiters>,
     budget: Budget,
-    hold: AtomicU8,
-    /// When hold, gate and breaker began, for status.
+    holding: Holding,
+    /// When gate and breaker began, for status.
     since: Since,
     figures: Arc<DestinationFigures>,
     /// Written when the breaker opens, read for status; never on the hot path.
@@ -103,7 +101,6 @@ struct Shared {
 /// When things began that stop a destination.
 #[derive(Debug, Default)]
 struct Since {
-    hold: Moment,
     gate: Moment,
     breaker: Moment,
 }
@@ -169,18 +166,6 @@ pub enum Health {
     Incident,
     /// It said that it is gone for good (410, or `responses`): held until someone resumes it.
     Gone,
-}
-
-/// Why someone stopped a destination; ends only by [`Destination::resume`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hold {
-    /// By hand.
-    Manual,
-    /// The endpoint answered 410, or what `responses` call `gone`.
-    Gone,
-    /// It refused more events for good than its dead-letter budget allows.
-    DeadLetterBudget,
 }
 
 /// Whether a request may go now.
@@ -261,8 +246,8 @@ impl Destination {
         Self { responses, ..self }
     }
 
-    /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, an open breaker and a
-    /// 410 get another chance, for the change may be the cure.
+    /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, and an open breaker gets
+    /// another chance, for the change may be the cure. A hold stays until someone ends it.
     pub fn adopt(&self, previous: &Self, now: Monotonic) {
         previous.retired.store(true, Ordering::Release);
         self.shared.follow(&previous.resource, &self.resource, now);
@@ -371,31 +356,10 @@ impl Destination {
         self.shared.waiters.wake_all();
     }
 
-    /// Stops it until [`Destination::resume`]; requests in flight end as they may.
-    pub fn hold(&self, why: Hold) {
-        let word = match why {
-            Hold::Manual => 1,
-            Hold::Gone => GONE,
-            Hold::DeadLetterBudget => OVER_BUDGET,
-        };
-        if self.shared.hold.swap(word, Ordering::AcqRel) == 0 {
-            self.shared.since.hold.set(Monotonic::now());
-        }
-    }
-
-    /// Ends a hold, forgets what spent the dead-letter budget, opens the gate and lets the breaker probe at once.
-    pub fn resume(&self, now: Monotonic) {
-        self.shared.hold.store(0, Ordering::Release);
-        self.shared.budget.forget();
-        self.shared.gate.open();
-        self.shared.breaker.retry_now(now);
-        self.shared.waiters.wake_all();
-    }
-
     /// Whether hold and gate let anything through; takes nothing.
     #[must_use]
     pub fn is_open(&self, now: Monotonic) -> Passage {
-        if self.held().is_some() {
+        if self.shared.holding.is_held() {
             return Passage::Wait(None);
         }
         match self.shared.gate.closed_until(now) {
@@ -469,8 +433,11 @@ impl Destination {
             Health::Incident => shared.breaker.incident(now, probe, chance),
             Health::Gone => {
                 let (name, code, message) = (&self.resource.name, attempt.code, attempt.message);
-                tracing::error!(destination = %name, code, error = message, "held: it is gone; correct its endpoint or resume it");
-                self.hold(Hold::Gone);
+                tracing::error!(
+                    destination = %name, code, error = message,
+                    "held: it is gone; correct its endpoint, then: tidegate resume {name}"
+                );
+                self.hold(Hold::Gone, message.to_owned());
                 shared.breaker.incident(now, probe, chance)
             }
         };
@@ -502,7 +469,7 @@ impl Destination {
         let counted = self.shared.budget.count(budget, report.class == Class::Reject, now);
         let Err(Exceeded { refused, outcomes }) = counted else { return false };
         // The rule or endpoint that was wrong is gone already.
-        if self.is_retired() || self.held().is_some() {
+        if self.is_retired() || self.shared.holding.is_held() {
             return true;
         }
         let (name, code, message) = (&self.resource.name, report.code, report.message.as_str());
@@ -510,21 +477,10 @@ impl Destination {
         tracing::error!(
             destination = %name, code = "DESTINATION_HELD", refused, outcomes, last = code,
             "held: it refused more than its dead-letter budget max({max}, {percent} %) allows, last: {message}; its events \
-             wait, nothing is lost; mend the rule or the destination, and the reload lets them go on"
+             wait, nothing is lost; mend the rule or the destination, then: tidegate resume {name}"
         );
-        self.hold(Hold::DeadLetterBudget);
-        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Trouble { code, message: format!("refused {refused} of {outcomes}, last: {message}") });
+        self.hold(Hold::DeadLetterBudget, format!("refused {refused} of {outcomes}, last: {message}"));
         true
-    }
-
-    fn held(&self) -> Option<Hold> {
-        match self.shared.hold.load(Ordering::Acquire) {
-            1 => Some(Hold::Manual),
-            GONE => Some(Hold::Gone),
-            OVER_BUDGET => Some(Hold::DeadLetterBudget),
-            _ => None,
-        }
     }
 }
 
@@ -553,7 +509,7 @@ impl Shared {
             concurrency: Concurrency::new(resource.concurrency_max, Arc::clone(&waiters)),
             waiters,
             budget: Budget::default(),
-            hold: AtomicU8::new(0),
+            holding: Holding::default(),
             since: Since::default(),
             figures: Arc::default(),
             trouble: Mutex::new(None),
@@ -566,12 +522,6 @@ impl Shared {
             self.limiter.replace(&after.rate_limits, now);
         }
         self.concurrency.set_max(after.concurrency_max);
-        // A 410 and a spent budget hold until someone does something about it: changed resources are that. What is still
-        // wrong says so again.
-        if [GONE, OVER_BUDGET].contains(&self.hold.load(Ordering::Acquire)) {
-            self.hold.store(0, Ordering::Release);
-            self.budget.forget();
-        }
         self.breaker.retry_now(now);
         self.waiters.wake_all();
     }

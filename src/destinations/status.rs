@@ -1,10 +1,11 @@
 //! What a destination says about itself: for the status page, metrics and the question why nothing flows.
 
+use super::Destination;
 use super::breaker::State;
 use super::limits::LimitOf;
 use super::rate::Decision;
-use super::{Destination, Hold};
 use crate::model::clock::{Monotonic, WallMs};
+use crate::model::hold::Hold;
 use crate::telemetry::state;
 use serde::Serialize;
 use std::sync::PoisonError;
@@ -123,18 +124,7 @@ impl Destination {
         let since = &self.shared.since;
         let because = trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.message));
         let (reason, since, wait_ms, detail, what_to_do) = match held {
-            Held::Hold { by: Hold::Manual } => {
-                ("manual", since.hold.get(), None, "held by hand".to_owned(), "resume it")
-            }
-            Held::Hold { by: Hold::Gone } => {
-                let what = "correct its `endpoint`, or remove the targets that name it; a changed resource resumes it";
-                ("gone", since.hold.get(), None, "it answered 410 Gone".to_owned(), what)
-            }
-            Held::Hold { by: Hold::DeadLetterBudget } => {
-                let what = "look at the dead letters (tidegate dlq), mend the rule or the destination; a changed destination is resumed";
-                let detail = format!("too many events ended as dead letters{because}");
-                ("dlq_budget", since.hold.get(), None, detail, what)
-            }
+            Held::Hold { by } => return self.explain_hold(by),
             Held::Overload { wait_ms } => {
                 let what = "ends by itself; if it comes again and again, lower `rate_limit` or `concurrency`";
                 ("overload", since.gate.get(), Some(wait_ms), "it asked for a pause".to_owned(), what)
@@ -166,6 +156,31 @@ impl Destination {
         let (reason, what_to_do) = (reason.to_owned(), what_to_do.to_owned());
         let since_ms = since.map(|since| wall(since, now));
         state::Held { reason, detail, since_ms, wait_ms, what_to_do }
+    }
+
+    /// Who or what stopped it, since when, and how it goes on.
+    fn explain_hold(&self, hold: Hold) -> state::Held {
+        let record = self.shared.holding.standing().map(|(_, record)| record).unwrap_or_default();
+        let name = &self.resource.name;
+        let because = if record.message.is_empty() { String::new() } else { format!(": {}", record.message) };
+        let (detail, first) = match hold {
+            Hold::Manual => {
+                let by = if record.by.is_empty() { "hand" } else { &record.by };
+                (format!("held by {by}{because}"), "")
+            }
+            Hold::Gone => (format!("it is gone{because}"), "correct its `endpoint`, then: "),
+            Hold::DeadLetterBudget => (
+                format!("too many events ended as dead letters{because}"),
+                "look at the dead letters (tidegate dlq), mend the rule or the destination, then: ",
+            ),
+        };
+        state::Held {
+            reason: hold.as_str().to_owned(),
+            detail,
+            since_ms: Some(record.since_ms),
+            wait_ms: None,
+            what_to_do: format!("{first}tidegate resume {name}"),
+        }
     }
 }
 

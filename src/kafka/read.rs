@@ -190,6 +190,15 @@ impl Reader {
         self.assign(topic, &starts)
     }
 
+    /// Starts to follow one partition from an offset on; where that is gone, from the oldest record.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such partition.
+    pub fn follow_at(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        let (low, _) = self.watermarks(topic, partition)?;
+        self.assign(topic, &[(partition, offset.max(low))])
+    }
+
     /// The next record of what is followed, if one comes in time.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod event;
 pub mod fault;
+pub mod hold;
 pub mod name;
 pub mod nearest;
 pub mod node;

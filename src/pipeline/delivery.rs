@@ -191,9 +191,10 @@ impl Delivery {
     /// What `settle` decides by.
     #[must_use]
     pub fn for_settle(&self, now: WallMs) -> settle::History {
+        let first_attempt = self.history.first_attempt.unwrap_or(now);
         settle::History {
             attempts: self.history.attempts,
-            first_attempt: self.history.first_attempt.unwrap_or(now),
+            first_attempt: first_attempt.plus(self.target.destination.held_by_hand(first_attempt, now)),
             attempts_here: self.history.attempts_here,
             first_attempt_here: self.history.first_attempt_here.unwrap_or(now),
         }

@@ -19,6 +19,7 @@ pub mod eval;
 pub mod explain;
 pub mod flow;
 pub mod handing;
+pub mod holds;
 pub mod lane;
 pub mod matching;
 pub mod rule_tests;

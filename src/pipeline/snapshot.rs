@@ -6,6 +6,7 @@
 use crate::destinations;
 use crate::destinations::connection::Connection;
 use crate::destinations::exchange::Post;
+use crate::destinations::hold;
 use crate::destinations::responses::{self, Responses};
 use crate::destinations::tls::Roots;
 use crate::json::document::Document;
@@ -161,6 +162,11 @@ impl Snapshot {
     /// Says who fetches the tokens of its connections; without it, none come.
     pub fn fetch_tokens_by(&self, post: &Post) {
         self.connections.values().for_each(|connection| connection.fetch_by(post));
+    }
+
+    /// Says who keeps the holds of its destinations that begin by themselves; without it they last as long as the process.
+    pub fn hold_by(&self, post: &hold::Post) {
+        self.destinations.values().for_each(|destination| destination.hold_by(post));
     }
 
     /// What was counted under this snapshot and those before it.

@@ -1,25 +1,14 @@
 //! Eyes on everything, from the topics alone: `trace` tells the story of each event, `tail` follows what happens,
 //! `status` says how everything stands and what to do.
 
-use crate::support::command::{Said, program};
 use crate::support::events::{Message, structured};
 use crate::support::{Answer, Bed, eventually};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn command(bed: &Bed, arguments: &[&str]) -> Command {
-    let mut command = program();
-    command.args(arguments).arg("-c").arg(bed.settings_file("tool", ""));
-    command
-}
-
-fn ask(bed: &Bed, arguments: &[&str]) -> Said {
-    Said::of(command(bed, arguments).output().expect("the program runs"))
-}
 
 /// An API that takes each event as its name says, and two rules of which one wants orders that were paid.
 fn bed(test: &str) -> Bed {
@@ -79,14 +68,14 @@ fn trace_tells_each_story_and_tail_follows() {
     bed.api
         .wait_until("all but the dead one arrive", SOON, |log| ["plain", "twice", "tier"].iter().all(|id| log.has(id)));
     let letters = eventually("two dead letters", SOON, || {
-        let letters = ask(&bed, &["dlq", "-o", "json"]).exits(0).json();
+        let letters = bed.ask(&["dlq", "-o", "json"]).exits(0).json();
         if letters.as_array().map(Vec::len) == Some(2) { Ok(letters) } else { Err(letters.to_string()) }
     });
     let letter =
         letters.as_array().expect("rows").iter().find(|l| l["code"] == "DELIVER_STATUS").expect("the refused one");
     let letter = letter["id"].as_str().expect("an id").to_owned();
     let known = |id: &str| {
-        eventually("its trace", SOON, || match ask(&bed, &["trace", id]) {
+        eventually("its trace", SOON, || match bed.ask(&["trace", id]) {
             said if said.out.contains(": delivered") || said.out.contains(": dead letter") => Ok(said),
             said => Err(format!("{said:?}")),
         })
@@ -121,8 +110,8 @@ fn trace_tells_each_story_and_tail_follows() {
         &show,
         "tidegate dlq redrive --target paid/book --dry-run\n",
     ]);
-    ask(&bed, &["dlq", "redrive", "--code", "DELIVER_STATUS", "--yes"]).exits(0);
-    let said = ask(&bed, &["trace", "dead"]).exits(0).tells(&[
+    bed.ask(&["dlq", "redrive", "--code", "DELIVER_STATUS", "--yes"]).exits(0);
+    let said = bed.ask(&["trace", "dead"]).exits(0).tells(&[
         "paid/book → sink: delivered, 2 attempts\n",
         "  422  ",
         &format!("dead letter {letter} sent again (redrive)\n"),
@@ -131,21 +120,21 @@ fn trace_tells_each_story_and_tail_follows() {
     assert!(!said.out.contains("next "), "nothing is left to do: {}", said.out);
 
     // What leaves no record by itself is told by its place; by its id only that it cannot be known.
-    let said = ask(&bed, &["trace", "plain"]).exits(1);
+    let said = bed.ask(&["trace", "plain"]).exits(1);
     assert!(said.err.contains("TRACE_UNKNOWN") && said.err.contains("taken at once"), "{}", said.err);
-    ask(&bed, &["trace", &origin(0)]).exits(0).tells(&[
+    bed.ask(&["trace", &origin(0)]).exits(0).tells(&[
         "event     plain",
         "paid/book",
         "matches today",
         "next      ",
         "taken at once",
     ]);
-    ask(&bed, &["trace", &origin(4)]).exits(0).tells(&[
+    bed.ask(&["trace", &origin(4)]).exits(0).tells(&[
         "event     other  order.shipped",
         "paid   no match: type is \"order.shipped\"",
         "large  no match: ",
     ]);
-    ask(&bed, &["trace", &origin(5)]).exits(0).tells(&[
+    bed.ask(&["trace", &origin(5)]).exits(0).tells(&[
         "event     not decoded\n",
         "cannot be decoded",
         "no delivery: dead letter\n",
@@ -153,7 +142,7 @@ fn trace_tells_each_story_and_tail_follows() {
         "mend who publishes it",
     ]);
 
-    let story = &ask(&bed, &["trace", "tier", "-o", "json"]).exits(0).json()[0];
+    let story = &bed.ask(&["trace", "tier", "-o", "json"]).exits(0).json()[0];
     assert_eq!(
         (&story["record"], &story["settled"], &story["type"]),
         (&"present".into(), &true.into(), &"order.paid".into())
@@ -167,7 +156,7 @@ fn trace_tells_each_story_and_tail_follows() {
 
     // From the past: what is filtered away is not seen, and the order is that of time.
     let tail = |arguments: &[&str]| {
-        Tail(command(&bed, &[&["tail", "--since", "1h"], arguments].concat()).spawn().expect("it runs"))
+        Tail(bed.command(&[&["tail", "--since", "1h"], arguments].concat()).spawn().expect("it runs"))
     };
     let mut past = tail(&["--outcome", "delivered", "--rule", "paid", "-o", "jsonl"]);
     let mut lines = past.lines();
@@ -193,7 +182,7 @@ fn trace_tells_each_story_and_tail_follows() {
 fn status_names_what_is_held_what_lags_and_who_is_silent() {
     let bed = Bed::new("eyes-status", 2, |_| Answer::status(410));
     bed.usual_resources("rate_limit: 1000/s");
-    let said = ask(&bed, &["status"]).exits(1).tells(&[
+    let said = bed.ask(&["status"]).exits(1).tells(&[
         "orders",
         "nobody",
         "0",
@@ -204,7 +193,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
     let one = bed.replica("one");
     let names = |count: usize| {
         eventually("the reports", SOON, || {
-            let said = ask(&bed, &["status", "-o", "json"]).json();
+            let said = bed.ask(&["status", "-o", "json"]).json();
             let names: Vec<String> = said["replicas"]
                 .as_array()
                 .expect("rows")
@@ -215,7 +204,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
         })
     };
     let first = names(1).remove(0);
-    let ready = eventually("all is well", SOON, || match ask(&bed, &["status"]) {
+    let ready = eventually("all is well", SOON, || match bed.ask(&["status"]) {
         said if said.code == 0 => Ok(said),
         said => Err(said.out),
     });
@@ -224,7 +213,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
     // A report is some seconds old, so what waits is told a little later.
     let wait = |row: &Value| row["waiting"].as_u64().unwrap_or(0) + row["in_tiers"].as_u64().unwrap_or(0);
     let held = eventually("the hold and all that waits are told", SOON, || {
-        let said = ask(&bed, &["status", "-o", "json"]);
+        let said = bed.ask(&["status", "-o", "json"]);
         let told = said.json();
         let sink = &told["destinations"][0];
         let all = sink["held"]["reason"] == "gone" && wait(sink) == 5 && told["sources"][0]["lag"] == 5;
@@ -239,7 +228,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
     );
     assert_eq!(told["problems"][0]["code"], "DESTINATION_HELD", "{told}");
     let cure = "5 events wait, nothing lost; correct its `endpoint`";
-    ask(&bed, &["status"]).exits(1).tells(&[
+    bed.ask(&["status"]).exits(1).tells(&[
         "orders",
         "1 replica",
         "5\n",
@@ -250,7 +239,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
         "410 Gone",
         cure,
     ]);
-    let said = ask(&bed, &["status", "sink"]).exits(1).tells(&[
+    let said = bed.ask(&["status", "sink"]).exits(1).tells(&[
         "DESTINATION",
         "sink",
         "REPLICA",
@@ -261,9 +250,9 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
         "DESTINATION_HELD",
     ]);
     assert!(!said.out.contains("SOURCE"), "{}", said.out);
-    ask(&bed, &["status", "orders"]).exits(0).tells(&["PARTITION", &format!("{}:0", bed.topic()), &first]);
-    ask(&bed, &["status", "all"]).exits(1).tells(&["orders", "sink", "DESTINATION_HELD"]);
-    let said = ask(&bed, &["status", "nothing"]).exits(2);
+    bed.ask(&["status", "orders"]).exits(0).tells(&["PARTITION", &format!("{}:0", bed.topic()), &first]);
+    bed.ask(&["status", "all"]).exits(1).tells(&["orders", "sink", "DESTINATION_HELD"]);
+    let said = bed.ask(&["status", "nothing"]).exits(2);
     assert!(said.err.contains("there are: all, api, orders, sink"), "{}", said.err);
 
     // A second one comes; the first is killed and says nothing more. That it is silent is seen when its report is old.
@@ -276,12 +265,12 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
     let mut old: Value = serde_json::from_slice(newest.value.as_deref().expect("a value")).expect("JSON");
     old["state"]["at_ms"] = (old["state"]["at_ms"].as_i64().expect("a time") - 120_000).into();
     bed.broker.produce(&bed.own_topic("state"), [Message::value(old.to_string()).key(&key)]);
-    ask(&bed, &["status"]).exits(1).tells(&[
+    bed.ask(&["status"]).exits(1).tells(&[
         "silent",
         &format!("warn[REPLICA_SILENT]: {first} was last heard 2m ago"),
         "kafka.session_timeout",
     ]);
-    let told = ask(&bed, &["status", "-o", "json"]).exits(1).json();
+    let told = bed.ask(&["status", "-o", "json"]).exits(1).json();
     let stale = |name: &str| {
         told["replicas"].as_array().expect("rows").iter().find(|r| r["replica"] == name).expect("it")["stale"].clone()
     };

@@ -22,6 +22,7 @@ mod examples;
 mod eyes;
 mod filters;
 mod foreign;
+mod holds;
 mod import;
 mod kill;
 mod loss;

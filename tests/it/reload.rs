@@ -44,6 +44,7 @@ fn what_waited_for_a_wrong_endpoint_goes_to_the_corrected_one() {
 
     bed.resources("all.yaml", &resources(&bed, "/in", "{}"));
     replica.wait_line("the reload", MINUTE, |line| line.contains("reloaded: sink"));
+    bed.ask(&["resume", "sink"]).exits(0).tells(&["sink is resumed; the replica has heard"]);
     bed.api.wait_until("all events", MINUTE, |log| log.delivered() == EVENTS);
     bed.wait_all_committed(MINUTE);
     let wrong = bed.api.log(|log| log.requests.iter().filter(|seen| seen.target.starts_with("/wrong")).count());

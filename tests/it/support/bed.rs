@@ -2,10 +2,12 @@
 
 use super::api::{Answer, Api, Seen};
 use super::broker::Broker;
+use super::command::Said;
 use super::replica::Replica;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -168,6 +170,18 @@ allow_networks: [127.0.0.0/8]",
     /// Starts a replica with more lines in the section `[kafka]`, without waiting for it.
     pub(crate) fn launch(&self, name: &str, kafka: &str) -> Replica {
         Replica::launch(name, &["run", "-c"], &self.settings_file(name, kafka), self.api.alarm())
+    }
+
+    /// A command of the program that looks at the same Kafka and resources as the replicas.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = super::command::program();
+        command.args(arguments).arg("-c").arg(self.settings_file("tool", ""));
+        command
+    }
+
+    /// What such a command says.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).output().expect("the program runs"))
     }
 
     /// Arguments that let a command of the program see the same Kafka and resources as the replicas.

@@ -4,9 +4,9 @@
 use super::answers::one;
 use super::server::{Act, Server, reply};
 use super::*;
-use crate::destinations::Hold;
 use crate::destinations::responses::tests::written;
 use crate::destinations::status::Held;
+use crate::model::hold::Hold;
 use crate::model::text::Text;
 use flate2::Compression;
 use flate2::write::GzEncoder;

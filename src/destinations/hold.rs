@@ -1,0 +1,141 @@
+//! What keeps a destination held: by hand, since it said that it is gone, or since it refused too much.
+//!
+//! A hold that begins here counts here at once, and is posted to whoever keeps it for all replicas (`pipeline::holds`);
+//! what they keep comes back by [`Destination::keep`]. Only [`Destination::resume`] ends one: not a reload, not a
+//! restart.
+
+use super::Destination;
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::hold::{Hold, HoldRecord};
+use crate::model::name::Name;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Where holds are told that begin by themselves.
+pub type Post = mpsc::UnboundedSender<Notice>;
+
+/// A hold that has begun by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whose.
+    pub destination: Name,
+    /// Why.
+    pub hold: Hold,
+    /// The same for people.
+    pub message: String,
+    /// Since when.
+    pub since: WallMs,
+}
+
+/// The holds of one destination; outlives a reload.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    /// What the record says; asked for every request.
+    held: AtomicBool,
+    /// Some of its life it was held by hand.
+    by_hand: AtomicBool,
+    resumes: AtomicU64,
+    record: Mutex<HoldRecord>,
+    post: OnceLock<Post>,
+}
+
+impl Holding {
+    /// Whether it is held.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// The hold and what is known of it.
+    pub(super) fn standing(&self) -> Option<(Hold, HoldRecord)> {
+        if !self.is_held() {
+            return None;
+        }
+        let record = self.record().clone();
+        Some((record.hold?, record))
+    }
+
+    fn record(&self) -> MutexGuard<'_, HoldRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A hold begins by itself; one that stands remains.
+    fn begin(&self, notice: Notice) {
+        {
+            let mut record = self.record();
+            if record.hold.is_some() {
+                return;
+            }
+            *record =
+                HoldRecord::begin(Some(&record), notice.hold, String::new(), notice.message.clone(), notice.since);
+            self.held.store(true, Ordering::Release);
+        }
+        if let Some(post) = self.post.get() {
+            // Closed while the process ends: the next one meets the same answers.
+            drop(post.send(notice));
+        }
+    }
+
+    fn keep(&self, kept: &HoldRecord) {
+        let mut record = self.record();
+        *record = kept.clone();
+        self.by_hand.store(kept.hold == Some(Hold::Manual) || !kept.manual.is_empty(), Ordering::Release);
+        self.held.store(kept.hold.is_some(), Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.record().hold = None;
+        self.held.store(false, Ordering::Release);
+        self.resumes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Destination {
+    /// Says who keeps the holds that begin here; without it they last as long as the process. The first one said remains.
+    pub fn hold_by(&self, post: &Post) {
+        self.shared.holding.post.get_or_init(|| post.clone());
+    }
+
+    /// Stops it until [`Destination::resume`]; requests in flight end as they may.
+    pub fn hold(&self, hold: Hold, message: String) {
+        let destination = self.resource.name.clone();
+        self.shared.holding.begin(Notice { destination, hold, message, since: WallMs::now() });
+    }
+
+    /// What is kept of its holds counts from now on. It wakes nobody: see [`Destination::resume`].
+    pub fn keep(&self, kept: &HoldRecord) {
+        self.shared.holding.keep(kept);
+    }
+
+    /// Ends a hold, forgets what spent the dead-letter budget, opens the gate and lets the breaker probe at once.
+    pub fn resume(&self, now: Monotonic) {
+        self.shared.holding.end();
+        self.shared.budget.forget();
+        self.shared.gate.open();
+        self.shared.breaker.retry_now(now);
+        self.shared.waiters.wake_all();
+    }
+
+    /// How often it was resumed; what waits for someone to do that looks whether it has changed.
+    #[must_use]
+    pub fn resumes(&self) -> u64 {
+        self.shared.holding.resumes.load(Ordering::Acquire)
+    }
+
+    /// Whether it is held, and by what.
+    #[must_use]
+    pub fn held(&self) -> Option<Hold> {
+        self.shared.holding.standing().map(|(hold, _)| hold)
+    }
+
+    /// How much of the time between two moments it was held by hand: the clock of `max_age` stands still in that time.
+    #[must_use]
+    pub fn held_by_hand(&self, from: WallMs, to: WallMs) -> Duration {
+        let holding = &self.shared.holding;
+        if !holding.by_hand.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
+        holding.record().by_hand(from, to)
+    }
+}

@@ -1,0 +1,204 @@
+//! `Hold`: a destination that is stopped until someone resumes it, and the record that keeps it so across restarts
+//! (delivery.md "Holds").
+//!
+//! The records stand in the compacted topic `<prefix>.state`, keyed by the name of the destination alone; the other
+//! keys of that topic have a colon, which no name has. The last record counts, for every replica.
+
+use super::clock::WallMs;
+use super::name::Name;
+use super::record::{OutRecord, Record};
+use super::stored::Topics;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long past manual holds are remembered: longer than any `max_age` they could stretch.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Past manual holds that are remembered at most; beyond that the oldest two count as one.
+const SPANS: usize = 32;
+
+/// Why someone or something stopped a destination; ends only when it is resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// By hand.
+    Manual,
+    /// The endpoint answered 410, or what `responses` call `gone`.
+    Gone,
+    /// It refused more events for good than its dead-letter budget allows.
+    #[serde(rename = "dlq_budget")]
+    DeadLetterBudget,
+}
+
+impl Hold {
+    /// As in records, reports and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Gone => "gone",
+            Self::DeadLetterBudget => "dlq_budget",
+        }
+    }
+}
+
+/// What is kept of a destination's holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HoldRecord {
+    /// The hold; absent once it was resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Since when that is so, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// Who or what did it: `ann@laptop`, or the name of a replica.
+    pub by: String,
+    /// Why, in one sentence; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Manual holds that are over, oldest first: the clock of `max_age` stood still in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manual: Vec<Span>,
+}
+
+/// From one moment until another, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// First.
+    pub from_ms: i64,
+    /// Last.
+    pub to_ms: i64,
+}
+
+impl HoldRecord {
+    /// The record of a hold that begins now; `before` is what was kept so far.
+    #[must_use]
+    pub fn begin(before: Option<&Self>, hold: Hold, by: String, message: String, now: WallMs) -> Self {
+        let manual = before.map(|before| before.past(now)).unwrap_or_default();
+        Self { hold: Some(hold), since_ms: now.0, by, message, manual }
+    }
+
+    /// The record that ends a hold.
+    #[must_use]
+    pub fn resume(before: Option<&Self>, by: String, now: WallMs) -> Self {
+        let manual = before.map(|before| before.past(now)).unwrap_or_default();
+        Self { hold: None, since_ms: now.0, by, message: String::new(), manual }
+    }
+
+    /// The manual holds until now, the present one included, as far as they are worth remembering.
+    fn past(&self, now: WallMs) -> Vec<Span> {
+        let present = (self.hold == Some(Hold::Manual)).then_some(Span { from_ms: self.since_ms, to_ms: now.0 });
+        let recent = |span: &Span| now.since(WallMs(span.to_ms)) < REMEMBERED;
+        let mut spans: Vec<Span> = self.manual.iter().copied().chain(present).filter(recent).collect();
+        while let [first, second, ..] = *spans.as_slice()
+            && spans.len() > SPANS
+        {
+            // Too long rather than too short: an event is given up later, not earlier.
+            spans.splice(..2, [Span { from_ms: first.from_ms, to_ms: second.to_ms }]);
+        }
+        spans
+    }
+
+    /// How much of the time between two moments it was held by hand.
+    #[must_use]
+    pub fn by_hand(&self, from: WallMs, to: WallMs) -> Duration {
+        let present = (self.hold == Some(Hold::Manual)).then_some(Span { from_ms: self.since_ms, to_ms: i64::MAX });
+        let overlap = |span: Span| WallMs(span.to_ms.min(to.0)).since(WallMs(span.from_ms.max(from.0)));
+        self.manual.iter().copied().chain(present).map(overlap).sum()
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn record(&self, topics: &Topics, destination: &str) -> OutRecord {
+        OutRecord {
+            topic: topics.state(),
+            partition: Some(0),
+            key: Some(Bytes::copy_from_slice(destination.as_bytes())),
+            // Strings and numbers can always be written.
+            value: Some(Bytes::from(serde_json::to_vec(self).unwrap_or_default())),
+            headers: Vec::new(),
+            timestamp_ms: Some(self.since_ms),
+        }
+    }
+
+    /// Whose hold a record of the topic tells, and what; `None` if it tells of something else.
+    ///
+    /// # Errors
+    /// It stands where a hold should and is none; the name is given.
+    pub fn read(record: &Record) -> Result<Option<(Name, Self)>, (Name, serde_json::Error)> {
+        let name = record.key().and_then(|key| std::str::from_utf8(key).ok()).and_then(Name::new);
+        let Some(name) = name else { return Ok(None) };
+        match record.value() {
+            None => Ok(Some((name, Self::default()))),
+            Some(value) => match serde_json::from_slice(value) {
+                Ok(hold) => Ok(Some((name, hold))),
+                Err(error) => Err((name, error)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::Position;
+    use std::sync::Arc;
+
+    fn begun(before: Option<&HoldRecord>, hold: Hold, at: i64) -> HoldRecord {
+        HoldRecord::begin(before, hold, "ann@laptop".to_owned(), "maintenance".to_owned(), WallMs(at))
+    }
+
+    fn ended(before: &HoldRecord, at: i64) -> HoldRecord {
+        HoldRecord::resume(Some(before), "ann@laptop".to_owned(), WallMs(at))
+    }
+
+    fn seconds(record: &HoldRecord, from: i64, to: i64) -> u64 {
+        record.by_hand(WallMs(from * 1_000), WallMs(to * 1_000)).as_secs()
+    }
+
+    #[test]
+    fn only_manual_holds_stop_the_clock() {
+        let manual = begun(None, Hold::Manual, 10_000);
+        assert_eq!([(0, 5), (0, 15), (12, 15), (0, 100)].map(|(a, b)| seconds(&manual, a, b)), [0, 5, 3, 90]);
+        let over = ended(&manual, 30_000);
+        assert_eq!([(0, 100), (20, 100), (40, 100)].map(|(a, b)| seconds(&over, a, b)), [20, 10, 0]);
+        let gone = begun(Some(&over), Hold::Gone, 50_000);
+        let again = ended(&ended(&begun(Some(&ended(&gone, 60_000)), Hold::Manual, 70_000), 75_000), 80_000);
+        assert_eq!(seconds(&again, 0, 100), 25);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_never_too_short() {
+        let mut record = HoldRecord::default();
+        for n in 0..1_000 {
+            record = begun(Some(&record), Hold::Manual, n * 2_000);
+            record = ended(&record, n * 2_000 + 1_000);
+        }
+        assert_eq!(record.manual.len(), SPANS);
+        assert!(seconds(&record, 0, 2_000) >= 1_000);
+        let later = ended(&record, i64::try_from(REMEMBERED.as_millis()).unwrap() + 2_000_000);
+        assert!(later.manual.is_empty());
+    }
+
+    #[test]
+    fn as_it_stands_in_the_topic() {
+        let topics = Topics::new("tidegate");
+        let hold = begun(None, Hold::DeadLetterBudget, 5);
+        let out = hold.record(&topics, "crm");
+        assert_eq!((&*out.topic, out.partition, out.key.as_deref()), ("tidegate.state", Some(0), Some(&b"crm"[..])));
+        let expected = r#"{"hold":"dlq_budget","since_ms":5,"by":"ann@laptop","message":"maintenance"}"#;
+        assert_eq!(out.value.as_deref(), Some(expected.as_bytes()));
+        let record = |key: &str, value: Option<&[u8]>| {
+            let position = Position { topic: Arc::from("tidegate.state"), partition: 0, offset: 0 };
+            Record::new(position, None, Some(key.as_bytes()), value, std::iter::empty())
+        };
+        let (name, read) = HoldRecord::read(&record("crm", out.value.as_deref())).unwrap().unwrap();
+        assert_eq!((name.as_str(), read), ("crm", hold));
+        assert_eq!(HoldRecord::read(&record("crm", None)).unwrap().unwrap().1, HoldRecord::default());
+        assert!(HoldRecord::read(&record("replica:a", Some(b"{}"))).unwrap().is_none());
+        assert!(HoldRecord::read(&record("crm", Some(b"{"))).is_err());
+        let newer = r#"{"hold":"manual","since_ms":1,"by":"x","colour":"blue"}"#;
+        assert!(HoldRecord::read(&record("crm", Some(newer.as_bytes()))).unwrap().is_some());
+    }
+}

@@ -1,0 +1,233 @@
+//! `Holds`: what stops destinations until someone resumes them, for all replicas and across restarts (delivery.md
+//! "Holds").
+//!
+//! The topic `<prefix>.state` has the last word. It is read to its end before anything is sent, and followed from there
+//! by a thread of its own; a hold that begins by itself in this process (410, dead-letter budget) counts here at once
+//! and is written there by a task, for as long as it takes. Everybody applies the records in their order, so that all
+//! replicas agree, whoever was first.
+
+use crate::destinations::hold::{Notice, Post};
+use crate::kafka::{self, ClientSettings, Producer, Reader};
+use crate::model::clock::Monotonic;
+use crate::model::hold::HoldRecord;
+use crate::model::name::Name;
+use crate::model::record::Record;
+use crate::model::stored::Topics;
+use crate::pipeline::snapshot::Snapshot;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long the thread waits for a record before it looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// When something is tried again that Kafka did not do.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is kept of the holds of this deployment.
+#[derive(Debug)]
+pub struct Holds {
+    topics: Topics,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// As it stands in the topic, also of destinations that the resources do not have now.
+    kept: Mutex<BTreeMap<Name, HoldRecord>>,
+}
+
+/// Keeps holds until it is told to stop.
+#[derive(Debug)]
+pub struct Keeper {
+    holds: Arc<Holds>,
+    stop: CancellationToken,
+    reading: thread::JoinHandle<()>,
+    writing: JoinHandle<()>,
+}
+
+impl Holds {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Name, HoldRecord>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells all destinations what is kept of them; also needed after a reload, for new ones.
+    pub fn apply(&self) {
+        let snapshot = self.snapshot.load();
+        let kept = self.kept();
+        for (name, record) in kept.iter() {
+            if let Some(destination) = snapshot.destination(name) {
+                destination.keep(record);
+            }
+        }
+    }
+
+    /// Applies what somebody wrote.
+    fn learn(&self, record: &Record) {
+        let Some((name, hold)) = self.note(record) else { return };
+        let snapshot = self.snapshot.load();
+        let Some(destination) = snapshot.destination(&name) else { return };
+        destination.keep(&hold);
+        match hold.hold {
+            Some(why) => {
+                tracing::warn!(destination = %name, reason = why.as_str(), by = hold.by, "held: {}", hold.message);
+            }
+            None => {
+                tracing::info!(destination = %name, by = hold.by, "resumed");
+                destination.resume(Monotonic::now());
+            }
+        }
+    }
+
+    /// Remembers what a record says, if it is about a hold.
+    fn note(&self, record: &Record) -> Option<(Name, HoldRecord)> {
+        match HoldRecord::read(record) {
+            Ok(Some((name, hold))) => {
+                self.kept().insert(name.clone(), hold.clone());
+                Some((name, hold))
+            }
+            Ok(None) => None,
+            Err((name, error)) => {
+                tracing::error!(
+                    destination = %name, at = %record.position, %error,
+                    "the record of a hold cannot be read and is passed over; write another: tidegate hold {name}, or resume"
+                );
+                None
+            }
+        }
+    }
+
+    /// Writes a hold that began here, unless somebody was faster.
+    async fn write(&self, notice: Notice, replica: &str, producer: &Producer) {
+        let Notice { destination, hold, message, since } = notice;
+        loop {
+            let record = {
+                let kept = self.kept();
+                let before = kept.get(&destination);
+                // Who resumed it meanwhile did not know why it is held; it says so again if it still is.
+                if before.is_some_and(|before| before.hold.is_some() || before.since_ms > since.0) {
+                    return;
+                }
+                HoldRecord::begin(before, hold, replica.to_owned(), message.clone(), since)
+            };
+            match producer.send(record.record(&self.topics, destination.as_str())).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%destination, code = error.code(), %error, "the hold is not written yet; trying again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+impl Keeper {
+    /// Reads what is kept, tells the destinations, and goes on doing so; it blocks until the topic has been read. `replica` is
+    /// how this process is called in what it writes.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or the topic is missing.
+    #[allow(clippy::disallowed_methods, reason = "the keeper owns the task and joins it in `stop`")]
+    pub fn start(
+        client: &ClientSettings,
+        topics: Topics,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        producer: Producer,
+        replica: Arc<str>,
+    ) -> Result<(Self, Post), kafka::Error> {
+        let holds = Arc::new(Holds { topics, snapshot, kept: Mutex::default() });
+        let mut reader = Reader::open(client)?;
+        let topic = holds.topics.state();
+        let mut next = 0;
+        reader.scan(&topic, kafka::From::Beginning, |record| {
+            next = record.position.offset + 1;
+            drop(holds.note(&record));
+            ControlFlow::Continue(())
+        })?;
+        holds.apply();
+        let stop = CancellationToken::new();
+        let reading = {
+            let (holds, stop, client) = (Arc::clone(&holds), stop.clone(), client.clone());
+            let follow = move || follow(&holds, &client, reader, next, &stop);
+            let name = "holds".to_owned();
+            let failed = |source| kafka::Error::Thread { name: name.clone(), source };
+            thread::Builder::new().name(name.clone()).spawn(follow).map_err(failed)?
+        };
+        let (post, mut notices) = mpsc::unbounded_channel();
+        let writing = {
+            let (holds, stop) = (Arc::clone(&holds), stop.clone());
+            tokio::spawn(async move {
+                let write = async {
+                    while let Some(notice) = notices.recv().await {
+                        holds.write(notice, &replica, &producer).await;
+                    }
+                };
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = write => {}
+                }
+            })
+        };
+        Ok((Self { holds, stop, reading, writing }, post))
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn holds(&self) -> &Arc<Holds> {
+        &self.holds
+    }
+
+    /// Ends both.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let Self { reading, writing, .. } = self;
+        let reading = tokio::task::spawn_blocking(move || reading.join().is_ok());
+        if writing.await.is_err() || !reading.await.unwrap_or(false) {
+            tracing::error!("what keeps the holds ended badly");
+        }
+    }
+}
+
+/// Reads on until told to stop; what Kafka does not answer is asked again.
+fn follow(holds: &Holds, client: &ClientSettings, reader: Reader, mut next: i64, stop: &CancellationToken) {
+    let topic = holds.topics.state();
+    let mut reader = Some(reader);
+    let mut told = false;
+    while !stop.is_cancelled() {
+        match follow_once(holds, client, &mut reader, &topic, &mut next, stop) {
+            Ok(()) => {}
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%topic, code = error.code(), %error, "holds of others are not heard now; trying again");
+                }
+                told = true;
+                reader = None;
+                thread::park_timeout(AGAIN);
+            }
+        }
+    }
+}
+
+fn follow_once(
+    holds: &Holds,
+    client: &ClientSettings,
+    reader: &mut Option<Reader>,
+    topic: &str,
+    next: &mut i64,
+    stop: &CancellationToken,
+) -> Result<(), kafka::Error> {
+    let mut reading = match reader.take() {
+        Some(reading) => reading,
+        None => Reader::open(client)?,
+    };
+    reading.follow_at(topic, 0, *next)?;
+    while !stop.is_cancelled() {
+        if let Some(record) = reading.wait(LOOK)? {
+            *next = record.position.offset + 1;
+            holds.learn(&record);
+        }
+    }
+    Ok(())
+}
