@@ -628,6 +628,10 @@ mod tests {
         let expected = [
             "tidegate.slots",
             "tidegate.retry.10s",
+            "tidegate.retry.1m",
+            "tidegate.retry.10m",
+            "tidegate.retry.1h",
+            "tidegate.retry.6h",
             "b.dead",
             "d.dead",
             "tidegate.dlq",
@@ -637,7 +641,7 @@ mod tests {
         ];
         assert_eq!(names, expected);
         let exact: Vec<bool> = specs.iter().map(|spec| spec.exact).collect();
-        assert_eq!(exact, [true, true, false, false, false, false, true, false]);
+        assert_eq!(exact, [true, true, true, true, true, true, false, false, false, false, true, false]);
         assert!(!topic_specs(&settings, &resources(text), None).iter().any(|spec| spec.name == "orders"));
     }
 

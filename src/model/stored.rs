@@ -39,7 +39,16 @@ pub struct Tier {
 }
 
 /// The tiers, shortest first.
-pub const TIERS: [Tier; 1] = [Tier { name: "10s", delay: Duration::from_secs(10) }];
+pub const TIERS: [Tier; 5] = [
+    Tier { name: "10s", delay: Duration::from_secs(10) },
+    Tier { name: "1m", delay: Duration::from_secs(60) },
+    UNKNOWN_TARGETS,
+    Tier { name: "1h", delay: Duration::from_secs(3_600) },
+    Tier { name: "6h", delay: Duration::from_secs(21_600) },
+];
+
+/// The tier where a delivery waits whose rule or target nobody knows now.
+pub const UNKNOWN_TARGETS: Tier = Tier { name: "10m", delay: Duration::from_secs(600) };
 
 /// Tidegate's own topics.
 #[derive(Debug, Clone)]

@@ -260,7 +260,8 @@ impl Flow {
                 return;
             }
             Next::Tier { due } => {
-                HandOff::to_tier(record, delivery.stored(&report), &self.context.topics, due, dead_letter_topic)
+                let (topics, tier) = (&self.context.topics, settle::tier_for(due.since(wall)));
+                HandOff::to_tier(record, delivery.stored(&report), topics, tier, due, dead_letter_topic)
             }
             Next::DeadLetter { exhausted } => {
                 HandOff::to_dead_letter(record, delivery.stored(&report), dead_letter_topic, exhausted)

@@ -5,7 +5,7 @@ use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::outcome::{Class, Settlement};
 use crate::model::record::Record;
-use crate::model::stored::{StoredHeaders, TIERS};
+use crate::model::stored::{StoredHeaders, Tier, UNKNOWN_TARGETS};
 use crate::pattern::EvaluationLimit;
 use crate::pipeline::delivery::{self, Delivery};
 use crate::pipeline::flow::Flow;
@@ -109,11 +109,11 @@ impl Flow {
         Account::new(self.context.snapshot.load().figures().nobody(), Class::Reject, code)
     }
 
-    /// Puts a stored record at the end of its tier again: it is not due, or its target is not known here yet.
-    pub fn reappend(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, due: WallMs) {
+    /// Puts a stored record at the end of a tier again: it is not due, or its target is not known here yet.
+    pub fn reappend(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, tier: Tier, due: WallMs) {
         let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
         let topics = &self.context.topics;
-        let hand_off = HandOff::to_tier(record, headers, topics, due, &self.context.dead_letter_topic);
+        let hand_off = HandOff::to_tier(record, headers, topics, tier, due, &self.context.dead_letter_topic);
         self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
     }
 
@@ -161,11 +161,11 @@ impl Flow {
         let now = WallMs::now();
         let mut headers = delivery.stored_headers();
         headers.code = Some(TARGET_UNKNOWN.to_owned());
-        let [tier, ..] = TIERS;
         let topic = &delivery.target.dead_letter_topic;
-        let due = now.plus(tier.delay);
+        // Due at once for whoever knows the target.
+        let due = now;
         let record = &delivery.event().record;
-        let hand_off = HandOff::to_tier(record, headers, &self.context.topics, due, topic);
+        let hand_off = HandOff::to_tier(record, headers, &self.context.topics, UNKNOWN_TARGETS, due, topic);
         let trace = EventTrace::of(delivery.event(), &record.position, Settlement::HandedOff, now).into_owned();
         let trace = EventTrace {
             rule: Some(delivery.target.rule.to_string().into()),

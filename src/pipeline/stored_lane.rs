@@ -8,7 +8,7 @@ use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::name::Name;
 use crate::model::record::Record;
-use crate::model::stored::{Address, StoredHeaders, Tier};
+use crate::model::stored::{Address, StoredHeaders, Tier, UNKNOWN_TARGETS};
 use crate::pipeline::consume::{self, BATCH, Nothing};
 use crate::pipeline::decode;
 use crate::pipeline::delivery::{Delivery, History};
@@ -20,6 +20,10 @@ use crate::telemetry::figures::Intake;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a record is looked at whose target is unknown or disabled.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Reads one partition of a retry tier.
 #[derive(Debug)]
@@ -66,17 +70,20 @@ impl StoredFeed {
             Some(target) if target.enabled => settle::tier_step(self.tier, due, appended, now),
             // A disabled rule keeps what it has, for as long as it takes.
             Some(_) => match settle::unknown_target_step(self.tier, due, appended, now) {
-                Step::Gone => Step::Reappend,
-                step @ (Step::Wait(_) | Step::Due | Step::Reappend) => step,
+                Step::Gone => Step::Reappend(UNKNOWN_TARGETS),
+                step @ (Step::Wait(_) | Step::Due | Step::Reappend(_)) => step,
             },
             None => settle::unknown_target_step(self.tier, due, appended, now),
         };
         match (step, target) {
-            (Step::Wait(until), _) => return Some((record, until)),
+            (Step::Wait(until), Some(target)) if target.enabled => return Some((record, until)),
+            // It is looked at again soon: a reload may make the target known.
+            (Step::Wait(until), _) => return Some((record, until.min(now.plus(LOOK_AGAIN)))),
             (Step::Due, Some(target)) => begin(&record, headers, &address, target, &snapshot, flow, now),
-            (Step::Reappend, _) | (Step::Due, None) => {
+            (Step::Reappend(_) | Step::Due, _) => {
+                let tier = if let Step::Reappend(tier) = step { tier } else { UNKNOWN_TARGETS };
                 for ticket in flow.window.admit(&record, 1) {
-                    flow.reappend(ticket, &record, headers.clone(), due);
+                    flow.reappend(ticket, &record, headers.clone(), tier, due);
                 }
             }
             (Step::Gone, _) => {

@@ -3,7 +3,7 @@
 use crate::model::clock::WallMs;
 use crate::model::outcome::{Class, Report};
 use crate::model::resources::{Delay, RetryPolicy};
-use crate::model::stored::{TIERS, Tier};
+use crate::model::stored::{TIERS, Tier, UNKNOWN_TARGETS};
 use std::time::Duration;
 
 /// Attempts in a row without leaving memory.
@@ -141,8 +141,8 @@ pub enum Step {
     Wait(WallMs),
     /// Send it.
     Due,
-    /// The tier's delay has passed and it is not due yet: it goes to the tier again. That is no attempt.
-    Reappend,
+    /// The tier's delay has passed and it must wait on: it goes to the end of this tier. That is no attempt.
+    Reappend(Tier),
     /// Its target has been unknown for too long: dead letter `TARGET_GONE`.
     Gone,
 }
@@ -155,15 +155,17 @@ pub fn tier_step(tier: Tier, due: WallMs, appended: WallMs, now: WallMs) -> Step
         return Step::Due;
     }
     let end = appended.plus(tier.delay);
-    if end <= now { Step::Reappend } else { Step::Wait(due.min(end)) }
+    if end <= now { Step::Reappend(tier_for(due.since(now))) } else { Step::Wait(due.min(end)) }
 }
 
-/// The next step of a record whose rule or target is not known here: it goes round until an hour after it was due.
+/// The next step of a record whose rule or target is not known here: when it is due it goes to the tier of unknown
+/// targets, and round in that until an hour after it was due.
 #[must_use]
 pub fn unknown_target_step(tier: Tier, due: WallMs, appended: WallMs, now: WallMs) -> Step {
     if now.since(due) >= TIME_UNKNOWN {
         return Step::Gone;
     }
     let end = appended.plus(tier.delay);
-    if end <= now { Step::Reappend } else { Step::Wait(end) }
+    let until = if tier == UNKNOWN_TARGETS { end } else { due.min(end) };
+    if until <= now { Step::Reappend(UNKNOWN_TARGETS) } else { Step::Wait(until) }
 }

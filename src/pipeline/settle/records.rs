@@ -1,9 +1,11 @@
 //! The records that carry a decision out. Key, value and headers of the original are shared, not copied.
 
-use super::policy::{Exhausted, tier_for};
+use super::policy::Exhausted;
 use crate::model::clock::WallMs;
 use crate::model::record::{OutRecord, Position, Record};
-use crate::model::stored::{self, StoredHeaders, Topics, VALUE_BYTES, VALUE_SHA256, original_headers, sha256, slot};
+use crate::model::stored::{
+    self, StoredHeaders, TIERS, Tier, Topics, VALUE_BYTES, VALUE_SHA256, original_headers, sha256, slot,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -16,11 +18,18 @@ const OPTIONAL: [&str; 2] = ["tidegate-response", "tidegate-message"];
 /// The record that waits in a retry tier until `due`. Made anew from one that has waited long enough, it is its
 /// re-append: nothing changes but tier and timestamp.
 #[must_use]
-pub fn tier_record(topics: &Topics, record: &Record, headers: &StoredHeaders, due: WallMs, now: WallMs) -> OutRecord {
+pub fn tier_record(
+    topics: &Topics,
+    tier: Tier,
+    record: &Record,
+    headers: &StoredHeaders,
+    due: WallMs,
+    now: WallMs,
+) -> OutRecord {
     let headers = StoredHeaders { due_ms: Some(due.0), exhausted: None, ..headers.clone() };
     // By delivery, so that a hot key does not fill one partition.
     let partition = headers.delivery.as_ref().map(|address| slot(&address.delivery_id));
-    store(topics.retry(tier_for(due.since(now))), partition, record, &headers, now)
+    store(topics.retry(tier), partition, record, &headers, now)
 }
 
 /// The dead letter: the original with everything that is known of its failure.
@@ -126,7 +135,8 @@ pub fn redrive_record(topics: &Topics, dead: &Record, now: WallMs) -> Result<Out
         traceparent: old.traceparent,
         ..StoredHeaders::new(dead, Some(address))
     };
-    Ok(tier_record(topics, dead, &headers, now, now))
+    let [shortest, ..] = TIERS;
+    Ok(tier_record(topics, shortest, dead, &headers, now, now))
 }
 
 fn store(topic: Arc<str>, partition: Option<i32>, record: &Record, headers: &StoredHeaders, now: WallMs) -> OutRecord {

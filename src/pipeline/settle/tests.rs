@@ -6,7 +6,7 @@ use crate::model::event::{Builder, CloudEvent, Form};
 use crate::model::outcome::{Class, Report, Settlement};
 use crate::model::record::{OutRecord, Position, Record};
 use crate::model::resources::{Delay, RetryPolicy};
-use crate::model::stored::{Address, StoredHeaders, TIERS, Tier, Topics, delivery_id, sha256};
+use crate::model::stored::{Address, StoredHeaders, TIERS, Topics, UNKNOWN_TARGETS, delivery_id, sha256};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -173,28 +173,29 @@ proptest! {
 
 #[test]
 fn steps_in_a_tier() {
-    let tier = TIERS[0];
-    assert_eq!((tier.name, tier.delay), ("10s", SECOND * 10));
+    let [short, minute, ten_minutes, ..] = TIERS;
+    assert_eq!(TIERS.map(|tier| tier.delay.as_secs()), [10, 60, 600, 3_600, 21_600]);
     let at = |seconds: u64| T0.plus(SECOND * u32::try_from(seconds).unwrap());
-    // due, appended, now → step; unknown target → step
+    let unknown_again = Step::Reappend(UNKNOWN_TARGETS);
+    // tier, due, appended, now → step; unknown target → step
     let cases = [
-        (3, 0, 0, Step::Wait(at(3)), Step::Wait(at(10))),
-        (3, 0, 3, Step::Due, Step::Wait(at(10))),
-        (0, 0, 0, Step::Due, Step::Wait(at(10))),
-        (60, 0, 9, Step::Wait(at(10)), Step::Wait(at(10))),
-        (60, 0, 10, Step::Reappend, Step::Reappend),
-        (60, 0, 99, Step::Due, Step::Reappend),
-        (60, 3_650, 3_659, Step::Due, Step::Wait(at(3_660))),
-        (60, 3_650, 3_660, Step::Due, Step::Gone),
+        (short, 3, 0, 0, Step::Wait(at(3)), Step::Wait(at(3))),
+        (short, 3, 0, 3, Step::Due, unknown_again),
+        (short, 0, 0, 0, Step::Due, unknown_again),
+        (short, 60, 0, 9, Step::Wait(at(10)), Step::Wait(at(10))),
+        (short, 60, 0, 10, Step::Reappend(minute), unknown_again),
+        (short, 60, 0, 99, Step::Due, unknown_again),
+        (ten_minutes, 60, 60, 60, Step::Due, Step::Wait(at(660))),
+        (ten_minutes, 60, 60, 660, Step::Due, unknown_again),
+        (ten_minutes, 60, 3_650, 3_659, Step::Due, Step::Wait(at(4_250))),
+        (ten_minutes, 60, 3_650, 3_660, Step::Due, Step::Gone),
     ];
-    for (due, appended, now, known, unknown) in cases {
+    for (tier, due, appended, now, known, unknown) in cases {
         assert_eq!(tier_step(tier, at(due), at(appended), at(now)), known, "{due} {appended} {now}");
         assert_eq!(unknown_target_step(tier, at(due), at(appended), at(now)), unknown, "{due} {appended} {now}");
     }
-    for seconds in [0, 1, 10, 11, 100_000] {
-        let Tier { name, .. } = tier_for(Duration::from_secs(seconds));
-        assert_eq!(name, "10s");
-    }
+    let names = [0, 1, 10, 11, 60, 61, 600, 601, 3_600, 3_601, 100_000].map(|s| tier_for(Duration::from_secs(s)).name);
+    assert_eq!(names, ["10s", "10s", "10s", "1m", "1m", "10m", "10m", "1h", "1h", "6h", "6h"]);
 }
 
 const ORIGINAL: [(&str, Option<&[u8]>); 4] =
@@ -298,7 +299,7 @@ fn tiers_and_redrives_go_round() {
     let record = original(Some(b"v"));
     let headers = failed(&record);
     let due = T0.plus(SECOND * 30);
-    let tier = tier_record(&topics, &record, &headers, due, T0);
+    let tier = tier_record(&topics, TIERS[0], &record, &headers, due, T0);
     assert_eq!((&*tier.topic, tier.timestamp_ms), ("tg.retry.10s", Some(T0.0)));
     assert!(tier.partition.is_some_and(|p| (0..32).contains(&p)));
     let stored = written(&tier);
@@ -307,7 +308,7 @@ fn tiers_and_redrives_go_round() {
 
     // Again into the tier: the same record, later.
     let later = T0.plus(SECOND * 10);
-    let again = tier_record(&topics, &stored, &read, due, later);
+    let again = tier_record(&topics, TIERS[0], &stored, &read, due, later);
     assert_eq!(again, OutRecord { timestamp_ms: Some(later.0), ..tier.clone() });
 
     // Dead, and redriven twice: as if never tried, but counted, and under the same identity.

@@ -10,7 +10,7 @@ use crate::kafka::{Producer, SendError};
 use crate::model::clock::WallMs;
 use crate::model::outcome::Settlement;
 use crate::model::record::{OutRecord, Position, Record};
-use crate::model::stored::{StoredHeaders, Topics};
+use crate::model::stored::{StoredHeaders, Tier, Topics};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct HandOff {
 
 #[derive(Debug)]
 enum Kind {
-    Tier { topics: Topics, due: WallMs, dead_letter_topic: Arc<str> },
+    Tier { topics: Topics, tier: Tier, due: WallMs, dead_letter_topic: Arc<str> },
     DeadLetter { topic: Arc<str>, exhausted: Option<Exhausted> },
 }
 
@@ -46,8 +46,15 @@ pub struct Written {
 impl HandOff {
     /// To a retry tier until `due`; too large, to the dead-letter topic.
     #[must_use]
-    pub fn to_tier(record: &Record, headers: StoredHeaders, topics: &Topics, due: WallMs, dead: &Arc<str>) -> Self {
-        let kind = Kind::Tier { topics: topics.clone(), due, dead_letter_topic: Arc::clone(dead) };
+    pub fn to_tier(
+        record: &Record,
+        headers: StoredHeaders,
+        topics: &Topics,
+        tier: Tier,
+        due: WallMs,
+        dead: &Arc<str>,
+    ) -> Self {
+        let kind = Kind::Tier { topics: topics.clone(), tier, due, dead_letter_topic: Arc::clone(dead) };
         Self { record: record.clone(), headers, kind }
     }
 
@@ -64,7 +71,7 @@ impl HandOff {
 
     fn whole(&self, now: WallMs) -> OutRecord {
         match &self.kind {
-            Kind::Tier { topics, due, .. } => tier_record(topics, &self.record, &self.headers, *due, now),
+            Kind::Tier { topics, tier, due, .. } => tier_record(topics, *tier, &self.record, &self.headers, *due, now),
             Kind::DeadLetter { topic, exhausted } => {
                 dead_letter(Arc::clone(topic), &self.record, &self.headers, *exhausted, now)
             }

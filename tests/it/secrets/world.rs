@@ -388,16 +388,18 @@ retry: {{max_age: 1h, max_attempts: 2, delay: [1ms, 2ms]}}
     /// All that was written to Kafka beside the events themselves: headers, keys, values but those of stored events.
     pub(super) fn written(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
-        for topic in ["dlq", "trace", "state", "retry.10s", "slots"] {
+        let others = ["dlq", "trace", "state", "slots"].map(|topic| self.bed.own_topic(topic));
+        for topic in self.bed.tiers().chain(others) {
             let mut text = String::new();
-            for record in self.bed.broker.read_all(&self.bed.own_topic(topic)) {
+            for record in self.bed.broker.read_all(&topic) {
                 let show = |bytes: &Option<Vec<u8>>| {
                     String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
                 };
                 writeln!(text, "{} {}", show(&record.key), show(&record.value)).unwrap();
                 record.headers.iter().for_each(|(name, value)| writeln!(text, "{name}: {}", show(value)).unwrap());
             }
-            all.insert(format!("topic {topic}"), text);
+            let last = topic.strip_prefix(&format!("{}.", self.bed.name())).unwrap_or(&topic);
+            all.insert(format!("topic {last}"), text);
         }
         all
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidegate::model::clock::WallMs;
+use tidegate::model::stored::TIERS;
 
 /// The source that tests publish to, and its topic's last part.
 pub(crate) const SOURCE: &str = "orders";
@@ -59,9 +60,10 @@ impl Bed {
         bed.broker.create_topic(&bed.topic(), partitions);
         if super::real_kafka().is_none() {
             // The mock cluster knows no request that creates a topic, so what the program would create is there already.
-            for (last, partitions) in [("slots", 32), ("retry.10s", 32), ("dlq", 12), ("trace", 12), ("state", 1)] {
+            for (last, partitions) in [("slots", 32), ("dlq", 12), ("trace", 12), ("state", 1)] {
                 bed.broker.create_topic(&bed.own_topic(last), partitions);
             }
+            bed.tiers().for_each(|tier| bed.broker.create_topic(&tier, 32));
         }
         bed
     }
@@ -84,6 +86,11 @@ impl Bed {
     /// One of Tidegate's own topics, such as `dlq` or `retry.10s`.
     pub(crate) fn own_topic(&self, last: &str) -> String {
         format!("{}.{last}", self.name)
+    }
+
+    /// The retry tiers, shortest first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = String> {
+        TIERS.iter().map(|tier| self.own_topic(&format!("retry.{}", tier.name)))
     }
 
     /// The group that reads the source.
@@ -225,7 +232,7 @@ listen = \"127.0.0.1:0\"
         super::eventually("everything committed", limit, || {
             assert!(self.api.alarm().rung().is_none(), "everything committed: {:?}", self.api.alarm().rung());
             self.broker.at_end(&self.group(), &self.topic())?;
-            self.broker.at_end(&self.stored_group(), &self.own_topic("retry.10s"))
+            self.tiers().try_for_each(|tier| self.broker.at_end(&self.stored_group(), &tier))
         });
     }
 }

@@ -102,7 +102,7 @@ impl Vendor {
     /// The record of an event in the retry tier, and for how many seconds it was sent to wait there.
     #[track_caller]
     fn waits(&self, id: &str) -> (Stored, i64) {
-        let records = self.bed.broker.read_all(&self.bed.own_topic("retry.10s"));
+        let records = self.bed.tiers().flat_map(|tier| self.bed.broker.read_all(&tier));
         let record = records.into_iter().find(|record| carries(record, id));
         let record = record.unwrap_or_else(|| panic!("{id} waits in no tier"));
         let ms = |name: &str| record.header(name).parse::<i64>().expect("milliseconds");
