@@ -112,10 +112,15 @@ impl Replica {
         self.child.wait().expect("it has ended");
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name: `TERM`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         self.output.ending.store(name == "TERM", Ordering::Relaxed);
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(status.expect("kill runs").success(), "{}: signal {name}", self.name);
     }
 
