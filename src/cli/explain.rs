@@ -239,7 +239,8 @@ fn who(explained: &Explained) -> String {
     }
 }
 
-fn show_request(request: &ExplainedRequest) -> Result<(), Failure> {
+/// The headers and body of a request, set in.
+pub(super) fn show_request(request: &ExplainedRequest) -> Result<(), Failure> {
     for (name, value) in &request.headers {
         output::print_line(&format!("  {name}: {value}"))?;
     }

@@ -15,6 +15,7 @@ pub mod hold;
 pub mod import;
 mod outcomes;
 pub mod output;
+mod progress;
 pub mod publish;
 mod replicas;
 pub mod run;

@@ -135,6 +135,41 @@ impl Reader {
         self.scan_from(topic, From::Beginning, &starts, each)
     }
 
+    /// The same of these parts of partitions only: partition, first offset, the offset after the last.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such topic.
+    pub fn scan_ranges(
+        &mut self,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+        each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let mut bounds = Vec::with_capacity(ranges.len());
+        for &(partition, from, to) in ranges {
+            let (low, high) = self.watermarks(topic, partition)?;
+            bounds.push((partition, from.max(low), to.min(high)));
+        }
+        self.scan_from(topic, From::Beginning, &bounds, each)
+    }
+
+    /// Where the records of a span of time lie: partition, the first offset at `from` or later, and the first one at `to`
+    /// or later; the ends of the partition where no time is given or known.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or has no such topic.
+    pub fn span(&self, topic: &str, from: Option<WallMs>, to: Option<WallMs>) -> Result<Vec<(i32, i64, i64)>, Error> {
+        let mut bounds = self.starts(topic, from.map_or(From::Beginning, From::Time), None)?;
+        let count = i32::try_from(bounds.len()).unwrap_or(i32::MAX);
+        let ends = to.map(|to| self.times(topic, count, to)).unwrap_or_default();
+        for (partition, _, end) in &mut bounds {
+            if let Some(Some(offset)) = ends.get(partition) {
+                *end = (*end).min(*offset);
+            }
+        }
+        Ok(bounds)
+    }
+
     /// From the given starts up to the given ends.
     fn scan_from(
         &mut self,
@@ -167,13 +202,14 @@ impl Reader {
                         ends.remove(&partition);
                     }
                     let early = matches!(from, From::Time(time) if record.timestamp_ms.is_some_and(|ms| ms < time.0));
-                    if offset >= end || early {
-                        continue;
+                    if offset < end && !early {
+                        count += 1;
+                        if each(record).is_break() {
+                            break;
+                        }
                     }
-                    count += 1;
-                    if each(record).is_break() {
-                        break;
-                    }
+                    // It may have taken its time.
+                    until = Monotonic::now().plus(PATIENCE);
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! The desk where dead letters are looked at: it finds the topics they stand in, reads them, and knows from the ledger
 //! which of them still wait.
 //!
-//! The ledger is the trace topic: an outcome `redriven` names a dead letter that was sent on its way again, an outcome
-//! `delivered` says that its delivery arrived after all. Both are kept as long as that topic keeps its records.
+//! The ledger stands in the same topics, see [`crate::pipeline::settle::Mark`]. The trace topic adds what only it knows:
+//! an outcome `delivered` says that a delivery arrived after all.
 
+use super::book::{Asked, Book, Entry, Listener, State};
 use super::filter::Filter;
 use crate::cli::since::age;
 use crate::cli::tools::{Kafka, Tool, Use};
-use crate::cli::{Failure, Global, output};
+use crate::cli::{Exit, Failure, Global, output};
 use crate::kafka::{self, Reader};
 use crate::model::clock::WallMs;
 use crate::model::event::CloudEvent;
@@ -15,11 +16,13 @@ use crate::model::name::Name;
 use crate::model::record::{Position, Record};
 use crate::model::stored::{StoredHeaders, Topics};
 use crate::pipeline::decode;
-use crate::pipeline::settle::{EventTrace, REDRIVEN};
+use crate::pipeline::settle::{EventTrace, Mark};
 use crate::pipeline::snapshot::Snapshot;
-use std::collections::{BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether it can be done without usable resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,10 @@ pub(super) struct Desk {
     default_topic: Arc<str>,
     /// Topics of dead letters that exist.
     topics: Vec<Arc<str>>,
+    /// How long dead letters are kept.
+    pub(super) retention: Duration,
     trace: Option<Arc<str>>,
+    reader: RefCell<Reader>,
 }
 
 /// A dead letter.
@@ -57,10 +63,12 @@ pub(super) struct Letter {
     pub(super) headers: StoredHeaders,
     /// Whose it is; absent if it cannot be decoded.
     pub(super) event: Option<EventName>,
-    /// All of it, if it was to be kept.
-    pub(super) record: Option<Record>,
-    /// Whether it waits.
+    /// All of it.
+    pub(super) record: Record,
+    /// How it stands with it.
     pub(super) state: State,
+    /// What was done with it last.
+    pub(super) mark: Option<Mark>,
 }
 
 /// What identifies an event.
@@ -73,18 +81,6 @@ pub(super) struct EventName {
     /// Its type.
     #[serde(rename = "type")]
     pub(super) kind: String,
-}
-
-/// Whether a dead letter waits for somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum State {
-    /// It does.
-    Waiting,
-    /// It was sent on its way again.
-    Redriven,
-    /// Its delivery arrived after it was written.
-    Delivered,
 }
 
 impl Desk {
@@ -113,7 +109,9 @@ impl Desk {
         let found = kafka.partitions(&asked).await?;
         let existing = asked.into_iter().zip(found).filter(|(_, partitions)| partitions.is_some());
         let (traces, topics): (Vec<_>, Vec<_>) = existing.map(|(n, _)| Arc::from(n)).partition(|name| *name == trace);
-        Ok(Self { kafka, names, snapshot, default_topic, topics, trace: traces.into_iter().next() })
+        let reader = RefCell::new(tokio::task::block_in_place(|| Reader::open(&kafka.client))?);
+        let (retention, trace) = (tool.settings.dead_letter.retention, traces.into_iter().next());
+        Ok(Self { kafka, names, snapshot, default_topic, topics, retention, trace, reader })
     }
 
     /// How people name a dead letter: without the topic if it is the default one.
@@ -126,23 +124,43 @@ impl Desk {
     }
 
     /// The place that an id means.
-    pub(super) fn position(&self, id: &str) -> Result<Position, String> {
-        let wrong = |_| format!("`{id}` is no id of a dead letter; write PARTITION:OFFSET or TOPIC:PARTITION:OFFSET");
+    pub(super) fn position(&self, id: &str) -> Result<Position, Failure> {
+        let wrong = |_| {
+            let message = format!("`{id}` is no id of a dead letter; write PARTITION:OFFSET or TOPIC:PARTITION:OFFSET");
+            Failure::new(Exit::Usage, "USAGE", message)
+        };
         let text = if id.matches(':').count() == 1 { format!("{}:{id}", self.default_topic) } else { id.to_owned() };
         text.parse().map_err(wrong)
     }
 
-    /// The dead letters that are meant, oldest first, with their states; `keep` their records.
-    pub(super) fn letters(&self, filter: &Filter, keep: bool) -> Result<Vec<Letter>, Failure> {
-        let letters = tokio::task::block_in_place(|| {
-            let mut reader = Reader::open(&self.kafka.client)?;
+    /// The dead letters that are meant, with their states; those of `ids` only if there are some.
+    pub(super) fn book(&self, filter: &Filter, ids: &[String], asked: Asked) -> Result<Book, Failure> {
+        let named: BTreeSet<String> =
+            ids.iter().map(|id| self.position(id).map(|p| p.to_string())).collect::<Result<_, _>>()?;
+        let wanted = |position: &Position| named.is_empty() || named.contains(&position.to_string());
+        let book = tokio::task::block_in_place(|| {
+            let mut reader = self.reader.borrow_mut();
             let from = filter.since().map_or(kafka::From::Beginning, kafka::From::Time);
-            let mut letters = Vec::new();
+            let mut book = Book::default();
             for topic in &self.topics {
                 let mut foreign = 0;
                 reader.scan(topic, from, |record| {
-                    match self.letter(record, filter, keep) {
-                        Ok(letter) => letters.extend(letter),
+                    let Position { partition, offset, .. } = record.position;
+                    book.read.insert((Arc::clone(topic), partition), offset + 1);
+                    if Mark::is_one(&record) {
+                        if let Some((letter, mark)) = Mark::read(&record) {
+                            book.mark(topic, partition, letter, mark);
+                        }
+                        return ControlFlow::Continue(());
+                    }
+                    match StoredHeaders::read(&record) {
+                        Ok(headers) if wanted(&record.position) => {
+                            let at = record.timestamp_ms.map(WallMs);
+                            if filter.wants(&headers, at, || self.event(&record, &headers)) {
+                                book.add(&record.position, at, &headers);
+                            }
+                        }
+                        Ok(_) => {}
                         Err(_) => foreign += 1,
                     }
                     ControlFlow::Continue(())
@@ -151,42 +169,87 @@ impl Desk {
                     tracing::warn!(%topic, count = foreign, "records that are no dead letters of ours are passed over");
                 }
             }
-            letters.sort_by_key(|letter: &Letter| (letter.at, letter.position.partition, letter.position.offset));
-            self.mark(&mut reader, &mut letters)?;
-            Ok::<_, kafka::Error>(letters)
+            self.listen(&mut reader, &mut book, asked)?;
+            book.sort();
+            Ok::<_, kafka::Error>(book)
         });
         filter.tell();
-        Ok(letters?)
-    }
-
-    /// One dead letter with its record; `None` if nothing stands there.
-    pub(super) async fn letter_at(&self, position: &Position) -> Result<Option<Letter>, Failure> {
-        let Some(record) = self.kafka.record_at(position).await? else { return Ok(None) };
-        let Ok(Some(letter)) = self.letter(record, &Filter::default(), true) else { return Ok(None) };
-        let mut one = [letter];
-        tokio::task::block_in_place(|| self.mark(&mut Reader::open(&self.kafka.client)?, &mut one))?;
-        Ok(one.into_iter().next())
-    }
-
-    fn letter(
-        &self,
-        record: Record,
-        filter: &Filter,
-        keep: bool,
-    ) -> Result<Option<Letter>, crate::model::stored::Error> {
-        let headers = StoredHeaders::read(&record)?;
-        let at = record.timestamp_ms.map(WallMs);
-        if !filter.wants(&headers, at, || self.event(&record, &headers)) {
-            return Ok(None);
+        let book = book?;
+        let found: BTreeSet<String> = book.entries.iter().map(|entry| book.position(entry).to_string()).collect();
+        if let Some(missing) = named.iter().find(|id| !found.contains(*id)) {
+            return Err(none_at(missing));
         }
-        let event = self.event(&record, &headers).map(|event| EventName {
-            id: event.id().to_owned(),
-            source: event.source().to_owned(),
-            kind: event.kind().to_owned(),
-        });
-        let position = record.position.clone();
-        let record = keep.then_some(record);
-        Ok(Some(Letter { position, at, headers, event, record, state: State::Waiting }))
+        Ok(book)
+    }
+
+    /// Takes from the trace what arrived.
+    fn listen(&self, reader: &mut Reader, book: &mut Book, asked: Asked) -> Result<(), kafka::Error> {
+        let listener = Listener::new(book, asked);
+        let Some(topic) = self.trace.as_ref().filter(|_| listener.is_needed()) else { return Ok(()) };
+        let oldest = book.entries.iter().filter_map(|entry| entry.at).min();
+        reader.scan(topic, oldest.map_or(kafka::From::Beginning, kafka::From::Time), |record| {
+            if let Some(Ok(trace)) = record.value().map(EventTrace::read) {
+                listener.hear(book, &trace);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// What these letters hold, in their order; those are missing that Kafka has deleted in the meantime.
+    pub(super) fn letters(&self, book: &Book, entries: &[&Entry]) -> Result<Vec<Letter>, Failure> {
+        let mut ranges: BTreeMap<Arc<str>, BTreeMap<i32, (i64, i64)>> = BTreeMap::new();
+        let mut order: HashMap<Position, usize> = HashMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let position = book.position(entry);
+            let partitions = ranges.entry(Arc::clone(&position.topic)).or_default();
+            let range = partitions.entry(entry.partition).or_insert((entry.offset, entry.offset + 1));
+            *range = (range.0.min(entry.offset), range.1.max(entry.offset + 1));
+            order.insert(position, index);
+        }
+        let mut found: Vec<(usize, Record)> = Vec::with_capacity(entries.len());
+        tokio::task::block_in_place(|| {
+            let mut reader = self.reader.borrow_mut();
+            for (topic, partitions) in &ranges {
+                let ranges: Vec<_> =
+                    partitions.iter().map(|(partition, (from, to))| (*partition, *from, *to)).collect();
+                reader.scan_ranges(topic, &ranges, |record| {
+                    found.extend(order.get(&record.position).map(|index| (*index, record)));
+                    ControlFlow::Continue(())
+                })?;
+            }
+            Ok::<_, kafka::Error>(())
+        })?;
+        found.sort_by_key(|(index, _)| *index);
+        let letter = |(index, record): (usize, Record)| {
+            let entry = entries.get(index)?;
+            let headers = StoredHeaders::read(&record).ok()?;
+            let event = self.event(&record, &headers).map(|event| EventName {
+                id: event.id().to_owned(),
+                source: event.source().to_owned(),
+                kind: event.kind().to_owned(),
+            });
+            let (position, at) = (record.position.clone(), entry.at);
+            let (state, mark) = (entry.state(), entry.mark.as_deref().cloned());
+            Some(Letter { position, at, headers, event, record, state, mark })
+        };
+        Ok(found.into_iter().filter_map(letter).collect())
+    }
+
+    /// The letter of this id.
+    pub(super) fn letter(&self, id: &str) -> Result<Letter, Failure> {
+        let position = self.position(id)?;
+        if !self.topics.contains(&position.topic) {
+            return Err(none_at(id));
+        }
+        let book = self.book(&Filter::default(), &[id.to_owned()], Asked::All)?;
+        let entries: Vec<&Entry> = book.entries.iter().collect();
+        self.letters(&book, &entries)?.pop().ok_or_else(|| none_at(id))
+    }
+
+    /// Reads with the desk's reader.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Reader) -> Result<T, kafka::Error>) -> Result<T, kafka::Error> {
+        tokio::task::block_in_place(|| read(&mut self.reader.borrow_mut()))
     }
 
     /// The event of a dead letter, read as its source reads it; none if it cannot be decoded.
@@ -197,45 +260,11 @@ impl Desk {
         let original = record.clone().moved(headers.origin.clone(), headers.origin_timestamp_ms);
         decode::decode(original, &options).ok()
     }
+}
 
-    /// Takes the states from the ledger.
-    fn mark(&self, reader: &mut Reader, letters: &mut [Letter]) -> Result<(), kafka::Error> {
-        let Some(topic) = &self.trace else { return Ok(()) };
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let oldest = letters.iter().filter_map(|letter| letter.at).min();
-        let mut by_position: HashMap<String, usize> = HashMap::new();
-        let mut by_delivery: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, letter) in letters.iter().enumerate() {
-            by_position.insert(letter.position.to_string(), index);
-            if let Some(address) = &letter.headers.delivery {
-                by_delivery.entry(address.delivery_id.clone()).or_default().push(index);
-            }
-        }
-        reader.scan(topic, oldest.map_or(kafka::From::Beginning, kafka::From::Time), |record| {
-            let Some(Ok(trace)) = record.value().map(EventTrace::read) else { return ControlFlow::Continue(()) };
-            if trace.outcome == REDRIVEN {
-                let index = trace.dead_letter.as_deref().and_then(|position| by_position.get(position));
-                if let Some(letter) = index.and_then(|index| letters.get_mut(*index)) {
-                    letter.state = State::Redriven;
-                }
-            } else if trace.outcome == "delivered" {
-                let time = WallMs::parse_rfc3339(&trace.at);
-                let ids = trace.delivery_id.as_deref().and_then(|id| by_delivery.get(id));
-                for index in ids.into_iter().flatten() {
-                    if let Some(letter) = letters.get_mut(*index)
-                        && letter.state == State::Waiting
-                        && time >= letter.at
-                    {
-                        letter.state = State::Delivered;
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(())
-    }
+fn none_at(id: &str) -> Failure {
+    let message = format!("there is no dead letter at {id} (any more); `tidegate dlq -o wide` lists their ids");
+    Failure::new(Exit::No, "DLQ_NO_LETTER", message)
 }
 
 impl Letter {
@@ -246,6 +275,11 @@ impl Letter {
 
     /// How old it is, roughly: `3s`, `5m`, `2h`, `4d`.
     pub(super) fn age(&self, now: WallMs) -> String {
-        self.at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)))
+        age_of(self.at, now)
     }
+}
+
+/// How long ago a letter was written.
+pub(super) fn age_of(at: Option<WallMs>, now: WallMs) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)))
 }

@@ -1,18 +1,42 @@
 //! `tidegate dlq export`: dead letters as lines of JSON, with nothing lost: what is JSON as JSON, what is text as text,
-//! anything else in base64.
+//! anything else in base64. Or their events alone, as structured CloudEvents a line, which `tidegate publish` takes.
 
-use super::desk::{Desk, State};
+use super::again;
+use super::desk::{Desk, Letter};
 use super::filter::Filter;
-use super::list::Row;
-use crate::cli::{Failure, output};
+use super::list::{CHUNK, Row, Wanted};
+use crate::cli::{Exit, Failure, output};
 use crate::json::value::Json;
 use crate::json::write::compact;
 use crate::model::clock::WallMs;
+use crate::model::event::{CloudEvent, Content as Member, Form};
 use crate::model::record::Record;
+use crate::pipeline::decode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+/// Options of `dlq export`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// How it stands with them: waiting (the default), redriven, delivered, discarded, all.
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "STATE")]
+    state: Option<Wanted>,
+    /// What a line holds.
+    #[arg(long = "as", value_enum, default_value_t = As::Records, value_name = "WHAT")]
+    form: As,
+}
+
+/// What a line holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum As {
+    /// The dead letter: what is known of its failure, key, value and headers.
+    Records,
+    /// Its event as a structured CloudEvent, for `tidegate publish -`.
+    Events,
+}
 
 /// Key, value and headers of a record.
 #[derive(Debug, Default, Serialize)]
@@ -49,14 +73,62 @@ struct Line<'a> {
     content: Content,
 }
 
-/// Exports what waits.
-pub(super) fn run(desk: &Desk, filter: &Filter) -> Result<(), Failure> {
+/// Exports.
+pub(super) fn run(desk: &Desk, filter: &Filter, options: &Options) -> Result<(), Failure> {
+    let wanted = options.state.unwrap_or(Wanted::WAITING);
+    let book = desk.book(filter, &[], wanted.asked())?;
     let now = WallMs::now();
-    for letter in desk.letters(filter, true)?.iter().filter(|letter| letter.state == State::Waiting) {
-        let content = letter.record.as_ref().map(Content::of).unwrap_or_default();
-        output::print_json(&Line { row: Row::of(desk, letter, now), content })?;
+    let mut left = 0;
+    for chunk in wanted.of(&book).chunks(CHUNK) {
+        for letter in &desk.letters(&book, chunk)? {
+            match options.form {
+                As::Records => {
+                    output::print_json(&Line {
+                        row: Row::of(desk, letter, now),
+                        content: Content::of(&letter.record),
+                    })?;
+                }
+                As::Events => match event(desk, letter)? {
+                    Some(line) => output::print_line(&line)?,
+                    None => left += 1,
+                },
+            }
+        }
     }
-    Ok(())
+    if left == 0 {
+        return Ok(());
+    }
+    let message = format!("{left} are no events and are left out; --as records has them");
+    Err(Failure::new(Exit::No, "EXPORT_NO_EVENT", message))
+}
+
+/// The event of a dead letter on one line, as it was before its source unwrapped anything; none if it is none.
+fn event(desk: &Desk, letter: &Letter) -> Result<Option<String>, Failure> {
+    let Some(record) = again::whole(desk, letter)? else { return Ok(None) };
+    Ok(decode::decode(record, &decode::Options::default()).ok().map(|event| structured(&event)))
+}
+
+fn structured(event: &CloudEvent) -> String {
+    let mut out = String::new();
+    if event.form() == Form::Structured
+        && let Some(json) = event.record.value().and_then(|value| Json::check(value).ok())
+    {
+        compact(json, &mut out);
+        return out;
+    }
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    for (name, value) in event.members() {
+        out.push(if out.is_empty() { '{' } else { ',' });
+        out.push_str(&quoted(name));
+        out.push(':');
+        match value {
+            Member::Json(text) => compact(Json::trusted(text), &mut out),
+            Member::Text(text) => out.push_str(&quoted(text)),
+            Member::Base64(bytes) => out.push_str(&quoted(&STANDARD.encode(bytes))),
+        }
+    }
+    out.push('}');
+    out
 }
 
 impl Content {
@@ -94,6 +166,36 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_one_line_that_publish_takes() {
+        let position: crate::model::record::Position = "t:0:1".parse().expect("a position");
+        let line = |headers: &[(&str, &str)], value: &[u8]| {
+            let headers = headers.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
+            let record = Record::new(position.clone(), Some(1), None, Some(value), headers);
+            structured(&decode::decode(record, &decode::Options::default()).expect("an event"))
+        };
+        let text = b"{\"specversion\":\"1.0\",\n \"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"data\":{\"n\": 1.50}}";
+        assert_eq!(
+            line(&[("content-type", "application/cloudevents+json")], text),
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"n":1.50}}"#
+        );
+        let binary =
+            [("ce_specversion", "1.0"), ("ce_id", "q\"1"), ("ce_source", "/s"), ("ce_type", "t"), ("ce_x", "5")];
+        for (kind, value, data) in [
+            ("application/json", &b"{\"n\": 1.50,\n \"m\":[]}"[..], r#""data":{"n":1.50,"m":[]}"#),
+            ("text/plain", b"a\nb", r#""data":"a\nb""#),
+            ("application/octet-stream", b"\xff\x00", r#""data_base64":"/wA=""#),
+        ] {
+            let line = line(&[&binary[..], &[("content-type", kind)]].concat(), value);
+            assert!(line.contains(data) && !line.contains('\n'), "{line}");
+            let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!((&event["id"], &event["x"]), (&"q\"1".into(), &"5".into()));
+            assert_eq!(event["datacontenttype"], kind);
+            let input = crate::cli::events::Input { place: crate::model::fault::Place::default(), text: line };
+            assert!(crate::cli::events::decode(&input, "t").is_ok(), "{input:?}");
+        }
+    }
 
     #[test]
     fn nothing_is_lost() {

@@ -10,31 +10,38 @@ use crate::model::resources::PatternLimits;
 use crate::model::stored::StoredHeaders;
 use crate::pattern::{self, EvaluationLimit, Pattern};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 /// What stands in the place of a file.
 const FLAG: &str = "--where";
 
-/// The flags.
-#[derive(Debug, Args)]
+/// The flags, as they were written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[group(skip)]
+#[serde(default)]
 pub(super) struct Options {
     /// Only those of this rule, or of this target of it.
     #[arg(long, value_name = "RULE/TARGET", global = true)]
-    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target: Option<String>,
     /// Only those with this code, e.g. `TRANSFORM_MISSING`.
     #[arg(long, global = true)]
-    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
     /// Only those that were last answered with this HTTP status.
     #[arg(long, global = true)]
-    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
     /// Only those that died since then: 2h, or 2026-01-02T03:04:05Z.
     #[arg(long, value_name = "TIME", global = true)]
-    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<String>,
     /// Only those whose event matches this event pattern.
     #[arg(long = "where", value_name = "PATTERN", global = true)]
-    pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pattern: Option<String>,
 }
 
 /// What they mean.
@@ -77,6 +84,11 @@ impl Filter {
             undecided: Cell::default(),
             seen: RefCell::default(),
         })
+    }
+
+    /// The flags once more, such that they mean the same later.
+    pub(super) fn lasting(&self, options: &Options) -> Options {
+        Options { since: self.since.map(WallMs::rfc3339), ..options.clone() }
     }
 
     /// From when on dead letters are of interest.
@@ -196,7 +208,7 @@ mod tests {
     use crate::model::stored::Address;
 
     fn options() -> Options {
-        Options { target: None, code: None, status: None, since: None, pattern: None }
+        Options::default()
     }
 
     fn filter(options: &Options) -> Filter {

@@ -1,16 +1,15 @@
 //! `tidegate dlq show`: one dead letter, and whether today's rule would do better.
 
-use super::desk::{Desk, Letter, State};
+use super::again::{self, Unsendable};
+use super::book::State;
+use super::desk::{Desk, Letter};
 use super::export::Content;
 use super::list::Row;
 use crate::cli::outcomes::reason;
 use crate::cli::since::age;
-use crate::cli::{Exit, Failure, Global, Output, output};
-use crate::json::document::Document;
+use crate::cli::{Failure, Global, Output, output};
 use crate::model::clock::WallMs;
-use crate::pattern::EvaluationLimit;
-use crate::pipeline::explain::{self, ExplainedRequest};
-use crate::pipeline::settle;
+use crate::pipeline::explain::ExplainedRequest;
 use clap::Args;
 use serde::Serialize;
 
@@ -24,20 +23,11 @@ pub(super) struct Options {
 
 /// What today's rule makes of a dead letter.
 #[derive(Debug, Serialize)]
-pub(super) struct Today {
+struct Today {
     /// What would be sent.
-    pub(super) request: Option<ExplainedRequest>,
+    request: Option<ExplainedRequest>,
     /// Why nothing can be sent.
-    pub(super) error: Option<Unsendable>,
-}
-
-/// Why a dead letter cannot be sent again.
-#[derive(Debug, Serialize)]
-pub(super) struct Unsendable {
-    /// Stable code.
-    pub(super) code: String,
-    /// For people.
-    pub(super) message: String,
+    error: Option<Unsendable>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,68 +40,27 @@ struct Shown<'a> {
 }
 
 /// Shows.
-pub(super) async fn run(global: &Global, desk: &Desk, options: &Options) -> Result<(), Failure> {
-    let position = desk.position(&options.id).map_err(|message| Failure::new(Exit::Usage, "USAGE", message))?;
-    let Some(letter) = desk.letter_at(&position).await? else {
-        let message =
-            format!("there is no dead letter at {position} (any more); `tidegate dlq -o wide` lists their ids");
-        return Err(Failure::new(Exit::No, "DLQ_NO_LETTER", message));
+pub(super) fn run(global: &Global, desk: &Desk, options: &Options) -> Result<(), Failure> {
+    let letter = desk.letter(&options.id)?;
+    let today = match again::check(desk, &letter) {
+        Ok(ready) => Today { request: Some(ready.request), error: None },
+        Err(error) => Today { request: None, error: Some(error) },
     };
-    let today = today(desk, &letter);
     if matches!(global.output, Output::Json | Output::Jsonl) {
-        let content = letter.record.as_ref().map(Content::of).unwrap_or_default();
+        let content = Content::of(&letter.record);
         return Ok(output::print_json(&Shown { row: Row::of(desk, &letter, WallMs::now()), content, now: &today })?);
     }
     for (name, line) in [
         ("event", event_line(&letter)),
         ("request", request_line(&letter, WallMs::now())),
         ("answer", letter.headers.response.as_deref().map(reason).unwrap_or_default()),
-        ("now", now_line(&letter, &today)),
+        ("now", now_line(&desk.id(&letter.position), &letter, &today)),
     ] {
         if !line.is_empty() {
             output::print_line(&format!("{name:<7}  {line}"))?;
         }
     }
     Ok(())
-}
-
-/// What today's rule makes of it.
-pub(super) fn today(desk: &Desk, letter: &Letter) -> Today {
-    match render(desk, letter) {
-        Ok(request) => Today { request: Some(request), error: None },
-        Err((code, message)) => Today { request: None, error: Some(Unsendable { code, message }) },
-    }
-}
-
-fn render(desk: &Desk, letter: &Letter) -> Result<ExplainedRequest, (String, String)> {
-    let refused = |code: &str, message: String| (code.to_owned(), message);
-    let Some(record) = &letter.record else { return Err(refused("DLQ_NO_LETTER", "it was not read".to_owned())) };
-    if let Err(error) = settle::redrive_record(&desk.names, record, WallMs::now()) {
-        return Err(refused(error.code(), error.to_string()));
-    }
-    let Some(address) = &letter.headers.delivery else { return Err(refused("REDRIVE_UNDECODED", String::new())) };
-    let target = desk.snapshot.as_ref().and_then(|snapshot| snapshot.target(&address.rule, &address.target));
-    let Some(target) = target else {
-        let message = format!("rule {} has no target {} any more", address.rule, address.target);
-        return Err(refused("TARGET_GONE", message));
-    };
-    let Some(event) = desk.event(record, &letter.headers) else {
-        return Err(refused("DECODE", "it can no longer be read as an event; has the source changed?".to_owned()));
-    };
-    // Whoever writes it on its way again skips the pattern, which never said yes.
-    if letter.headers.code.as_deref() == Some(EvaluationLimit::CODE) {
-        let rule = desk.snapshot.as_ref().and_then(|snapshot| snapshot.rule(&target.rule));
-        let verdict = rule.map(|rule| rule.explain(&Document::of(&event)));
-        match verdict.map(|verdict| (verdict.matched, verdict.sentence)) {
-            Some((Ok(true), _)) => {}
-            Some((Err(limit), _)) => return Err(refused(limit.code(), limit.to_string())),
-            Some((Ok(false), why)) => {
-                return Err(refused("NOT_WANTED", format!("today's rule does not want it: {why}")));
-            }
-            None => return Err(refused("TARGET_GONE", format!("there is no rule {} any more", target.rule))),
-        }
-    }
-    explain::request(target, &event).map_err(|(code, message)| refused(code, message))
 }
 
 fn event_line(letter: &Letter) -> String {
@@ -146,10 +95,16 @@ fn request_line(letter: &Letter, now: WallMs) -> String {
     format!("sent {times}{last}: {message}{exhausted}")
 }
 
-fn now_line(letter: &Letter, today: &Today) -> String {
+fn now_line(id: &str, letter: &Letter, today: &Today) -> String {
     match letter.state {
         State::Redriven => return "sent on its way again; if it died again, it is a new dead letter".to_owned(),
         State::Delivered => return "its delivery arrived since; nothing is left to do".to_owned(),
+        State::Discarded => {
+            let mark = letter.mark.as_ref();
+            let why = mark.and_then(|mark| mark.reason.as_ref()).map_or_else(String::new, |why| format!(": {why}"));
+            let by = mark.map_or_else(String::new, |mark| format!(" on {} at {}", mark.by, mark.at.rfc3339()));
+            return format!("discarded{by}{why}. To send it nevertheless: tidegate dlq redrive {id} --force --yes");
+        }
         State::Waiting => {}
     }
     let old = letter.headers.message.as_deref().unwrap_or_default();

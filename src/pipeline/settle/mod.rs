@@ -6,6 +6,7 @@
 //! (but for a dead letter by reference, which names the original), a secret (reports hold none). This is the only step
 //! that makes such records; their acknowledgement by Kafka settles the delivery.
 
+mod ledger;
 mod policy;
 mod records;
 mod trace;
@@ -14,6 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use ledger::{CLAIM, Done, Mark, OWN_CLAIM, replay_record};
 pub use policy::{Exhausted, History, Next, Step, decide, tier_for, tier_step, unknown_target_step};
 pub use records::{
     RedriveError, dead_letter, dead_letter_by_reference, redrive_record, tier_record, without_optional_headers,
