@@ -141,7 +141,7 @@ impl<'d> Clerk<'d> {
         }
         let Some(since) = since else { return Ok(0) };
         let since = WallMs(since.0.saturating_sub(i64::try_from(CLOCKS.as_millis()).unwrap_or_default()));
-        let tier = self.desk.names.retry(settle::tier_for(Duration::ZERO));
+        let tier = self.desk.names.retry(settle::due_tier());
         let mut found = Vec::new();
         self.desk.read(|reader| {
             reader.scan(&tier, kafka::From::Time(since), |record| {

@@ -9,12 +9,12 @@
 use super::records::tier_record;
 use crate::model::clock::WallMs;
 use crate::model::record::{OutRecord, Position, Record};
-use crate::model::stored::{Address, HEADER_PREFIX, StoredHeaders, Topics, VERSION};
+use crate::model::stored::{Address, HEADER_PREFIX, StoredHeaders, TIERS, Tier, Topics, VERSION};
 use bytes::Bytes;
 use std::time::Duration;
 
 /// How long a claim keeps others from sending the letter.
-pub const CLAIM: Duration = Duration::from_secs(60);
+const CLAIM: Duration = Duration::from_secs(60);
 
 /// How long it keeps the same redrive, gone on with in another process.
 pub const OWN_CLAIM: Duration = Duration::from_secs(15);
@@ -145,12 +145,19 @@ fn redrive(run: &str) -> &str {
     run.split('/').next().unwrap_or_default()
 }
 
+/// The tier that holds what is due at once.
+#[must_use]
+pub const fn due_tier() -> Tier {
+    let [shortest, ..] = TIERS;
+    shortest
+}
+
 /// The record that sends the event of `record`, which came from a source, to a target: to a retry tier, due at once.
 /// `redrives` is how often its dead letters were sent before.
 #[must_use]
 pub fn replay_record(topics: &Topics, record: &Record, address: Address, redrives: u32, now: WallMs) -> OutRecord {
     let headers = StoredHeaders { redrives, ..StoredHeaders::new(record, Some(address)) };
-    tier_record(topics, record, &headers, now, now)
+    tier_record(topics, due_tier(), record, &headers, now, now)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use ledger::{CLAIM, Done, Mark, OWN_CLAIM, replay_record};
+pub use ledger::{Done, Mark, OWN_CLAIM, due_tier, replay_record};
 pub use policy::{Exhausted, History, Next, Step, decide, tier_for, tier_step, unknown_target_step};
 pub use records::{
     RedriveError, dead_letter, dead_letter_by_reference, redrive_record, tier_record, without_optional_headers,
