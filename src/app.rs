@@ -11,6 +11,7 @@ use crate::admin::replica::{Parts, Replica};
 use crate::admin::report::{About, Reporter};
 use crate::config;
 use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
+use crate::destinations::dial::Network;
 use crate::destinations::tls::Roots;
 use crate::destinations::{exchange, hold};
 use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
@@ -168,6 +169,7 @@ impl App {
             replica: Arc::clone(&replica),
             spans: extras.otlp.as_ref().and_then(Otlp::spans),
             tap: extras.tap,
+            network: Network::default(),
         };
         let (workers, threads) = start_workers(delivery.workers, &shared)?;
         let stored_group = format!("{}.stored", settings.kafka.group);

@@ -6,10 +6,11 @@ use super::pool::Dialled;
 use super::proxy::{self, Proxy, Tunnel};
 use super::stream::{Phase, Stream, Wire};
 use crate::model::clock::WallMs;
+use futures_util::future::LocalBoxFuture;
 use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -36,6 +37,33 @@ pub struct Dialer {
     /// What they chose last: one of the four below.
     pub(super) speaks: AtomicU8,
 }
+
+/// The way from here to a host.
+#[derive(Debug, Clone, Default)]
+pub enum Network {
+    /// The operating system's.
+    #[default]
+    System,
+    /// Another: one in memory, in simulations.
+    Other(Arc<dyn Connect>),
+}
+
+/// A network that needs no look-up and no encryption.
+pub trait Connect: fmt::Debug + Send + Sync {
+    /// A stream to that host.
+    fn connect(&self, host: &str, port: u16) -> LocalBoxFuture<'static, io::Result<Pipe>>;
+}
+
+/// A stream of such a network.
+pub type Pipe = Box<dyn Duplex>;
+
+/// Bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+/// Where a host is on another network than the system's.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A name or address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +216,15 @@ impl Dialer {
     /// # Errors
     /// See [`Error`].
     pub async fn dial(&self, wire: Rc<Wire>) -> Result<Dialled, Error> {
-        let connected = wire.unless_expired(self.connect(&wire)).await;
+        self.dial_over(&Network::default(), wire).await
+    }
+
+    /// The same over another network than the system's.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn dial_over(&self, network: &Network, wire: Rc<Wire>) -> Result<Dialled, Error> {
+        let connected = wire.unless_expired(self.connect(network, &wire)).await;
         connected.unwrap_or_else(|| {
             let host = match &self.proxy {
                 Some(proxy) => format!("{}` through `{}", self.host.name, proxy.origin()),
@@ -198,17 +234,18 @@ impl Dialer {
         })
     }
 
-    async fn connect(&self, wire: &Rc<Wire>) -> Result<Dialled, Error> {
-        let tunnel = match &self.proxy {
-            Some(proxy) => proxy.tunnel(self, wire).await?,
-            None => Tunnel::Plain(self.direct(wire).await?),
-        };
-        let counted = Rc::clone(wire);
-        let stream = match (&self.tls, tunnel) {
-            (None, Tunnel::Plain(tcp)) => Stream::plain(tcp, counted),
-            (None, Tunnel::Tls(tls)) => Stream::tls(*tls, counted),
-            (Some(tls), Tunnel::Plain(tcp)) => Stream::tls(self.handshake(tls, tcp, wire).await?, counted),
-            (Some(tls), Tunnel::Tls(outer)) => Stream::tls_in_tls(self.handshake(tls, *outer, wire).await?, counted),
+    async fn connect(&self, network: &Network, wire: &Rc<Wire>) -> Result<Dialled, Error> {
+        let stream = match network {
+            Network::System => self.stream(wire).await?,
+            Network::Other(network) => {
+                wire.enter(Phase::Connect);
+                let connected = network.connect(&self.host.name, self.host.port).await;
+                let host = || self.host.name.clone();
+                Stream::other(
+                    connected.map_err(|source| Error::Connect { host: host(), address: NOWHERE, source })?,
+                    Rc::clone(wire),
+                )
+            }
         };
         let dialled = Dialled::open(stream, Rc::clone(wire)).await;
         let dialled = dialled
@@ -222,6 +259,20 @@ impl Dialer {
             self.speaks.store(speaks, Ordering::Relaxed);
         }
         Ok(dialled)
+    }
+
+    async fn stream(&self, wire: &Rc<Wire>) -> Result<Stream, Error> {
+        let tunnel = match &self.proxy {
+            Some(proxy) => proxy.tunnel(self, wire).await?,
+            None => Tunnel::Plain(self.direct(wire).await?),
+        };
+        let counted = Rc::clone(wire);
+        Ok(match (&self.tls, tunnel) {
+            (None, Tunnel::Plain(tcp)) => Stream::plain(tcp, counted),
+            (None, Tunnel::Tls(tls)) => Stream::tls(*tls, counted),
+            (Some(tls), Tunnel::Plain(tcp)) => Stream::tls(self.handshake(tls, tcp, wire).await?, counted),
+            (Some(tls), Tunnel::Tls(outer)) => Stream::tls_in_tls(self.handshake(tls, *outer, wire).await?, counted),
+        })
     }
 
     async fn direct(&self, wire: &Wire) -> Result<TcpStream, Error> {

@@ -1,6 +1,6 @@
 //! The byte stream under an HTTP connection: TCP, or TLS over it, counting what was written.
 
-use super::dial::is_verification;
+use super::dial::{Pipe, is_verification};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
@@ -101,18 +101,18 @@ impl Wire {
 }
 
 /// TCP or TLS.
-#[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
     wire: Rc<Wire>,
 }
 
-#[derive(Debug)]
 enum Io {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
     /// To the destination, within TLS to a proxy.
     TlsInTls(Box<TokioIo<TlsStream<TlsStream<TcpStream>>>>),
+    /// Of another network.
+    Other(TokioIo<Pipe>),
 }
 
 impl Stream {
@@ -124,10 +124,14 @@ impl Stream {
         Self { io: Io::Tls(Box::new(TokioIo::new(tls))), wire }
     }
 
+    pub(super) fn other(pipe: Pipe, wire: Rc<Wire>) -> Self {
+        Self { io: Io::Other(TokioIo::new(pipe)), wire }
+    }
+
     /// The other side chose HTTP/2 in the TLS handshake.
     pub(super) fn speaks_http2(&self) -> bool {
         match &self.io {
-            Io::Plain(_) => false,
+            Io::Plain(_) | Io::Other(_) => false,
             Io::Tls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
             Io::TlsInTls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
@@ -150,6 +154,7 @@ impl Read for Stream {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
             Io::TlsInTls(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Other(io) => Pin::new(io).poll_read(cx, buf),
         });
         match &read {
             Ok(()) => this.wire.bytes.heard.set(this.wire.bytes.heard.get().saturating_add(1)),
@@ -166,6 +171,7 @@ impl Write for Stream {
             Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
             Io::TlsInTls(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Other(io) => Pin::new(io).poll_write(cx, buf),
         })?;
         this.count(written);
         Poll::Ready(Ok(written))
@@ -177,6 +183,7 @@ impl Write for Stream {
             Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Io::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Io::TlsInTls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Other(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         })?;
         this.count(written);
         Poll::Ready(Ok(written))
@@ -187,6 +194,7 @@ impl Write for Stream {
             Io::Plain(io) => io.is_write_vectored(),
             Io::Tls(io) => io.is_write_vectored(),
             Io::TlsInTls(io) => io.is_write_vectored(),
+            Io::Other(io) => io.is_write_vectored(),
         }
     }
 
@@ -195,6 +203,7 @@ impl Write for Stream {
             Io::Plain(io) => Pin::new(io).poll_flush(cx),
             Io::Tls(io) => Pin::new(io).poll_flush(cx),
             Io::TlsInTls(io) => Pin::new(io).poll_flush(cx),
+            Io::Other(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -203,6 +212,7 @@ impl Write for Stream {
             Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tls(io) => Pin::new(io).poll_shutdown(cx),
             Io::TlsInTls(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Other(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

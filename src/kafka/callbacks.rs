@@ -4,7 +4,8 @@
 //! Never here: a lock held while the owner works; an acknowledged revocation whose queues still live, if it can be
 //! helped; a commit for partitions that another member may already own.
 
-use super::committer::{Core, Shared};
+use super::committer::Shared;
+use super::core::{Core, Released};
 use super::logging::Logging;
 use super::partition::{Assigned, Life, Queue, TopicPartition};
 use super::start::{self, Beginning};
@@ -125,20 +126,12 @@ impl Callbacks {
         let shared = &self.shared;
         let told: Vec<_> = {
             let core = shared.core();
-            let told = core.table.iter().filter(|(at, entry)| entry.told && all.contains(at));
-            told.map(|(at, _)| at.clone()).collect()
+            all.iter().filter(|at| core.has_told(at)).cloned().collect()
         };
         let last = if told.is_empty() { Vec::new() } else { shared.owner.revoked(&told, lost) };
-        let items = {
-            let mut core = shared.core();
-            shared.accept_all(&mut core);
-            for commit in last {
-                core.take(commit);
-            }
-            all.iter().filter_map(|at| Some((at, core.table.remove(at)?))).collect::<Vec<_>>()
-        };
-        shared.unpause(consumer, items.iter().filter(|(_, entry)| entry.paused).map(|(at, _)| *at));
-        let items: Vec<_> = items.into_iter().filter_map(|(at, entry)| close(at, entry)).collect();
+        let released = shared.core().release(all, &shared.committer, last);
+        shared.unpause(consumer, released.iter().filter(|gone| gone.entry.paused).map(|gone| &gone.at));
+        let items: Vec<_> = released.into_iter().filter_map(close).collect();
         if lost {
             if !items.is_empty() {
                 tracing::warn!(
@@ -190,15 +183,11 @@ pub(super) fn enter(
         core.table.insert(New { at, phase, life, committed: beginning.committed, pending, start });
         return None;
     }
-    let metadata = beginning.committed.as_ref().map(|c| c.metadata.clone()).filter(|m| !m.is_empty());
-    let new = New { at: at.clone(), phase: Phase::Running, life, committed: beginning.committed, pending: None, start };
-    let epoch = core.table.insert(new);
-    Some(Assigned { at, epoch, start, metadata, queue })
+    Some(core.enter(at, start, beginning.committed, queue, life))
 }
 
 /// The end of an entry: what is still to be committed.
-fn close(at: &TopicPartition, entry: Entry) -> Option<Item> {
-    let item = entry.item(at);
+fn close(Released { at, item, entry }: Released) -> Option<Item> {
     let Entry { phase, life, .. } = entry;
     drop(phase);
     if Arc::strong_count(&life) > 1 {

@@ -6,7 +6,8 @@
 
 use super::callbacks::{Callbacks, IntakeConsumer};
 use super::client::{self, ClientSettings};
-use super::committer::{Committer, Shared};
+use super::committer::Shared;
+use super::core::Committer;
 use super::error::Error;
 use super::logging::Logging;
 use super::membership::Membership;
@@ -76,6 +77,13 @@ impl std::fmt::Debug for Intake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Intake").field("group", &self.shared.group).finish_non_exhaustive()
     }
+}
+
+/// What reads partitions again.
+pub trait Restart: std::fmt::Debug + Send + Sync {
+    /// Reads a partition again whose queue has reported `OffsetOutOfRange`: from the committed offset if it exists, else
+    /// as `on_missing` says. Happens once its queue has been dropped; `assigned` is called with a new epoch.
+    fn restart(&self, at: TopicPartition);
 }
 
 /// The end of something that the poll thread was asked to do.
@@ -174,13 +182,7 @@ impl Intake {
     /// Where to leave offsets to be committed.
     #[must_use]
     pub fn committer(&self) -> Committer {
-        Committer::new(Arc::clone(&self.shared.mailbox))
-    }
-
-    /// Reads a partition again whose queue has reported `OffsetOutOfRange`: from the committed offset if it exists, else
-    /// as `on_missing` says. Happens once its queue has been dropped; `assigned` is called with a new epoch.
-    pub fn restart(&self, at: TopicPartition) {
-        self.tell(Command::Restart(at));
+        self.shared.committer.clone()
     }
 
     /// Whether new requests may start for these partitions.
@@ -222,6 +224,12 @@ impl Intake {
         if self.commands.send(command).is_err() {
             tracing::debug!(group = self.shared.group, "the intake is closed");
         }
+    }
+}
+
+impl Restart for Intake {
+    fn restart(&self, at: TopicPartition) {
+        self.tell(Command::Restart(at));
     }
 }
 

@@ -20,7 +20,8 @@ pub struct Membership {
 
 impl Membership {
     /// Starts without evidence.
-    pub(super) fn new(session: Option<Duration>) -> Self {
+    #[must_use]
+    pub fn new(session: Option<Duration>) -> Self {
         Self { evidence: Arc::default(), session }
     }
 
@@ -40,17 +41,18 @@ impl Membership {
     }
 
     /// There is a group to be a member of.
-    pub(super) fn is_needed(&self) -> bool {
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
         self.session.is_some()
     }
 
     /// We were a member at this moment.
-    pub(super) fn prove(&self, at: Monotonic) {
+    pub fn prove(&self, at: Monotonic) {
         self.evidence.fetch_max(at.0.max(1), Ordering::AcqRel);
     }
 
     /// We are no member any more, for certain.
-    pub(super) fn disprove(&self) {
+    pub fn disprove(&self) {
         self.evidence.store(0, Ordering::Release);
     }
 }

@@ -3,7 +3,8 @@
 //! An [`Intake`] owns a consumer and the one thread that polls it. It hands partitions to an [`Owner`], each with an
 //! epoch and a [`Queue`] of its own, takes offsets to commit from any thread, and saves those that belong to the epoch.
 //! A [`Producer`] reports a record as written when Kafka has it. [`Admin`] makes and checks topics. [`Embedded`] is a broker
-//! in memory for `dev` and tests; [`Reader`] reads single records and whole topics for the tools.
+//! in memory for `dev` and tests; [`Reader`] reads single records and whole topics for the tools. [`Core`], [`Log`] and
+//! [`Sink`] are what an intake, a queue and a producer are without Kafka's client.
 //!
 //! Never here: what a record means; when an offset is complete; a promise kept by luck: everything that the user's
 //! properties could break is refused.
@@ -12,6 +13,7 @@ mod callbacks;
 mod client;
 mod commit;
 mod committer;
+mod core;
 mod embedded;
 mod error;
 mod intake;
@@ -31,17 +33,18 @@ mod table;
 mod tests;
 mod topics;
 
+pub use self::core::{Answered, Committer, Core, Due, Released};
 pub use client::{ClientSettings, GroupProtocol, reveal};
-pub use committer::Committer;
 pub use embedded::{Embedded, is_embedded};
 pub use error::Error;
-pub use intake::{Intake, IntakeOptions, Pending};
+pub use intake::{Intake, IntakeOptions, Pending, Restart};
 pub use membership::Membership;
-pub use partition::{Assigned, Commit, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
+pub use partition::{Assigned, Commit, Life, Log, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
 pub use ping::ping;
-pub use producer::{Producer, SendError};
+pub use producer::{Producer, SendError, Sink};
 pub use read::{From, Lag, Lags, Reader};
 pub use start::{OnMissing, Start};
 pub use state::{IntakeState, PartitionState};
 pub use statistics::client_version;
+pub use table::{Answer, Item, Stored};
 pub use topics::{Admin, Less, TopicInfo, TopicSpec, TopicState, Watermarks};

@@ -94,16 +94,35 @@ pub enum QueueError {
 /// The records of one partition, in order. Must be dropped before its revocation is acknowledged: dropping it later
 /// silences the callback of its successor.
 pub struct Queue {
-    queue: PartitionQueue<Callbacks>,
+    from: Origin,
     topic: Arc<str>,
     alive: Arc<Life>,
     /// Records below have been returned already.
     next: i64,
 }
 
-/// What the poll thread knows of a queue that lives elsewhere: it holds a `Weak` of this.
+/// Where the records come from.
+enum Origin {
+    Kafka(PartitionQueue<Callbacks>),
+    Log(Box<dyn Log>),
+}
+
+/// Records of a partition that come from elsewhere than Kafka's client: from memory, in simulations.
+pub trait Log: Send {
+    /// The next record, if there is one now.
+    ///
+    /// # Errors
+    /// As Kafka's client would fail.
+    fn next(&mut self) -> Option<Result<Record, QueueError>>;
+
+    /// Calls `wake` when there are records again.
+    fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
+}
+
+/// What the poll thread knows of a queue that lives elsewhere: both hold it, so that it can tell whether the queue has
+/// been dropped.
 #[derive(Debug, Default)]
-pub(super) struct Life {
+pub struct Life {
     /// The queue has reported [`QueueError::OffsetOutOfRange`].
     pub(super) stopped: AtomicBool,
 }
@@ -116,22 +135,42 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     pub(super) fn new(queue: PartitionQueue<Callbacks>, topic: Arc<str>, alive: Arc<Life>) -> Self {
-        Self { queue, topic, alive, next: 0 }
+        Self { from: Origin::Kafka(queue), topic, alive, next: 0 }
+    }
+
+    /// A queue over another log.
+    #[must_use]
+    pub fn over(log: Box<dyn Log>, topic: Arc<str>, alive: Arc<Life>) -> Self {
+        Self { from: Origin::Log(log), topic, alive, next: 0 }
     }
 
     /// The next record, if one has been fetched. Never blocks; copies the record once out of the client. Offsets grow: the
     /// client pauses a partition in every rebalance and may then fetch again what it has just returned.
     pub fn poll(&mut self) -> Option<Result<Record, QueueError>> {
-        loop {
-            match self.queue.poll(Duration::ZERO)? {
-                Ok(message) if message.offset() < self.next => {}
-                Ok(message) => {
-                    self.next = message.offset() + 1;
-                    return Some(Ok(copy(&message, &self.topic)));
-                }
-                Err(error) => return Some(Err(self.classify(&error))),
+        let error = loop {
+            match &mut self.from {
+                Origin::Kafka(queue) => match queue.poll(Duration::ZERO)? {
+                    Ok(message) if message.offset() < self.next => {}
+                    Ok(message) => {
+                        self.next = message.offset() + 1;
+                        return Some(Ok(copy(&message, &self.topic)));
+                    }
+                    Err(error) => break classify(&error),
+                },
+                Origin::Log(log) => match log.next()? {
+                    Ok(record) if record.position.offset < self.next => {}
+                    Ok(record) => {
+                        self.next = record.position.offset + 1;
+                        return Some(Ok(record));
+                    }
+                    Err(error) => break error,
+                },
             }
+        };
+        if error == QueueError::OffsetOutOfRange {
+            self.alive.stopped.store(true, Ordering::Release);
         }
+        Some(Err(error))
     }
 
     /// Registers a callback for the moment when records arrive on the empty queue, and calls it once, for the queue may
@@ -140,33 +179,35 @@ impl Queue {
     pub fn on_ready(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         let wake = Arc::new(wake);
         let callback = Arc::clone(&wake);
-        self.queue.set_nonempty_callback(move || callback());
+        match &mut self.from {
+            Origin::Kafka(queue) => queue.set_nonempty_callback(move || callback()),
+            Origin::Log(log) => log.on_ready(callback),
+        }
         wake();
     }
+}
 
-    fn classify(&self, error: &KafkaError) -> QueueError {
-        let code = error.rdkafka_error_code();
-        if code == Some(RDKafkaErrorCode::AutoOffsetReset) {
-            self.alive.stopped.store(true, Ordering::Release);
-            return QueueError::OffsetOutOfRange;
-        }
-        // The client steps over a batch that it cannot read, which must not look like a compacted gap.
-        let unreadable = matches!(
-            code,
-            Some(
-                RDKafkaErrorCode::BadMessage
-                    | RDKafkaErrorCode::BadCompression
-                    | RDKafkaErrorCode::InvalidMessage
-                    | RDKafkaErrorCode::NotImplemented
-                    | RDKafkaErrorCode::Underflow
-                    | RDKafkaErrorCode::MessageSizeTooLarge
-            )
-        );
-        if unreadable || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-            return QueueError::Fatal(error.to_string());
-        }
-        QueueError::Transient(error.to_string())
+fn classify(error: &KafkaError) -> QueueError {
+    let code = error.rdkafka_error_code();
+    if code == Some(RDKafkaErrorCode::AutoOffsetReset) {
+        return QueueError::OffsetOutOfRange;
     }
+    // The client steps over a batch that it cannot read, which must not look like a compacted gap.
+    let unreadable = matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::BadCompression
+                | RDKafkaErrorCode::InvalidMessage
+                | RDKafkaErrorCode::NotImplemented
+                | RDKafkaErrorCode::Underflow
+                | RDKafkaErrorCode::MessageSizeTooLarge
+        )
+    );
+    if unreadable || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+        return QueueError::Fatal(error.to_string());
+    }
+    QueueError::Transient(error.to_string())
 }
 
 /// Copies a message out of the client.

@@ -75,7 +75,7 @@ impl Poller {
         loop {
             self.pump(POLL);
             match self.inbox.try_recv() {
-                Ok(Command::Restart(at)) => self.restart_wanted(&at),
+                Ok(Command::Restart(at)) => self.shared.core().restart_wanted(&at),
                 Ok(Command::Set { partitions, done }) => {
                     self.set(&partitions);
                     if done.send(()).is_err() {
@@ -202,20 +202,8 @@ impl Poller {
         }
     }
 
-    fn restart_wanted(&self, at: &TopicPartition) {
-        let mut core = self.shared.core();
-        let Some(entry) = core.table.get_mut(at) else { return };
-        if matches!(entry.phase, Phase::Running) && entry.life.stopped.load(Ordering::Acquire) {
-            entry.phase = Phase::Restarting;
-        }
-    }
-
     fn restart_due(&mut self, now: Monotonic) {
-        let ready: Vec<(TopicPartition, u64)> = {
-            let core = self.shared.core();
-            let ready = core.table.iter().filter(|(_, e)| matches!(e.phase, Phase::Restarting) && !e.queue_lives());
-            ready.map(|(at, entry)| (at.clone(), entry.epoch)).collect()
-        };
+        let ready = self.shared.core().restartable();
         self.restarts.retain(|at, _| ready.iter().any(|(r, _)| r == at));
         for (at, epoch) in ready {
             if self.restarts.get(&at).is_some_and(|last| now.since(*last) < RESTART_PAUSE) {

@@ -10,6 +10,7 @@ use super::logging::{Logging, Reach};
 use crate::model::clock::Monotonic;
 use crate::model::record::{OutRecord, Position};
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -69,7 +70,22 @@ impl SendError {
 
 /// Writes records. Clones share one client.
 #[derive(Clone)]
-pub struct Producer(Arc<Inner>);
+pub struct Producer(Way);
+
+#[derive(Clone)]
+enum Way {
+    Kafka(Arc<Inner>),
+    Sink(Arc<dyn Sink>),
+}
+
+/// Takes records instead of Kafka: a log in memory, in simulations.
+pub trait Sink: Send + Sync {
+    /// As [`Producer::send`].
+    fn send(&self, record: OutRecord) -> BoxFuture<'static, Result<Position, SendError>>;
+
+    /// As [`Producer::post`].
+    fn post(&self, record: OutRecord);
+}
 
 struct Inner {
     config: ClientConfig,
@@ -87,7 +103,11 @@ struct Made {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").field("brokers", &self.0.name).finish_non_exhaustive()
+        let brokers = match &self.0 {
+            Way::Kafka(inner) => inner.name.as_str(),
+            Way::Sink(_) => "none",
+        };
+        f.debug_struct("Producer").field("brokers", &brokers).finish_non_exhaustive()
     }
 }
 
@@ -111,14 +131,20 @@ impl Producer {
     fn of(config: ClientConfig, settings: &ClientSettings) -> Result<Self, Error> {
         let reach = Arc::default();
         let client = make(&config, &settings.brokers, &reach).map_err(Error::Settings)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Way::Kafka(Arc::new(Inner {
             config,
             name: settings.brokers.clone(),
             current: ArcSwap::from_pointee(Made { client, number: 0 }),
             making: Mutex::default(),
             dropped: AtomicU64::new(0),
             reach,
-        })))
+        }))))
+    }
+
+    /// One that writes elsewhere than to Kafka.
+    #[must_use]
+    pub fn to(sink: Arc<dyn Sink>) -> Self {
+        Self(Way::Sink(sink))
     }
 
     /// Writes a record and waits until all replicas in sync have it.
@@ -126,19 +152,20 @@ impl Producer {
     /// # Errors
     /// It was not acknowledged, see [`SendError`].
     pub async fn send(&self, record: OutRecord) -> Result<Position, SendError> {
-        let made = self.0.current.load_full();
-        let topic = Arc::clone(&record.topic);
-        let size_bytes = size(&record);
-        match made.client.send(outgoing(&record), ROOM).await {
-            Ok(delivery) => Ok(Position { topic, partition: delivery.partition, offset: delivery.offset }),
-            Err((error, _)) => Err(self.classify(&made, topic, size_bytes, &error)),
+        match &self.0 {
+            Way::Kafka(inner) => inner.send(record).await,
+            Way::Sink(sink) => sink.send(record).await,
         }
     }
 
     /// Hands a record to the client and forgets it: for traces, whose loss harms nobody. Never waits.
     pub fn post(&self, record: OutRecord) {
-        let made = self.0.current.load();
-        if made.client.send_result(outgoing(&record)).is_err() && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        let inner = match &self.0 {
+            Way::Kafka(inner) => inner,
+            Way::Sink(sink) => return sink.post(record),
+        };
+        let made = inner.current.load();
+        if made.client.send_result(outgoing(&record)).is_err() && inner.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(topic = %record.topic, "no room for more records of what became of events; they are dropped and counted, deliveries are not");
         }
     }
@@ -146,19 +173,26 @@ impl Producer {
     /// It has not lost every broker, as far as is known.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        !self.0.reach.is_lost()
+        match &self.0 {
+            Way::Kafka(inner) => !inner.reach.is_lost(),
+            Way::Sink(_) => true,
+        }
     }
 
     /// Records of [`Producer::post`] for which there was no room.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        match &self.0 {
+            Way::Kafka(inner) => inner.dropped.load(Ordering::Relaxed),
+            Way::Sink(_) => 0,
+        }
     }
 
     /// Waits until nothing is on its way. True if that happened in time.
     pub async fn flush(&self, at_most: Duration) -> bool {
+        let Way::Kafka(inner) = &self.0 else { return true };
         let until = Monotonic::now().plus(at_most);
-        let made = self.0.current.load_full();
+        let made = inner.current.load_full();
         while made.client.in_flight_count() > 0 {
             if Monotonic::now() >= until {
                 return false;
@@ -166,6 +200,18 @@ impl Producer {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         true
+    }
+}
+
+impl Inner {
+    async fn send(&self, record: OutRecord) -> Result<Position, SendError> {
+        let made = self.current.load_full();
+        let topic = Arc::clone(&record.topic);
+        let size_bytes = size(&record);
+        match made.client.send(outgoing(&record), ROOM).await {
+            Ok(delivery) => Ok(Position { topic, partition: delivery.partition, offset: delivery.offset }),
+            Err((error, _)) => Err(self.classify(&made, topic, size_bytes, &error)),
+        }
     }
 
     fn classify(&self, made: &Made, topic: Arc<str>, size_bytes: usize, error: &KafkaError) -> SendError {
@@ -187,14 +233,14 @@ impl Producer {
 
     /// Replaces a producer that has failed for good; once, however many notice.
     fn renew(&self, number: u64) {
-        let _one = self.0.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.0.current.load().number != number {
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.current.load().number != number {
             return;
         }
-        match make(&self.0.config, &self.0.name, &self.0.reach) {
+        match make(&self.config, &self.name, &self.reach) {
             Ok(client) => {
-                tracing::error!(brokers = self.0.name, "the producer has failed for good and is made anew");
-                self.0.current.store(Arc::new(Made { client, number: number + 1 }));
+                tracing::error!(brokers = self.name, "the producer has failed for good and is made anew");
+                self.current.store(Arc::new(Made { client, number: number + 1 }));
             }
             Err(error) => tracing::error!(%error, "the producer cannot be made anew"),
         }

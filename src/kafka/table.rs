@@ -16,9 +16,11 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// An offset and its metadata, as committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) next_offset: i64,
-    pub(super) metadata: String,
+pub struct Stored {
+    /// The offset to read next.
+    pub next_offset: i64,
+    /// Its metadata.
+    pub metadata: String,
 }
 
 /// Where a partition stands.
@@ -67,15 +69,18 @@ pub(super) struct Entry {
 
 /// One element of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) at: TopicPartition,
-    pub(super) epoch: u64,
-    pub(super) stored: Stored,
+pub struct Item {
+    /// Which partition.
+    pub at: TopicPartition,
+    /// In which epoch.
+    pub epoch: u64,
+    /// What to commit.
+    pub stored: Stored,
 }
 
 /// What an answered commit means (kafka.md "commit errors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// Saved; the coordinator knows us.
     Saved,
     /// The coordinator knows us; commit again later.

@@ -1,8 +1,10 @@
 //! Where time comes from: the one module that may ask the operating system for it.
 //!
 //! Everything that decides something by time takes a `now` as an argument, so that tests and the simulation
-//! own it. `Monotonic` is for durations and deadlines, `WallMs` for what is written down.
+//! own it. `Monotonic` is for durations and deadlines, `WallMs` for what is written down. A thread may be given
+//! another [`Source`]: then the time of all that runs on it is the source's.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +16,10 @@ impl Monotonic {
     /// The present moment.
     #[must_use]
     pub fn now() -> Self {
-        let elapsed = origin().elapsed();
+        let elapsed = match SOURCE.get() {
+            Some(source) => (source.now)().saturating_duration_since(source.origin),
+            None => origin().elapsed(),
+        };
         Self(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
@@ -33,7 +38,7 @@ impl Monotonic {
     /// The same moment as an [`Instant`], for timers.
     #[must_use]
     pub fn instant(self) -> Instant {
-        let origin = origin();
+        let origin = SOURCE.get().map_or_else(origin, |source| source.origin);
         origin.checked_add(Duration::from_nanos(self.0)).unwrap_or(origin)
     }
 }
@@ -47,6 +52,9 @@ impl WallMs {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
     pub fn now() -> Self {
+        if let Some(source) = SOURCE.get() {
+            return (source.time_of_day)();
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
@@ -133,7 +141,34 @@ impl WallMs {
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
 pub fn system_time() -> SystemTime {
-    SystemTime::now()
+    match SOURCE.get() {
+        Some(source) => {
+            let since = Duration::from_millis(u64::try_from((source.time_of_day)().0).unwrap_or(0));
+            UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+        }
+        None => SystemTime::now(),
+    }
+}
+
+/// Where the time of a thread comes from, if not from the operating system.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The moment that is zero.
+    pub origin: Instant,
+    /// The present moment; never goes back, and is what the timers of the thread go by.
+    pub now: fn() -> Instant,
+    /// The present time of day.
+    pub time_of_day: fn() -> WallMs,
+}
+
+thread_local! {
+    /// Read for every question; without a destructor that costs a load and a branch beside the system call.
+    static SOURCE: Cell<Option<Source>> = const { Cell::new(None) };
+}
+
+/// Gives this thread another source of time, or with `None` the operating system again.
+pub fn set_source(source: Option<Source>) {
+    SOURCE.set(source);
 }
 
 #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
@@ -144,7 +179,28 @@ fn origin() -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use super::WallMs;
+    use super::{Monotonic, Source, WallMs, set_source, system_time};
+    use std::cell::Cell;
+    use std::time::{Duration, Instant, UNIX_EPOCH};
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "this module is the clock")]
+    fn a_thread_may_have_another_time() {
+        thread_local! {
+            static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+        }
+        let origin = Instant::now();
+        NOW.set(Some(origin));
+        set_source(Some(Source { origin, now: || NOW.get().unwrap(), time_of_day: || WallMs(7_000) }));
+        assert_eq!((Monotonic::now(), WallMs::now()), (Monotonic(0), WallMs(7_000)));
+        NOW.set(Some(origin + Duration::from_secs(3)));
+        assert_eq!((Monotonic::now(), Monotonic::now().instant()), (Monotonic(3_000_000_000), NOW.get().unwrap()));
+        assert_eq!(system_time(), UNIX_EPOCH + Duration::from_secs(7));
+        let elsewhere = std::thread::spawn(|| WallMs::now()).join().unwrap();
+        assert!(elsewhere > WallMs(1_700_000_000_000));
+        set_source(None);
+        assert!(WallMs::now() > WallMs(1_700_000_000_000));
+    }
 
     #[test]
     fn rfc3339_is_utc_with_milliseconds() {

@@ -4,7 +4,7 @@
 //! or written to a retry tier or the dead-letter topic. A ticket is settled only when the write is acknowledged.
 //! [`run`] is the loop of a lane: one task, one `select!`, in the order settlements → hand-offs → timers → new records.
 
-use crate::kafka::{Commit, Committer, Intake, Membership, QueueError, TopicPartition};
+use crate::kafka::{Commit, Committer, Membership, QueueError, Restart, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::{Report, Settlement};
 use crate::model::stored::TIERS;
@@ -94,7 +94,7 @@ pub struct Link {
     /// Whether the group still counts us in.
     pub membership: Membership,
     /// The intake, to have a partition started anew.
-    pub intake: Weak<Intake>,
+    pub intake: Weak<dyn Restart>,
 }
 
 #[derive(Debug)]

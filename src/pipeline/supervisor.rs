@@ -10,7 +10,7 @@ use crate::pipeline::worker::{Command, LaneKind, Opening, Worker};
 use crate::telemetry::figures::SourceFigures;
 use std::collections::HashMap;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Time beyond the drain deadline in which a lane must have answered; after it the worker is taken for wedged.
@@ -52,7 +52,12 @@ impl Supervisor {
     /// Tells which intake it serves, once that exists, and whose membership allows its lanes to send. Assignments wait for
     /// it.
     pub fn bind(&self, intake: &Arc<Intake>, membership: Membership) {
-        let link = Link { committer: intake.committer(), membership, intake: Arc::downgrade(intake) };
+        let weak: Weak<Intake> = Arc::downgrade(intake);
+        self.attach(Link { committer: intake.committer(), membership, intake: weak });
+    }
+
+    /// The same with what its lanes need of an intake.
+    pub fn attach(&self, link: Link) {
         if self.link.set(link).is_err() {
             tracing::error!(group = %self.group, "a supervisor was bound twice; the first intake stays");
         }
@@ -66,6 +71,59 @@ impl Supervisor {
             (of_topic, all)
         };
         (0..self.workers.len()).min_by_key(|worker| load(*worker)).unwrap_or(0)
+    }
+
+    /// Tells the lanes of these partitions to drain; `lost` ones are cut off at once, for another owner may already be at
+    /// work on them.
+    #[must_use]
+    pub fn drain(&self, partitions: &[TopicPartition], lost: bool) -> Draining {
+        let mut by_worker: HashMap<usize, Vec<TopicPartition>> = HashMap::new();
+        {
+            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            for at in partitions {
+                if let Some(worker) = lanes.remove(at) {
+                    by_worker.entry(worker).or_default().push(at.clone());
+                }
+            }
+        }
+        let drain = if lost { Duration::ZERO } else { self.drain_timeout };
+        let begun = Monotonic::now();
+        let (answer, answers) = mpsc::channel();
+        for (worker, partitions) in by_worker {
+            if let Some(worker) = self.workers.get(worker) {
+                worker.tell(Command::Close { partitions, deadline: begun.plus(drain), answer: answer.clone() });
+            }
+        }
+        Draining { answers, begun, until: begun.plus(drain + ANSWER_GRACE), answered: 0, commits: Vec::new() }
+    }
+}
+
+/// Lanes that are draining.
+#[derive(Debug)]
+pub struct Draining {
+    answers: mpsc::Receiver<Option<Commit>>,
+    begun: Monotonic,
+    /// After this a worker that has not answered is taken for wedged.
+    pub until: Monotonic,
+    answered: usize,
+    /// The last positions of those that have answered.
+    pub commits: Vec<Commit>,
+}
+
+impl Draining {
+    /// Blocks until all lanes have answered, at most for this long; `true` if they have.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        let until = Monotonic::now().plus(at_most);
+        loop {
+            match self.answers.recv_timeout(until.since(Monotonic::now())) {
+                Ok(commit) => {
+                    self.answered += 1;
+                    self.commits.extend(commit);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return true,
+                Err(mpsc::RecvTimeoutError::Timeout) => return false,
+            }
+        }
     }
 }
 
@@ -86,46 +144,15 @@ impl Owner for Supervisor {
     }
 
     fn revoked(&self, partitions: &[TopicPartition], lost: bool) -> Vec<Commit> {
-        let mut by_worker: HashMap<usize, Vec<TopicPartition>> = HashMap::new();
-        {
-            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            for at in partitions {
-                if let Some(worker) = lanes.remove(at) {
-                    by_worker.entry(worker).or_default().push(at.clone());
-                }
-            }
+        let mut draining = self.drain(partitions, lost);
+        if !draining.wait(draining.until.since(draining.begun)) {
+            tracing::error!(
+                partitions = partitions.len(),
+                answered = draining.answered,
+                "lanes did not drain in time; what they had in flight comes again"
+            );
         }
-        // Another owner may already be at work on what we lost: whatever is in flight is cut off at once.
-        let drain = if lost { Duration::ZERO } else { self.drain_timeout };
-        let begun = Monotonic::now();
-        let (answer, answers) = mpsc::channel();
-        for (worker, partitions) in by_worker {
-            if let Some(worker) = self.workers.get(worker) {
-                worker.tell(Command::Close { partitions, deadline: begun.plus(drain), answer: answer.clone() });
-            }
-        }
-        drop(answer);
-        let mut commits = Vec::new();
-        let mut answered = 0;
-        loop {
-            let left = begun.plus(drain + ANSWER_GRACE).since(Monotonic::now());
-            match answers.recv_timeout(left) {
-                Ok(commit) => {
-                    answered += 1;
-                    commits.extend(commit);
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    tracing::error!(
-                        partitions = partitions.len(),
-                        answered,
-                        "lanes did not drain in time; what they had in flight comes again"
-                    );
-                    break;
-                }
-            }
-        }
-        self.figures.drained(Monotonic::now().since(begun));
-        commits
+        self.figures.drained(Monotonic::now().since(draining.begun));
+        draining.commits
     }
 }

@@ -1,6 +1,7 @@
 //! A worker: one thread that lanes and dispatchers live on, with a runtime of its own (measured: a multi-thread runtime
 //! costs up to twice as much per event). Commands come in over a channel, a handful per rebalance; events never do.
 
+use crate::destinations::dial::Network;
 use crate::kafka::Producer;
 use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
@@ -60,6 +61,8 @@ pub struct Shared {
     pub spans: Option<Arc<Spans>>,
     /// Sees every traced outcome of this process, as JSON; the live view of `dev`.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
+    /// The way to the destinations.
+    pub network: Network,
 }
 
 /// Which outcomes get a record in the trace topic.
@@ -154,7 +157,7 @@ impl Context {
                 None => return delivery.orphaned(),
             }
         }
-        self.dispatchers.submit(delivery);
+        self.dispatchers.submit(delivery, &self.network);
     }
 
     /// Traces an outcome of which there is something to tell. It is off the hot path and nothing waits for it: a trace may
@@ -198,7 +201,7 @@ struct Running {
 impl Dispatchers {
     /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if a defect has
     /// ended it.
-    fn submit(&self, delivery: Delivery) {
+    fn submit(&self, delivery: Delivery, network: &Network) {
         let destination = Arc::clone(&delivery.target.destination);
         let name = &destination.resource().name;
         let mut running = self.running.borrow_mut();
@@ -217,7 +220,7 @@ impl Dispatchers {
                 waiting = found.dispatcher.take_waiting();
             }
         }
-        let dispatcher = Rc::new(Dispatcher::new(Arc::clone(&destination)));
+        let dispatcher = Rc::new(Dispatcher::over(network.clone(), Arc::clone(&destination)));
         let task = tokio::task::spawn_local({
             let dispatcher = Rc::clone(&dispatcher);
             async move { dispatcher.run().await }
@@ -343,6 +346,12 @@ impl Worker {
             .stack_size(8 << 20)
             .spawn(move || live(runtime, serve(shared, index, inbox)))?;
         Ok((Self { commands }, thread))
+    }
+
+    /// A worker without a thread of its own: its work is to be run in a [`LocalSet`].
+    pub fn on_this_thread(index: usize, shared: Shared) -> (Self, impl Future<Output = ()>) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        (Self { commands }, serve(shared, index, inbox))
     }
 
     /// Tells the worker something. A worker that has ended hears nothing, and nobody waits for its answer: the

@@ -6,6 +6,7 @@
 use super::Job;
 use super::run::Run;
 use crate::destinations::Destination;
+use crate::destinations::dial::Network;
 use crate::destinations::waiters::Seat;
 use crate::telemetry::figures::destination::Line;
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,7 @@ use std::time::Duration;
 /// Deliveries to one destination, on one worker. [`Dispatcher::run`] must be running for anything to happen.
 pub struct Dispatcher<J> {
     pub(super) destination: Arc<Destination>,
+    pub(super) network: Network,
     pub(super) seat: Seat,
     pub(super) line: Arc<Line>,
     pub(super) waiting: RefCell<VecDeque<Waiting<J>>>,
@@ -58,10 +60,17 @@ impl<J: Job> Dispatcher<J> {
     /// A dispatcher with nothing to do.
     #[must_use]
     pub fn new(destination: Arc<Destination>) -> Self {
+        Self::over(Network::default(), destination)
+    }
+
+    /// The same over another network than the system's.
+    #[must_use]
+    pub fn over(network: Network, destination: Arc<Destination>) -> Self {
         let seat = destination.sit();
         let line = destination.figures().line();
         Self {
             destination,
+            network,
             seat,
             line,
             waiting: RefCell::new(VecDeque::new()),

@@ -277,7 +277,7 @@ impl<'a, J: Job> Run<'a, J> {
     fn dial(&mut self, waiting: Waiting<J>, probe: bool, now: Monotonic) {
         let destination = &*self.owner.destination;
         let wire = Rc::new(Wire::default());
-        let dialled = destination.dialer().dial(Rc::clone(&wire));
+        let dialled = destination.dialer().dial_over(&self.owner.network, Rc::clone(&wire));
         self.dialling += 1;
         let work: Work<'a> = Box::pin(async move { Ended::Dialled(dialled.await) });
         let log = self.log(now, &waiting, probe, true);
