@@ -85,9 +85,20 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
+/// A number of things, e.g. `1 rule`, `2 rules`.
+pub(super) fn counted(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_things() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "rule")), ["0 rules", "1 rule", "2 rules"]);
+    }
 
     #[test]
     fn thousands_are_told_apart() {

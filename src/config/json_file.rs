@@ -7,6 +7,9 @@ use crate::model::fault::{Fault, Place};
 use crate::model::node::{Key, Kind, Node};
 use crate::model::text::Text;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Reads a file that is one JSON value; nothing but white space is no value. Everything wrong goes to `faults`.
@@ -15,7 +18,7 @@ pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node
     if text.trim_ascii().is_empty() {
         return None;
     }
-    let mut reader = Reader { file, text, faults };
+    let mut reader = Reader::new(file, text, faults);
     match Json::check(text.as_bytes()) {
         Ok(json) => Some(reader.node(json)),
         Err(scan::Error { offset, kind }) => {
@@ -45,7 +48,7 @@ pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node
 /// fault of syntax reading ends.
 pub fn read_all(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Vec<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { file, text, faults };
+    let mut reader = Reader::new(file, text, faults);
     let mut nodes = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     loop {
@@ -76,9 +79,24 @@ struct Reader<'t, 'f> {
     file: &'f Arc<str>,
     text: &'t str,
     faults: &'f mut Vec<Fault>,
+    last: Spot,
 }
 
-impl Reader<'_, '_> {
+/// A place that was asked for. The next is nearly always behind it, so that all places together cost one pass.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    offset: usize,
+    /// Line ends before it.
+    lines: usize,
+    /// Characters before it in its line.
+    column: usize,
+}
+
+impl<'t, 'f> Reader<'t, 'f> {
+    fn new(file: &'f Arc<str>, text: &'t str, faults: &'f mut Vec<Fault>) -> Self {
+        Self { file, text, faults, last: Spot::default() }
+    }
+
     // Recursion is bounded: the text was checked, so it is at most `scan::MAX_DEPTH` deep.
     fn node(&mut self, json: Json<'_>) -> Node {
         let place = self.place_of(json.text());
@@ -95,39 +113,51 @@ impl Reader<'_, '_> {
 
     fn map(&mut self, json: Json<'_>) -> Kind {
         let mut entries: Vec<(Key, Node)> = Vec::new();
+        // By name, the line of the first.
+        let mut lines: HashMap<Cow<'_, str>, u32> = HashMap::new();
         for (key, value) in json.members().into_iter().flatten() {
-            let key = Key { name: key.decode().into_owned(), place: self.place_before(key.raw()) };
+            let name = key.decode();
+            let key = Key { name: name.clone().into_owned(), place: self.place_before(key.raw()) };
             let value = self.node(value);
-            match entries.iter().find(|(k, _)| k.name == key.name) {
-                Some((first, _)) => {
+            match lines.entry(name) {
+                Entry::Occupied(first) => {
                     let message = format!("`{}` stands twice", key.name);
-                    let cure = format!("first in line {}; keep one", first.place.line);
+                    let cure = format!("first in line {}; keep one", first.get());
                     self.faults.push(Fault::error("CONFIG_DUPLICATE_KEY", "", message).cure(cure).at(key.place));
                 }
-                None => entries.push((key, value)),
+                Entry::Vacant(free) => {
+                    free.insert(key.place.line);
+                    entries.push((key, value));
+                }
             }
         }
         Kind::Map(entries)
     }
 
     /// The place of a part of the text.
-    fn place_of(&self, part: &str) -> Place {
+    fn place_of(&mut self, part: &str) -> Place {
         self.place(part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr()))
     }
 
     /// The place of the quote before the characters of a key.
-    fn place_before(&self, part: &str) -> Place {
+    fn place_before(&mut self, part: &str) -> Place {
         let place = self.place_of(part);
         Place { column: place.column.saturating_sub(1), ..place }
     }
 
-    fn place(&self, offset: usize) -> Place {
+    fn place(&mut self, offset: usize) -> Place {
         let bytes = self.text.as_bytes();
-        let before = bytes.get(..offset.min(bytes.len())).unwrap_or_default();
-        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-        let lines = memchr::memchr_iter(b'\n', before).count();
+        let offset = offset.min(bytes.len());
+        let from = if self.last.offset <= offset { self.last } else { Spot::default() };
+        let passed = bytes.get(from.offset..offset).unwrap_or_default();
+        let lines = from.lines + memchr::memchr_iter(b'\n', passed).count();
+        let (line, before) = match memchr::memrchr(b'\n', passed) {
+            Some(end) => (passed.get(end + 1..).unwrap_or_default(), 0),
+            None => (passed, from.column),
+        };
         // Characters, not bytes: continuation bytes do not count.
-        let column = before.get(line_start..).unwrap_or_default().iter().filter(|&&b| b & 0xc0 != 0x80).count();
+        let column = before + line.iter().filter(|&&b| b & 0xc0 != 0x80).count();
+        self.last = Spot { offset, lines, column };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
         Place { file: Arc::clone(self.file), line: number(lines), column: number(column) }
     }
@@ -136,6 +166,7 @@ impl Reader<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::clock::Monotonic;
 
     #[test]
     fn json_keeps_spelling_and_places() {
@@ -146,6 +177,22 @@ mod tests {
         assert_eq!(node.to_json(), "{\"é\":[1.10,\"/😀\"],\"b\":{\"c\":null}}");
         assert_eq!(node.place_of("/é/1").to_string(), "f.json:2:14");
         assert_eq!(node.entries()[1].0.place.to_string(), "f.json:3:2");
+    }
+
+    #[test]
+    fn reading_takes_time_in_proportion_to_the_text() {
+        // 4 MB on one line and 150,000 keys in one object: what is quadratic takes minutes.
+        let items: Vec<String> = (0..150_000).map(|n| format!("\"k{n}\":[{n},\"é\"]")).collect();
+        let text = format!("\n{{{}}}", items.join(","));
+        let begin = Monotonic::now();
+        let mut faults = Vec::new();
+        let nodes = read_all(&"f.json".into(), &text, &mut faults);
+        let taken = Monotonic::now().since(begin);
+        assert!(taken.as_secs() < 20, "{taken:?}");
+        let (key, value) = nodes[0].entries().last().expect("entries");
+        let column = text[1..].chars().count() - "\"k149999\":[149999,\"é\"]}".chars().count() + 1;
+        assert_eq!(key.place.to_string(), format!("f.json:2:{column}"));
+        assert_eq!(value.place.to_string(), format!("f.json:2:{}", column + 10));
     }
 
     #[test]

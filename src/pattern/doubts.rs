@@ -75,6 +75,10 @@ fn collect<'g>(group: &'g Group, into: &mut Vec<&'g Field>) {
 fn doubt(path: &str, alias_aws: bool) -> Option<(String, String)> {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let name = first.split('[').next().unwrap_or(first);
+    if first == "$or" {
+        // That it stands for a field has been said.
+        return None;
+    }
     let near = || nearest(name, TOP.into_iter()).filter(|near| *near != name).map(|near| format!("write `{near}`"));
     if first == "$" {
         let message = format!("`{path}`: keys of a pattern are names, not paths");

@@ -237,6 +237,11 @@ fn names_that_no_event_has_are_doubted() {
         doubts(r#"{"type":["a"],"tenant":["b"],"data_base64":["eA=="],"data":["x"]}"#, false),
         Vec::<String>::new()
     );
+    // One thing is wrong with each, and the compiler has said it.
+    for text in [r#"{"$or":{"x":["a"]}}"#, r#"{"$or":["x"]}"#, r#"{"data":{"$or":{"x":["a"]}}}"#] {
+        assert_eq!(compile(text, &Options::default()).expect("valid").warnings.len(), 1, "{text}");
+        assert_eq!(doubts(text, false), Vec::<String>::new(), "{text}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn what_is_imported_can_be_checked() {
     assert!(import.err.contains("imported: 1 connection, 1 destination, 1 source, 1 rule"), "{}", import.err);
     assert!(import.err.contains("CRM_PASSWORD"), "{}", import.err);
     let check = said(&["check", out]).exits(0);
-    assert!(check.out.starts_with("ok: 1 connections, 1 destinations, 1 sources, 1 rules"), "{check:?}");
+    assert!(check.out.starts_with("ok: 1 connection, 1 destination, 1 source, 1 rule"), "{check:?}");
 
     let rules = std::path::Path::new(out).join("rules.yaml");
     std::fs::write(&rules, "# mine").unwrap();

@@ -238,7 +238,7 @@ fn dev_once_settles_the_samples() {
 fn check_says_what_is_wrong_and_where() {
     let desk = Desk::new();
     let said = desk.run(&["check"]).exits(0);
-    assert!(said.out.starts_with("ok: 1 connections, 2 destinations, 1 sources, 2 rules"), "{}", said.out);
+    assert!(said.out.starts_with("ok: 1 connection, 2 destinations, 1 source, 2 rules"), "{}", said.out);
     assert_eq!(desk.run(&["check", "-o", "json"]).exits(0).json(), json!([]));
 
     desk.edit("shop.yaml", "branch: main, message: Order A1", "branch: trunk, message: Order A1");

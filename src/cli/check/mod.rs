@@ -41,13 +41,13 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let context = config::Context { lenient: !options.online, ..setup::context(&settings, &env) };
     let read = config::read(&paths, &context);
     let mut found = read.faults;
-    let counts = format!(
-        "{} connections, {} destinations, {} sources, {} rules",
-        read.resources.connections.len(),
-        read.resources.destinations.len(),
-        read.resources.sources.len(),
-        read.resources.rules.len()
-    );
+    let counts = [
+        output::counted(read.resources.connections.len(), "connection"),
+        output::counted(read.resources.destinations.len(), "destination"),
+        output::counted(read.resources.sources.len(), "source"),
+        output::counted(read.resources.rules.len(), "rule"),
+    ]
+    .join(", ");
     let mut tests = rule_tests::Ran::default();
     let mut compiled = None;
     match Snapshot::compile(read.resources, &Roots::default(), None) {
@@ -72,7 +72,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         Output::Table | Output::Wide => {
             setup::tell(&found);
             if !broken && failed == 0 && !global.quiet {
-                output::print_line(&format!("ok: {counts}, {} tests passed", tests.checked))?;
+                output::print_line(&format!("ok: {counts}, {} passed", output::counted(tests.checked, "test")))?;
             }
         }
     }

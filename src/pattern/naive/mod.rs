@@ -1,6 +1,6 @@
 //! A second evaluator, written from the words of event-patterns.md alone: read the whole text into a tree, flatten the
-//! event, expand every alternative, try every choice. It shares nothing with the compiled one but the reading of JSON.
-//! Tests compare the two.
+//! event, go through every alternative, try every choice. It shares nothing with the compiled one but the reading of
+//! JSON. Tests compare the two.
 
 mod scalar;
 mod valid;
@@ -42,6 +42,9 @@ struct Flat {
     value: Tree,
     bindings: BTreeMap<usize, usize>,
 }
+
+/// A path and one list of matchers for it.
+type Constraint<'t> = (String, &'t [Tree]);
 
 /// Path and matchers, in the order of the text.
 type Alternative = Vec<(String, Vec<Tree>)>;
@@ -97,10 +100,27 @@ impl Naive {
             return Err(faults);
         }
         let naive = Self { pattern, dialect, alias, all_or_qualify };
-        if dialect == Dialect::Aws && naive.alternatives().len() > 1_000 {
+        if dialect == Dialect::Aws && naive.count(&naive.pattern) > 1_000 {
             return Err(vec![String::new()]);
         }
         Ok(naive)
+    }
+
+    /// How many alternatives there are: a pattern of 3 kB may have more than can be written down.
+    fn count(&self, pattern: &Tree) -> u64 {
+        let Tree::Object(members) = pattern else { return 1 };
+        let ways = members.iter().map(|(key, value)| match self.branches(key, value) {
+            Some(branches) => branches.iter().map(|branch| self.count(branch)).fold(0, u64::saturating_add),
+            None => self.count(value),
+        });
+        ways.fold(1, u64::saturating_mul)
+    }
+
+    fn branches<'t>(&self, key: &str, value: &'t Tree) -> Option<&'t [Tree]> {
+        match value {
+            Tree::Array(branches) if self.all_or_qualify && is_special(key, value, self.dialect) => Some(branches),
+            _ => None,
+        }
     }
 
     /// Whether an event matches.
@@ -108,43 +128,74 @@ impl Naive {
         let mut leaves = Vec::new();
         let event = Tree::of(Json::check(event.as_bytes()).unwrap());
         self.flatten(&event, None, &BTreeMap::new(), &mut 0, &mut leaves);
-        self.alternatives().iter().any(|alternative| match self.dialect {
-            Dialect::Tidegate => {
-                let mut paths: BTreeMap<&String, Vec<&Vec<Tree>>> = BTreeMap::new();
-                for (path, matchers) in alternative {
-                    paths.entry(path).or_default().push(matchers);
-                }
-                some_choice(&paths.into_iter().collect::<Vec<_>>(), &leaves, &BTreeMap::new(), &[])
-            }
-            Dialect::Aws => {
+        match self.dialect {
+            Dialect::Tidegate => self.some_alternative(vec![(None, &self.pattern)], Vec::new(), &[], &leaves),
+            Dialect::Aws => self.expand(&self.pattern, None, vec![Vec::new()]).iter().any(|alternative| {
                 let paths: BTreeMap<&String, &Vec<Tree>> = alternative.iter().map(|(path, m)| (path, m)).collect();
                 some_choice_aws(&paths.into_iter().collect::<Vec<_>>(), &leaves, &BTreeMap::new())
+            }),
+        }
+    }
+
+    /// Rules 6, 10, 24, 29: adds the constraints of `objects` to those before, then goes through the branches of each
+    /// `$or`. There may be more alternatives than can be tried, so those that begin alike are given up together, once
+    /// what they have in common cannot be had even if everything that may be absent is.
+    fn some_alternative<'t>(
+        &self,
+        mut objects: Vec<(Option<String>, &'t Tree)>,
+        mut ors: Vec<(Option<String>, &'t [Tree])>,
+        before: &[Constraint<'t>],
+        leaves: &[Flat],
+    ) -> bool {
+        let mut constraints = before.to_vec();
+        while let Some((path, object)) = objects.pop() {
+            let Tree::Object(members) = object else { panic!("{object:?}") };
+            for (key, value) in members {
+                let here = self.below(path.as_deref(), key);
+                match (value, self.branches(key, value)) {
+                    (_, Some(branches)) => ors.push((path.clone(), branches)),
+                    (Tree::Object(_), None) => objects.push((Some(here), value)),
+                    (Tree::Array(matchers), None) => constraints.push((here, matchers)),
+                    (Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_), None) => {
+                        constraints.push((here, std::slice::from_ref(value)));
+                    }
+                }
             }
-        })
+        }
+        let certain: Vec<_> = constraints.iter().filter(|(_, matchers)| !allows_absence(matchers)).cloned().collect();
+        if !some_choice(&by_path(&certain), leaves, &BTreeMap::new(), &[]) {
+            return false;
+        }
+        match ors.pop() {
+            None => some_choice(&by_path(&constraints), leaves, &BTreeMap::new(), &[]),
+            Some((path, branches)) => branches
+                .iter()
+                .any(|branch| self.some_alternative(vec![(path.clone(), branch)], ors.clone(), &constraints, leaves)),
+        }
     }
 
-    fn alternatives(&self) -> Vec<Alternative> {
-        self.expand(&self.pattern, None, vec![Vec::new()])
-    }
-
-    /// Rules 6, 10, 29: all ways through the branches.
+    /// Rules 6, 10, 29 of `aws`: all ways through the branches, at most 1,000.
     fn expand(&self, pattern: &Tree, path: Option<&str>, before: Vec<Alternative>) -> Vec<Alternative> {
         let Tree::Object(members) = pattern else { panic!("{pattern:?}") };
         let mut alternatives = before;
         for (key, value) in members {
-            let here = path.map_or_else(|| self.top_level(key), |path| format!("{path}.{key}"));
-            alternatives = match value {
-                Tree::Object(_) => self.expand(value, Some(&here), alternatives),
-                Tree::Array(branches) if self.all_or_qualify && is_special(key, value, self.dialect) => {
+            let here = self.below(path, key);
+            alternatives = match (value, self.branches(key, value)) {
+                (_, Some(branches)) => {
                     branches.iter().flat_map(|branch| self.expand(branch, path, alternatives.clone())).collect()
                 }
-                Tree::Array(matchers) => with(alternatives, &here, matchers),
-                Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => {
+                (Tree::Object(_), None) => self.expand(value, Some(&here), alternatives),
+                (Tree::Array(matchers), None) => with(alternatives, &here, matchers),
+                (Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_), None) => {
                     with(alternatives, &here, std::slice::from_ref(value))
                 }
             };
         }
         alternatives
+    }
+
+    fn below(&self, path: Option<&str>, key: &str) -> String {
+        path.map_or_else(|| self.top_level(key), |path| format!("{path}.{key}"))
     }
 
     /// Rule 4.
@@ -221,9 +272,18 @@ fn agree(a: &BTreeMap<usize, usize>, b: &BTreeMap<usize, usize>) -> bool {
     a.iter().all(|(array, element)| b.get(array).is_none_or(|other| other == element))
 }
 
+/// Rule 30: all constraints on one path together.
+fn by_path<'c>(constraints: &'c [Constraint<'_>]) -> Vec<(&'c String, Vec<&'c [Tree]>)> {
+    let mut paths: BTreeMap<&String, Vec<&[Tree]>> = BTreeMap::new();
+    for (path, matchers) in constraints {
+        paths.entry(path).or_default().push(matchers);
+    }
+    paths.into_iter().collect()
+}
+
 /// Rules 24, 27, 28, 30: one leaf or absence per path, absence judged last.
 fn some_choice(
-    paths: &[(&String, Vec<&Vec<Tree>>)],
+    paths: &[(&String, Vec<&[Tree]>)],
     leaves: &[Flat],
     bound: &BTreeMap<usize, usize>,
     absent: &[&str],

@@ -45,6 +45,16 @@ pub enum Error {
         /// Bytes that it may have.
         limit: usize,
     },
+    /// All headers together have grown longer than servers take.
+    #[error("the headers have more than {} KiB together; the longest is `{name}`, {bytes} bytes", limit >> 10)]
+    Headers {
+        /// Bytes that their names and values may have.
+        limit: usize,
+        /// The longest.
+        name: String,
+        /// Its bytes.
+        bytes: usize,
+    },
     /// The rendered body is not what its content type says.
     #[error("the rendered body {reason} at byte {offset}")]
     Failed {
@@ -100,7 +110,7 @@ impl Error {
         match self {
             Self::Missing { .. } => "TRANSFORM_MISSING",
             Self::Type { .. } => "TRANSFORM_TYPE",
-            Self::Limit { .. } | Self::Long { .. } => "TRANSFORM_LIMIT",
+            Self::Limit { .. } | Self::Long { .. } | Self::Headers { .. } => "TRANSFORM_LIMIT",
             Self::Failed { .. } => "TRANSFORM_FAILED",
             Self::Edit { .. } => "TRANSFORM_EDIT",
             Self::Header { .. } => "TRANSFORM_HEADER",
@@ -117,9 +127,12 @@ impl Error {
             | Self::Type { place, .. }
             | Self::Limit { place, .. }
             | Self::Edit { place, .. } => Some(place),
-            Self::Long { .. } | Self::Failed { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => {
-                None
-            }
+            Self::Long { .. }
+            | Self::Headers { .. }
+            | Self::Failed { .. }
+            | Self::Header { .. }
+            | Self::Path { .. }
+            | Self::Merge { .. } => None,
         }
     }
 
@@ -133,6 +146,9 @@ impl Error {
                 Some("name the way to the values, e.g. `$.data.items[*].sku` for `$..sku`".to_owned())
             }
             Self::Long { .. } => Some("insert large values less often".to_owned()),
+            Self::Headers { .. } => {
+                Some("put long values into the body: few servers take more than 8 KiB of headers".to_owned())
+            }
             Self::Type { .. } | Self::Edit { .. } | Self::Header { .. } | Self::Path { .. } | Self::Merge { .. } => {
                 None
             }

@@ -16,6 +16,10 @@ use std::borrow::Cow;
 const RESERVED: [&str; 10] =
     ["host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade", "via", "date"];
 
+/// Bytes that the names and values of a request's headers may have together. Apache and Tomcat take 8 KiB, Node and IIS
+/// 16, nginx 32, the load balancers of the clouds 64; nobody is sent more than any of them would take.
+pub(super) const MAX_BYTES: usize = 64 << 10;
+
 /// The headers of a target, merged; `content-type` is not among them.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
@@ -93,14 +97,34 @@ impl Headers {
         self.all.iter().any(|header| header.name == name)
     }
 
-    /// Writes the headers into a request.
+    /// Headers that are too long whatever the event.
+    pub(super) fn check(&self, at: &Spot, faults: &mut Faults) {
+        let bytes = self.all.iter().map(|header| match &header.value {
+            HeaderValue::Fixed(text) => header.name.len() + text.len(),
+            HeaderValue::Rendered(_) => header.name.len(),
+        });
+        if bytes.sum::<usize>() > MAX_BYTES {
+            let message = format!("the headers have more than {} KiB together", MAX_BYTES >> 10);
+            faults.value(at, message, "put long values into the body");
+        }
+    }
+
+    /// Writes the headers into a request, to those that the event itself gave it.
     pub(super) fn render(&self, scope: &Scope<'_>, request: &mut Request) -> Result<(), Error> {
+        let mut left = MAX_BYTES;
+        for (name, value) in &request.headers {
+            left = less(left, name, value, request)?;
+        }
         for header in &self.all {
             match &header.value {
-                HeaderValue::Fixed(text) => request.headers.push((Cow::Owned(header.name.clone()), text.clone())),
+                HeaderValue::Fixed(text) => {
+                    left = less(left, &header.name, text, request)?;
+                    request.headers.push((Cow::Owned(header.name.clone()), text.clone()));
+                }
                 HeaderValue::Rendered(scalar) => {
                     scalar.each(scope, false, &|| format!("header `{}`", header.name), |text| {
                         let value = checked(&header.name, text)?;
+                        left = less(left, &header.name, &value, request)?;
                         request.headers.push((Cow::Owned(header.name.clone()), value));
                         Ok(())
                     })?;
@@ -109,6 +133,16 @@ impl Headers {
         }
         Ok(())
     }
+}
+
+/// What is left of [`MAX_BYTES`] after one more header.
+fn less(left: usize, name: &str, value: &str, request: &Request) -> Result<usize, Error> {
+    left.checked_sub(name.len() + value.len()).ok_or_else(|| {
+        let before = request.headers.iter().map(|(name, value)| (&**name, value.len()));
+        let longest = before.chain([(name, value.len())]).max_by_key(|(_, bytes)| *bytes);
+        let (name, bytes) = longest.unwrap_or((name, value.len()));
+        Error::Headers { limit: MAX_BYTES, name: name.to_owned(), bytes }
+    })
 }
 
 /// A text as the value of a header.

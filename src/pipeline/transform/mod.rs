@@ -201,6 +201,7 @@ pub fn compile(spec: &Spec<'_>) -> Result<Compiled, Vec<Fault>> {
         spec.fixed.headers.iter().map(|(name, text)| fixed(name, Kind::String(text.clone()), &spec.fixed)).collect();
     let at_headers = connection.child("headers", &spec.fixed.place);
     written_type = headers.add(&fixed_headers, Roots::None, &at_headers, &mut faults).or(written_type);
+    headers.check(&at.child("headers", spec.headers.map_or(&spec.place, |node| &node.place)), &mut faults);
     let fixed_query: Vec<(Key, Node)> = spec
         .fixed
         .query

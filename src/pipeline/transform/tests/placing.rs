@@ -1,5 +1,7 @@
 //! Headers, query and path; merging; secrets (rules 48 to 50, 55).
 
+use super::super::error::Error;
+use super::super::headers;
 use super::{Case, Refused, show, structured};
 use crate::model::text::{Masked, ShowText, Text};
 use secrecy::ExposeSecret as _;
@@ -45,6 +47,41 @@ fn headers() {
     for (written, expected) in cases {
         assert_eq!(placed(&format!(r#""headers":{written}"#)), expected, "{written}");
     }
+}
+
+#[test]
+fn headers_have_a_bound_together() {
+    let with = |text: &str, headers: &str| {
+        show(&format!(
+            r#"{{"event":{{"specversion":"1.0","id":"7","source":"/s","type":"t","ext":"{text}"}},"headers":{headers},
+                "body":{{"constant":""}}}}"#
+        ))
+    };
+    let limit = headers::MAX_BYTES;
+    // Names and values count: "x-a" and "x-bc" with twice the text.
+    let fits = "v".repeat((limit - 7) / 2);
+    let two = r#"{"X-A":"$.ext","X-BC":"$.ext"}"#;
+    assert!(with(&fits, two).contains(&fits));
+    assert_eq!(with(&format!("{fits}vv"), two), "TRANSFORM_LIMIT");
+    // One is too long whatever the event.
+    assert_eq!(with("", &format!(r#"{{"X-A":"{fits}","X-B":"{fits}v"}}"#)), "LOAD /headers");
+    let error = Error::Headers { limit, name: "x-a".to_owned(), bytes: 40_000 };
+    assert_eq!(error.to_string(), "the headers have more than 64 KiB together; the longest is `x-a`, 40000 bytes");
+    assert_eq!(
+        error.cure().expect("a cure"),
+        "put long values into the body: few servers take more than 8 KiB of headers"
+    );
+}
+
+#[test]
+fn attributes_of_a_binary_request_count_as_headers() {
+    let event = |ext: usize| {
+        format!(r#"{{"specversion":"1.0","id":"7","source":"/s","type":"t","ext":"{}"}}"#, "é".repeat(ext))
+    };
+    let shown = |ext| show(&format!(r#"{{"event":{},"body":{{"original":"binary"}}}}"#, event(ext)));
+    // Each is six bytes in a header: %C3%A9.
+    assert!(shown(10_000).contains("%C3%A9"));
+    assert_eq!(shown(11_000), "TRANSFORM_LIMIT");
 }
 
 #[test]

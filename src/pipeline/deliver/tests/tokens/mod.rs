@@ -1,5 +1,8 @@
 //! Tokens as the dispatcher uses them, against a scripted token endpoint and an API that knows its tokens.
 
+mod reach;
+mod reload;
+
 use super::server::{Act, Seen, Server, reply};
 use super::*;
 use crate::destinations::exchange;
@@ -8,8 +11,7 @@ use crate::destinations::responses::tests::written;
 use crate::destinations::status::Held;
 use crate::model::node::{Kind, Node};
 use crate::model::resources::{
-    Auth, ClientAuth, Lifetime, OAuth2, Proxy, RateLimit, Resolve, Sign, TokenEndpoint, TokenExchange, TokenPiece,
-    TokenText, Via,
+    Auth, ClientAuth, Lifetime, OAuth2, RateLimit, Sign, TokenEndpoint, TokenExchange, TokenPiece, TokenText,
 };
 use crate::model::text::Text;
 use crate::model::units::Rate;
@@ -342,146 +344,6 @@ fn refusals_and_answers_without_a_token_say_what_to_do() {
 }
 
 #[test]
-fn the_token_endpoint_obeys_the_network_policy_at_the_address_dialled() {
-    local(async {
-        let server = Server::start(|_| Act::Say(grant(1, "60"))).await;
-        for host in ["127.0.0.1", "localhost", "::ffff:127.0.0.1"] {
-            let mut setup = setup(server.address.port());
-            setup.connection.auth = Auth::OAuth2(Box::new(oauth2(host, server.address.port())));
-            setup.connection.allow_networks.clear();
-            let destination = setup.build();
-            let error = destination.connection().exchange().unwrap().fetch().await.unwrap_err();
-            assert_eq!(error.code(), "AUTH_TOKEN_UNREACHABLE");
-            assert!(error.to_string().contains("add it to `allow_networks` of connection `api`"), "{host}: {error}");
-        }
-        // A proxy that looks names up has none to look up.
-        let mut proxied = setup(server.address.port());
-        proxied.connection.auth = Auth::OAuth2(Box::new(oauth2("10.0.0.1", 80)));
-        proxied.connection.allow_networks.clear();
-        let url =
-            BaseUrl { tls: false, host: "localhost".to_owned(), port: server.address.port(), path: String::new() };
-        proxied.connection.proxy = Some(Proxy { via: Via::Url(url), credentials: None, resolve: Resolve::Proxy });
-        let error = proxied.build().connection().exchange().unwrap().fetch().await.unwrap_err();
-        assert!(error.to_string().contains("`10.0.0.1` is"), "{error}");
-        let mut setup = setup(server.address.port());
-        setup.connection.auth = Auth::OAuth2(Box::new(oauth2("no-such-host.invalid", 80)));
-        let error = setup.build().connection().exchange().unwrap().fetch().await.unwrap_err();
-        assert!(error.to_string().contains("no such host `no-such-host.invalid`"), "{error}");
-        assert_eq!(server.connections.get(), 0);
-    });
-}
-
-#[test]
-fn a_proxy_is_used_only_where_the_connection_names_one() {
-    local(async {
-        let server = Server::start(|seen| Act::Say(grant(seen.number, "60"))).await;
-        let proxied = |resolve, except: &[&str], via_environment: bool| {
-            let url =
-                BaseUrl { tls: false, host: "localhost".to_owned(), port: server.address.port(), path: String::new() };
-            let except = except.iter().map(|name| (*name).to_owned()).collect();
-            let via = match via_environment {
-                true => Via::Environment { https: None, http: Some(url), except },
-                false => Via::Url(url),
-            };
-            let mut setup = setup(1);
-            setup.connection.auth = Auth::OAuth2(Box::new(oauth2("login.invalid", 80)));
-            let credentials = Some((Text::Plain("u".to_owned()), hidden("p")));
-            setup.connection.proxy = Some(Proxy { via, credentials, resolve });
-            setup.build()
-        };
-        let fetch = async |destination: Arc<Destination>| {
-            let exchange = Arc::clone(destination.connection().exchange().unwrap());
-            exchange.fetch().await.map(drop).map_err(|error| error.to_string())
-        };
-        fetch(proxied(Resolve::Proxy, &[], false)).await.unwrap();
-        fetch(proxied(Resolve::Proxy, &["other.invalid"], true)).await.unwrap();
-        let head = server.heads().remove(0);
-        assert!(head.starts_with("POST http://login.invalid/token HTTP/1.1\r\n"), "{head}");
-        assert!(head.contains("proxy-authorization: Basic dTpw\r\n"), "{head}");
-        // Whose name we look up ourselves, and who is to be dialled directly, does not get there.
-        for direct in [proxied(Resolve::Local, &[], false), proxied(Resolve::Proxy, &["invalid"], true)] {
-            assert!(fetch(direct).await.unwrap_err().contains("no such host `login.invalid`"));
-        }
-        assert_eq!(server.connections.get(), 2);
-    });
-}
-
-#[test]
-fn the_token_endpoint_is_trusted_by_the_connections_own_authority() {
-    local(async {
-        let tls = Some(tls::server_config(true));
-        let server = Server::start_tls(|_| Act::Say(grant(1, "60")), tls).await;
-        let with = |client: bool| {
-            let mut setup = setup(server.address.port());
-            let mut oauth2 = oauth2("localhost", server.address.port());
-            oauth2.endpoint.base.tls = true;
-            setup.connection.auth = Auth::OAuth2(Box::new(oauth2));
-            setup.connection.ca_pem = Some(tls::CA.to_vec());
-            setup.connection.client_pem = client.then(|| (tls::CLIENT.0.to_vec(), SecretString::from(tls::CLIENT.1)));
-            setup.connection.allow_networks.push(Network { address: "::1".parse().unwrap(), bits: 128 });
-            setup.build()
-        };
-        with(true).connection().exchange().unwrap().fetch().await.unwrap();
-        let error = with(false).connection().exchange().unwrap().fetch().await.unwrap_err();
-        assert_eq!(error.code(), "AUTH_TOKEN_UNREACHABLE", "{error}");
-    });
-}
-
-/// The destination after a reload with another client secret.
-fn reloaded(before: &Destination, secret: &str) -> Arc<Destination> {
-    let port = before.resource().base.port;
-    let mut setup = setup(port);
-    setup.connection.auth =
-        Auth::OAuth2(Box::new(OAuth2 { client_secret: hidden(secret), ..oauth2("127.0.0.1", port) }));
-    let resource = setup.resource();
-    let written = Arc::clone(&resource.connection);
-    let previous = Some(&**before.connection());
-    let connection = RunningConnection::new(written, &Roots::default(), false, previous).unwrap();
-    let connection = Arc::new(connection);
-    let after = Arc::new(Destination::new(resource, Arc::clone(&connection), Some(before)).unwrap());
-    serve(&after);
-    connection.adopt(before.connection(), Monotonic::now());
-    after.adopt(before, Monotonic::now());
-    after
-}
-
-#[test]
-fn a_reload_keeps_the_token_and_lets_a_failing_endpoint_be_asked_again() {
-    local(async {
-        let up = Rc::new(Cell::new(true));
-        let is_up = Rc::clone(&up);
-        let server = Server::start(move |seen| match (is_token(seen), is_up.get()) {
-            (true, true) => Act::Say(grant(seen.number, "3600")),
-            (true, false) => Act::Say(reply(503, "retry-after: 3600\r\n", "")),
-            (false, _) => Act::Say(reply(200, "", "")),
-        })
-        .await;
-        let port = server.address.port();
-        let first = served(setup(port));
-        let board = Rc::new(Board::default());
-        start(&first).submit(job(&board, 0));
-        board.wait(1).await;
-        let second = reloaded(&first, "s3cret/word");
-        start(&second).submit(job(&board, 1));
-        assert_eq!(board.classes(2).await, [Class::Success; 2]);
-        assert_eq!(tally(&server), (1, 2), "the token is still good");
-        up.set(false);
-        let third = reloaded(&second, "another");
-        start(&third).submit(job(&board, 2));
-        until(|| third.status(Monotonic::now()).trouble.is_some()).await;
-        assert!(matches!(third.why_held(Monotonic::now()), Some(Held::Token { wait_ms: 3_500_000.. })));
-        up.set(true);
-        let fourth = reloaded(&third, "another");
-        // Who waits is woken, and goes to the dispatcher of today once there is a connection.
-        until(|| board.returned.borrow().len() == 1).await;
-        let last = start(&fourth);
-        board.returned.take().into_iter().for_each(|job| last.submit(job));
-        assert_eq!(board.classes(3).await, [Class::Success; 3]);
-        assert_eq!(tally(&server), (3, 3));
-    });
-}
-
-#[test]
 fn a_token_expired_in_the_body_is_renewed_once_as_youcheng_needs_it() {
     local(async {
         let server = Server::start(|seen| {
@@ -575,39 +437,5 @@ fn who_is_given_up_while_it_waits_for_a_token_is_dropped() {
         board.abandoned.set(true);
         dispatcher.cancel_abandoned();
         assert_eq!(dispatcher.waiting(), 0);
-    });
-}
-
-/// A secret is rotated: the old token is worthless at once, and the old secret brings no other.
-#[test]
-fn who_is_refused_while_the_secret_is_replaced_does_not_wait_for_a_token_of_the_old_one() {
-    local(async {
-        let gate = Rc::new(Notify::new());
-        let held = Rc::clone(&gate);
-        let rotated = Rc::new(Cell::new(false));
-        let is_rotated = Rc::clone(&rotated);
-        let server = Server::start(move |seen| match (is_token(seen), bearer(seen)) {
-            // Only the old secret is known from before.
-            (true, _) if seen.head.contains("Basic YW5uOnMzY3JldCUyRndvcmQ=") != is_rotated.get() => {
-                Act::Say(grant(if is_rotated.get() { 2 } else { 1 }, "3600"))
-            }
-            (true, _) => Act::Say(reply(401, "", "{\"error\":\"invalid_client\"}")),
-            (false, "tok-1") => Act::After(Rc::clone(&held), reply(401, "", "")),
-            (false, _) => Act::Say(reply(200, "", "")),
-        })
-        .await;
-        let before = served(setup(server.address.port()));
-        let (old, board) = (start(&before), Rc::new(Board::default()));
-        submit(&old, &board, 3);
-        until(|| tally(&server).1 == 3).await;
-        rotated.set(true);
-        let after = reloaded(&before, "new");
-        assert!(old.take_waiting().is_empty(), "all are in flight");
-        gate.notify_waiters();
-        until(|| board.returned.borrow().len() == 3).await;
-        assert_eq!((old.waiting(), old.in_flight(), after.status(Monotonic::now()).in_flight), (0, 0, 0));
-        let new = start(&after);
-        board.returned.take().into_iter().for_each(|job| new.submit(job));
-        assert_eq!(board.classes(3).await, [Class::Success; 3]);
     });
 }
