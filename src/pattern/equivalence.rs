@@ -49,6 +49,28 @@ fn check(seed: u64, dialect: Dialect, alias: bool, faults: f64) -> Result<(), Te
     Ok(())
 }
 
+/// 3 to the power of 30 alternatives: neither evaluator may try them one by one.
+#[test]
+fn more_alternatives_than_can_be_tried() {
+    let nested = |inner: String| format!(r#"{{"$or":[{{"a":["x"]}},{{"a":["y"]}},{{"b":["x"]}}],"n":{inner}}}"#);
+    let pattern = (0..30).fold(r#"{"a":["x"]}"#.to_owned(), |inner, _| nested(inner));
+    let event =
+        |last: &str| (0..30).fold(last.to_owned(), |inner, _| format!(r#"{{"a":["x","y"],"b":"x","n":{inner}}}"#));
+    let options = Options::default();
+    let compiled = compile(&pattern, &options).unwrap().pattern;
+    let naive = Naive::read(&pattern, Dialect::Tidegate, false).unwrap();
+    for (last, verdict) in [(r#"{"a":["x"]}"#, true), (r#"{"a":["y"]}"#, false), (r#"{"b":"x"}"#, false)] {
+        let event = event(last);
+        let document = Document::from_object(Json::check(event.as_bytes()).unwrap()).unwrap();
+        assert_eq!(compiled.matches(&document), Ok(verdict));
+        assert_eq!(naive.matches(&event), verdict);
+    }
+    assert!(
+        Naive::read(&pattern, Dialect::Aws, false).is_err()
+            && compile(&pattern, &Options { dialect: Dialect::Aws, ..options }).is_err()
+    );
+}
+
 proptest! {
     #[test]
     fn the_compiled_pattern_is_the_plain_one(seed: u64, alias in prop::bool::weighted(0.1)) {

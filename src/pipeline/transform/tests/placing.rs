@@ -64,7 +64,7 @@ fn headers_have_a_bound_together() {
     assert!(with(&fits, two).contains(&fits));
     assert_eq!(with(&format!("{fits}vv"), two), "TRANSFORM_LIMIT");
     // One is too long whatever the event.
-    assert_eq!(with("", &format!(r#"{{"X-A":"{fits}","X-B":"{fits}v"}}"#)), "LOAD /headers");
+    assert_eq!(with("", &format!(r#"{{"X-A":"{fits}","X-B":"{fits}vvv"}}"#)), "LOAD /headers");
     let error = Error::Headers { limit, name: "x-a".to_owned(), bytes: 40_000 };
     assert_eq!(error.to_string(), "the headers have more than 64 KiB together; the longest is `x-a`, 40000 bytes");
     assert_eq!(
