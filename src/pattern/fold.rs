@@ -1,5 +1,7 @@
 //! Comparing without regard to case (event-patterns.md rule 15). No locale, no context.
 
+use smallvec::SmallVec;
+
 /// An operand of `equals-ignore-case`, prepared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Folded {
@@ -33,6 +35,14 @@ impl Folded {
             upper: c.to_uppercase().collect::<String>().into(),
         });
         Self::Forms(forms.collect())
+    }
+
+    /// What [`folded_within`] makes of each text that it equals, and of no other, if there is one such text.
+    pub(super) fn whole(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Forms(_) | Self::Never => None,
+        }
     }
 
     pub(super) fn equals(&self, value: &str) -> bool {
@@ -73,6 +83,21 @@ impl Folded {
             Self::Never => false,
         }
     }
+}
+
+/// A text folded as `tidegate` does; `None` if that has more than `limit` bytes.
+pub(super) fn folded_within(text: &str, limit: usize) -> Option<SmallVec<[u8; 48]>> {
+    if text.is_ascii() {
+        return (text.len() <= limit).then(|| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect());
+    }
+    let mut folded = SmallVec::new();
+    for c in fold(text) {
+        folded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        if folded.len() > limit {
+            return None;
+        }
+    }
+    Some(folded)
 }
 
 /// Each character to its full upper case, each result to its full lower case.
@@ -124,6 +149,16 @@ mod tests {
         assert!(!Folded::tidegate("İ").equals("i"));
         assert!(Folded::tidegate("STRAS").starts("straße") && !Folded::tidegate("STRASSEN").starts("straße"));
         assert!(Folded::tidegate("SSE").ends("straße") && Folded::tidegate("").ends(""));
+    }
+
+    #[test]
+    fn folds_no_further_than_wanted() {
+        for text in ["Straße", "ULM", "", "İ", "𐐀b"] {
+            let folded = Folded::tidegate(text);
+            let whole = folded.whole().unwrap().as_bytes();
+            assert_eq!(folded_within(text, whole.len()).as_deref(), Some(whole), "{text}");
+            assert!(whole.is_empty() || folded_within(text, whole.len() - 1).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Range {
         self.dialect
     }
 
+    /// Its address with all other bits zero, and its bits.
+    pub(super) fn network(&self) -> (IpAddr, u8) {
+        (masked(self.address, self.bits), self.bits)
+    }
+
     /// Whether `address`, what a value spells in its dialect, is inside.
     pub(super) fn holds(&self, address: Option<IpAddr>) -> bool {
         match (self.address, address) {
@@ -49,6 +54,20 @@ impl Range {
                 differ.checked_shr(128 - u32::from(self.bits)).unwrap_or_default() == 0
             }
             (IpAddr::V4(_), Some(IpAddr::V6(_)) | None) | (IpAddr::V6(_), Some(IpAddr::V4(_)) | None) => false,
+        }
+    }
+}
+
+/// An address with all but its leading bits zero.
+pub(super) fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or_default();
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or_default();
+            IpAddr::V6((v6.to_bits() & mask).into())
         }
     }
 }
@@ -101,6 +120,9 @@ mod tests {
             let holds = |dialect| Range::parse(range, dialect).unwrap().holds(address_of(value, dialect));
             assert_eq!(holds(Dialect::Tidegate), tidegate, "{range} {value}");
             assert_eq!(holds(Dialect::Aws), aws, "{range} {value}");
+            let (network, bits) = Range::parse(range, Dialect::Tidegate).unwrap().network();
+            let same = address_of(value, Dialect::Tidegate).map(|address| masked(address, bits)) == Some(network);
+            assert_eq!(same, tidegate, "{range} {value}");
         }
     }
 

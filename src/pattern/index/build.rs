@@ -1,8 +1,11 @@
 //! From patterns to an index: which conditions lead to a rule, and in which order the others are asked.
 
-use super::condition::{Condition, KeyKind, Quick, condition};
-use super::keys::{index, pair};
-use super::{Access, Entry, Group, NONE, Part};
+use super::condition::{Condition, condition};
+use super::divide::Keyed;
+use super::feature::{Asked, Feature, FeatureKind, asked};
+use super::keys::index;
+use super::part::{Access, Entry, Group, LAST, NONE, Part, Step, flag, short_mask};
+use super::quick::Quick;
 use crate::model::resources::Dialect;
 use crate::pattern::leaves::path_bit;
 use crate::pattern::{self, Field, Goal, Pattern};
@@ -14,29 +17,31 @@ use std::sync::Arc;
 /// come in alternatives already, at most 1,000.)
 const MOST_ALTERNATIVES: usize = 32;
 
-/// So few entries are asked one by one.
-const FEW: usize = 2;
+/// Groups are divided so many times.
+const MOST_LEVELS: usize = 8;
 
 /// One alternative of a rule on its way into the index.
 #[derive(Debug, Clone)]
-struct Draft {
+pub(super) struct Draft {
     rule: u32,
+    flags: u8,
     /// Conditions that are not known to hold yet.
-    left: SmallVec<[u32; 6]>,
+    pub(super) left: SmallVec<[u32; 6]>,
 }
-
-/// By key: the path of the key, and the alternatives that it leads to.
-type ByKey = BTreeMap<u32, (u32, Vec<Draft>)>;
 
 /// Builds the part of one dialect.
 #[derive(Debug)]
 pub(super) struct Builder {
-    part: Part,
+    pub(super) part: Part,
+    /// Conditions by path and address of the matchers.
     known: HashMap<(u32, usize), u32>,
-    /// By condition: its keys if it is exact.
-    exact: Vec<Option<SmallVec<[u32; 1]>>>,
+    /// By condition: the keys that lead to it.
+    pub(super) keyed: Vec<Option<Keyed>>,
     /// By key: the alternatives that could be found by it.
-    weights: Vec<u32>,
+    pub(super) weights: Vec<u32>,
+    /// By key.
+    features: Vec<u32>,
+    known_features: HashMap<Feature, u32>,
     drafts: Vec<Draft>,
 }
 
@@ -45,37 +50,42 @@ impl Builder {
         Self {
             part: Part::empty(dialect),
             known: HashMap::new(),
-            exact: Vec::new(),
+            keyed: Vec::new(),
             weights: Vec::new(),
+            features: Vec::new(),
+            known_features: HashMap::new(),
             drafts: Vec::new(),
         }
     }
 
-    /// Adds a rule with a pattern of this dialect.
+    /// Adds a rule with a pattern of this dialect. Rules come in order.
     pub(super) fn add(&mut self, rule: u32, pattern: &Arc<Pattern>) {
         let paths: SmallVec<[u32; 8]> = pattern.paths.iter().map(|path| self.part.trie.insert(&path.name)).collect();
         let mut whole = false;
+        let mut absence = false;
         let mut alternatives: Vec<SmallVec<[u32; 6]>> = Vec::new();
         for group in &pattern.alternatives {
-            let count = alternatives_of(group);
-            let cut = count <= MOST_ALTERNATIVES;
+            let cut = alternatives_of(group) <= MOST_ALTERNATIVES;
             whole |= !cut;
+            absence |= asks_for_absence(group);
             let mut of_group = vec![SmallVec::new()];
             self.expand(group, &paths, cut, &mut of_group);
             alternatives.append(&mut of_group);
         }
         whole |= pattern.paths.iter().any(|path| path.repeated);
-        let bits = paths.iter().fold(0, |bits, path| bits | path_bit(*path));
-        let member = self.part.member(rule, whole, bits);
+        self.part.paths.resize(index(rule), 0);
+        self.part.paths.push(paths.iter().fold(0, |bits, path| bits | path_bit(*path)));
+        let flags = if whole { flag::WHOLE } else { 0 } | if absence { flag::ABSENCE } else { 0 };
         for left in alternatives {
             for condition in &left {
-                for key in self.exact.get(index(*condition)).into_iter().flatten().flatten() {
+                let keys = self.keyed.get(index(*condition)).into_iter().flatten().flat_map(|keyed| &keyed.keys);
+                for key in keys {
                     if let Some(weight) = self.weights.get_mut(index(*key)) {
                         *weight += 1;
                     }
                 }
             }
-            self.drafts.push(Draft { rule: member, left });
+            self.drafts.push(Draft { rule, flags, left });
         }
     }
 
@@ -104,143 +114,74 @@ impl Builder {
 
     fn condition(&mut self, field: &Field, paths: &[u32]) -> u32 {
         let path = paths.get(field.path).copied().unwrap_or(NONE);
-        let new = u32::try_from(self.part.conditions.len()).unwrap_or(NONE);
+        let new = short(self.part.conditions.len());
         let number = *self.known.entry((path, Arc::as_ptr(&field.leaf).addr())).or_insert(new);
         if number == new {
-            let condition = Condition::new(path, Arc::clone(&field.leaf));
-            let keys = condition.exact().map(|keys| {
-                let numbers = keys.iter().map(|(kind, bytes)| {
-                    self.part.note(path, *kind, bytes.len());
-                    let new = u32::try_from(self.weights.len()).unwrap_or(NONE);
-                    let key = self.part.keys.get_or_insert(kind.place(path), bytes, new);
-                    if key == new {
-                        self.weights.push(0);
-                    }
-                    key
-                });
-                let mut numbers: SmallVec<[u32; 1]> = numbers.collect();
-                numbers.sort_unstable();
-                numbers.dedup();
-                numbers
+            let leaf = Arc::clone(&field.leaf);
+            let keyed = asked(path, &leaf).map(|asked| {
+                let exact = asked.keys.iter().all(|key| matches!(key.kind, FeatureKind::Exact | FeatureKind::Address));
+                let kind = asked.keys.first().map_or(FeatureKind::Exact, |key| key.kind);
+                let mut keys: SmallVec<[u32; 1]> = asked.keys.iter().map(|key| self.key(path, key)).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                Keyed { path, kind, keys, exact, complete: asked.complete }
             });
-            self.exact.push(keys);
-            self.part.conditions.push(condition);
+            let only = || {
+                let keyed = keyed.as_ref().filter(|keyed| keyed.complete && keyed.kind == FeatureKind::Exact)?;
+                keyed.keys.first().copied()
+            };
+            let quick = Quick::of(&leaf, only);
+            self.part.conditions.push(Condition { path, quick, leaf });
+            self.keyed.push(keyed);
         }
         number
     }
 
+    /// The number of a key.
+    fn key(&mut self, path: u32, asked: &Asked<'_>) -> u32 {
+        let new = short(self.weights.len());
+        let key = self.part.keys.get_or_insert(asked.place, &asked.bytes, new);
+        if key == new {
+            self.weights.push(0);
+            let feature = Feature { path, kind: asked.kind };
+            let number = *self.known_features.entry(feature).or_insert_with(|| {
+                self.part.features.push(feature);
+                short(self.part.features.len() - 1)
+            });
+            self.features.push(number);
+        }
+        key
+    }
+
     pub(super) fn finish(mut self) -> Part {
         let drafts = std::mem::take(&mut self.drafts);
-        let rest = self.root(drafts);
-        self.ends_and_presence(rest);
+        self.root(drafts);
+        self.part.mark_sole();
         self.part.renumber();
         self.part.shrink();
         self.part
     }
 
-    /// Distributes the alternatives over the exact conditions that are rarest. Gives those without any.
-    fn root(&mut self, drafts: Vec<Draft>) -> Vec<Draft> {
-        let (by_key, rest) = self.by_key(drafts);
-        self.part.first.resize(self.weights.len(), NONE);
-        for (key, (path, drafts)) in by_key {
-            if let Some(access) = self.part.access(path) {
-                access.exact = true;
-            }
-            let group = self.group(drafts);
-            self.lead(key, group);
-        }
-        rest
-    }
-
-    /// A key of the event leads to a group.
-    fn lead(&mut self, key: u32, group: u32) {
-        if let Some(first) = self.part.first.get_mut(index(key)) {
-            *first = group;
-        }
-    }
-
-    /// By the rarest exact condition that is left; and those without one.
-    fn by_key(&self, drafts: Vec<Draft>) -> (ByKey, Vec<Draft>) {
-        let mut by_key = ByKey::new();
-        let mut rest = Vec::new();
-        for mut draft in drafts {
-            let weighed = draft.left.iter().enumerate().filter_map(|(at, condition)| {
-                let keys = self.exact.get(index(*condition))?.as_ref()?;
-                let weight = keys.iter().map(|key| self.weights.get(index(*key)).copied().unwrap_or_default());
-                Some((weight.map(u64::from).sum::<u64>(), at))
-            });
-            let Some((_, at)) = weighed.min() else {
-                rest.push(draft);
-                continue;
-            };
-            let number = draft.left.remove(at);
-            let path = condition(&self.part.conditions, number).map_or(NONE, |condition| condition.path);
-            for key in self.exact.get(index(number)).into_iter().flatten().flatten() {
-                by_key.entry(*key).or_insert_with(|| (path, Vec::new())).1.push(draft.clone());
-            }
-        }
-        (by_key, rest)
-    }
-
-    /// A group of alternatives of which the event is known to satisfy the same exact conditions.
-    fn group(&mut self, drafts: Vec<Draft>) -> u32 {
-        let number = u32::try_from(self.part.groups.len()).unwrap_or(NONE);
-        self.part.groups.push(Group::default());
-        let (by_key, rest) = if drafts.len() <= FEW { (ByKey::new(), drafts) } else { self.by_key(drafts) };
-        let entries = self.entries(rest);
-        let start = self.part.probes.len();
-        let mut paths: Vec<u32> = by_key.values().map(|(path, _)| *path).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        self.part.probes.extend(paths);
-        let probes = (short(start), short(self.part.probes.len()));
-        if let Some(group) = self.part.groups.get_mut(index(number)) {
-            *group = Group { entries, probes };
-        }
-        for (key, (_, drafts)) in by_key {
-            let child = self.group(drafts);
-            self.part.next.get_or_insert(pair(number, key), b"", child);
-        }
-        number
-    }
-
-    /// Writes the entries of a group one after the other.
-    fn entries(&mut self, drafts: Vec<Draft>) -> (u32, u32) {
-        let start = short(self.part.entries.len());
-        for mut draft in drafts {
-            let conditions = &self.part.conditions;
-            draft.left.sort_by_cached_key(|number| condition(conditions, *number).map_or(0, Condition::cost));
-            let first = draft.left.first().and_then(|number| condition(conditions, *number));
-            let quick = first.map_or(Quick::Ask, |first| first.quick(|place, bytes| self.part.keys.get(place, bytes)));
-            let entry = Entry {
-                rule: draft.rule,
-                path: first.map_or(NONE, |first| first.path),
-                quick,
-                asks: short(self.part.asks.len()),
-                count: short(draft.left.len()),
-            };
-            self.part.asks.extend(&draft.left);
-            self.part.entries.push(entry);
-        }
-        (start, short(self.part.entries.len()))
-    }
-
-    /// Alternatives without an exact condition: by a beginning or an end of a text, else by a path that must be there,
-    /// else they are always asked.
-    fn ends_and_presence(&mut self, drafts: Vec<Draft>) {
-        let mut by_end: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
+    /// Distributes the alternatives over the exact conditions that are rarest; without one, over beginnings, ends and
+    /// other features of a value; without any, over paths that must be there. The others are always asked.
+    fn root(&mut self, drafts: Vec<Draft>) {
+        let mut by_key: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
         let mut by_path: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
         let mut always = Vec::new();
-        for draft in drafts {
-            let ends = draft.left.iter().find_map(|number| {
-                let condition = condition(&self.part.conditions, *number)?;
-                let ends = condition.ends()?;
-                let longest_first = ends.iter().map(|(_, bytes)| bytes.len()).min();
-                Some((longest_first, condition.path, *number))
+        for mut draft in drafts {
+            let keyed = |number: &u32| self.keyed.get(index(*number))?.as_ref();
+            let ranked = draft.left.iter().enumerate().filter_map(|(at, number)| {
+                let keyed = keyed(number)?;
+                Some((!keyed.exact, !keyed.complete, self.weight(keyed), at))
             });
-            if let Some((_, path, number)) = ends {
-                for key in self.end_keys(number, path) {
-                    by_end.entry(key).or_default().push(draft.clone());
+            if let Some((_, _, _, at)) = ranked.min()
+                && let Some(keyed) = draft.left.get(at).and_then(keyed)
+            {
+                if keyed.complete {
+                    draft.left.remove(at);
+                }
+                for key in &keyed.keys {
+                    by_key.entry(*key).or_default().push(draft.clone());
                 }
                 continue;
             }
@@ -254,48 +195,115 @@ impl Builder {
             }
         }
         self.part.first.resize(self.weights.len(), NONE);
-        for (key, drafts) in by_end {
-            let group = self.group(drafts);
-            self.lead(key, group);
+        for (key, drafts) in by_key {
+            let feature = self.feature(key);
+            let path = self.part.features.get(index(feature)).map_or(NONE, |feature| feature.path);
+            if let Some(access) = self.part.access(path).filter(|access| !access.features.contains(&feature)) {
+                access.features.push(feature);
+            }
+            let group = self.group(drafts, 0);
+            if let Some(first) = self.part.first.get_mut(index(key)) {
+                *first = group;
+            }
         }
         for (path, drafts) in by_path {
-            let group = self.group(drafts);
+            let group = self.group(drafts, 0);
             if let Some(access) = self.part.access(path) {
                 access.present = group;
             }
         }
         if !always.is_empty() {
-            self.part.always = self.group(always);
+            self.part.always = self.group(always, 0);
         }
     }
 
-    fn end_keys(&mut self, number: u32, path: u32) -> SmallVec<[u32; 1]> {
-        let Some(condition) = condition(&self.part.conditions, number) else { return SmallVec::new() };
-        let leaf = Arc::clone(&condition.leaf);
-        let condition = Condition::new(path, leaf);
-        let mut keys: SmallVec<[u32; 1]> = SmallVec::new();
-        for (kind, bytes) in condition.ends().into_iter().flatten() {
-            self.part.note(path, kind, bytes.len());
-            let new = u32::try_from(self.weights.len()).unwrap_or(NONE);
-            let key = self.part.keys.get_or_insert(kind.place(path), &bytes, new);
-            if key == new {
-                self.weights.push(0);
-            }
-            if !keys.contains(&key) {
-                keys.push(key);
+    fn feature(&self, key: u32) -> u32 {
+        self.features.get(index(key)).copied().unwrap_or(NONE)
+    }
+
+    /// A group of alternatives of which the event is known to satisfy the same conditions.
+    fn group(&mut self, drafts: Vec<Draft>, level: usize) -> u32 {
+        let number = short(self.part.groups.len());
+        self.part.groups.push(Group::default());
+        let (by_key, rest) = if level < MOST_LEVELS { self.divide(drafts) } else { (BTreeMap::new(), drafts) };
+        let (ranges, rest) = self.ranges(rest);
+        let entries = self.entries(rest);
+        let mut steps: Vec<u32> = by_key.keys().map(|key| self.feature(*key)).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        let mut steps: Vec<Step> = steps.into_iter().map(Step::Lead).collect();
+        for (mut range, drafts) in ranges {
+            range.entries = self.entries(drafts);
+            steps.push(Step::Range(range));
+        }
+        let start = self.part.steps.len();
+        self.part.steps.append(&mut steps);
+        if let Some(group) = self.part.groups.get_mut(index(number)) {
+            *group = Group { entries, steps: (short(start), short(self.part.steps.len())) };
+        }
+        for (key, drafts) in by_key {
+            let child = self.group(drafts, level + 1);
+            self.part.next.insert(number, key, child);
+        }
+        number
+    }
+
+    /// Writes entries one after the other; the conditions of each are asked in the order in which they are.
+    fn entries(&mut self, drafts: Vec<Draft>) -> (u32, u32) {
+        let start = short(self.part.entries.len());
+        for draft in drafts {
+            let first = draft.left.first().and_then(|number| condition(&self.part.conditions, *number));
+            let asks = if draft.left.is_empty() { NONE } else { short(self.part.asks.len()) };
+            let paths = self.part.paths.get(index(draft.rule)).copied().unwrap_or(u64::MAX);
+            let one = if draft.left.len() == 1 { flag::ONE } else { 0 };
+            self.part.entries.push(Entry {
+                rule: draft.rule,
+                path: first.map_or(NONE, |first| first.path),
+                asks,
+                mask: short_mask(paths),
+                quick: first.map_or(Quick::ASK, |first| first.quick),
+                flags: draft.flags | one,
+            });
+            self.part.asks.extend(&draft.left);
+            if let Some(last) = self.part.asks.last_mut().filter(|_| !draft.left.is_empty()) {
+                *last |= LAST;
             }
         }
-        keys
+        (start, short(self.part.entries.len()))
     }
 }
 
 impl Part {
-    /// Numbers members and conditions in the order in which entries name them, so that what one event touches lies close
+    /// Marks the entries of rules that have one only.
+    fn mark_sole(&mut self) {
+        let mut entries = vec![0_u32; self.paths.len()];
+        for entry in &self.entries {
+            if let Some(count) = entries.get_mut(index(entry.rule)) {
+                *count += 1;
+            }
+        }
+        for entry in &mut self.entries {
+            if entries.get(index(entry.rule)) == Some(&1) {
+                entry.flags |= flag::SOLE;
+            }
+        }
+    }
+
+    /// Numbers the conditions in the order in which entries name them, so that what one event touches lies close
     /// together; conditions that only led to groups go.
     fn renumber(&mut self) {
-        let named = self.entries.iter_mut().map(|entry| &mut entry.rule);
-        self.members = in_order_of(named, std::mem::take(&mut self.members));
-        self.conditions = in_order_of(self.asks.iter_mut(), std::mem::take(&mut self.conditions));
+        let mut things: Vec<Option<Condition>> = self.conditions.drain(..).map(Some).collect();
+        let mut numbers = vec![NONE; things.len()];
+        for ask in &mut self.asks {
+            let old = index(*ask & !LAST);
+            if let Some(thing) = things.get_mut(old).and_then(Option::take) {
+                if let Some(number) = numbers.get_mut(old) {
+                    *number = short(self.conditions.len());
+                }
+                self.conditions.push(thing);
+            }
+            *ask = numbers.get(old).copied().unwrap_or(NONE) | *ask & LAST;
+        }
     }
 
     /// The access by a path, to be filled in.
@@ -306,42 +314,6 @@ impl Part {
         }
         self.access.get_mut(index(path))
     }
-
-    /// A key of that kind exists for a path.
-    fn note(&mut self, path: u32, kind: KeyKind, len: usize) {
-        let len = short(len);
-        let Some(access) = self.access(path) else { return };
-        let lengths = match kind {
-            KeyKind::Word | KeyKind::Text | KeyKind::Number => return,
-            KeyKind::Address => {
-                access.addresses = true;
-                return;
-            }
-            KeyKind::Prefix => &mut access.prefixes,
-            KeyKind::Suffix => &mut access.suffixes,
-        };
-        if let Err(at) = lengths.binary_search(&len) {
-            lengths.insert(at, len);
-        }
-    }
-}
-
-/// Those of `things` that are named by number, in the order in which they are; the names become their new numbers.
-fn in_order_of<'n, T>(names: impl Iterator<Item = &'n mut u32>, things: Vec<T>) -> Vec<T> {
-    let mut things: Vec<Option<T>> = things.into_iter().map(Some).collect();
-    let mut numbers = vec![NONE; things.len()];
-    let mut ordered = Vec::new();
-    for name in names {
-        let old = index(*name);
-        if let Some(thing) = things.get_mut(old).and_then(Option::take) {
-            if let Some(number) = numbers.get_mut(old) {
-                *number = short(ordered.len());
-            }
-            ordered.push(thing);
-        }
-        *name = numbers.get(old).copied().unwrap_or(NONE);
-    }
-    ordered
 }
 
 fn alternatives_of(group: &pattern::Group) -> usize {
@@ -350,6 +322,13 @@ fn alternatives_of(group: &pattern::Group) -> usize {
         Goal::Or(branches) => {
             product.saturating_mul(branches.iter().map(alternatives_of).fold(0, usize::saturating_add))
         }
+    })
+}
+
+fn asks_for_absence(group: &pattern::Group) -> bool {
+    group.goals.iter().any(|goal| match goal {
+        Goal::Field(field) => field.leaf.absent,
+        Goal::Or(branches) => branches.iter().any(asks_for_absence),
     })
 }
 

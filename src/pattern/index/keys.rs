@@ -12,33 +12,54 @@ pub(in crate::pattern) struct Keys {
     seed: Seed,
     /// A power of two of them, at most three quarters full.
     slots: Vec<Slot>,
-    entries: Vec<Entry>,
-    bytes: Vec<u8>,
+    count: usize,
+    /// The keys one after the other: a head, then the bytes.
+    keys: Vec<u8>,
+    longest: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Seed([u64; 3]);
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    /// Half of the hash, to compare before the bytes.
-    tag: u32,
-    entry: u32,
+/// Bits of the hash below, to be compared before the bytes; above, where the key begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot(u64);
+
+/// What stands before the bytes of a key: place, length, number.
+const HEAD: usize = 16;
+
+impl Slot {
+    const EMPTY: Self = Self(u64::MAX);
+    const TAG_BITS: u32 = 24;
+
+    fn new(hash: u64, start: usize) -> Self {
+        Self(u64::try_from(start).unwrap_or(u64::MAX) << Self::TAG_BITS | Self::tag(hash))
+    }
+
+    /// Not the bits by which a slot is chosen.
+    fn tag(hash: u64) -> u64 {
+        hash >> (64 - Self::TAG_BITS)
+    }
+
+    fn has(self, hash: u64) -> bool {
+        self.0 & ((1 << Self::TAG_BITS) - 1) == Self::tag(hash)
+    }
+
+    fn start(self) -> usize {
+        usize::try_from(self.0 >> Self::TAG_BITS).unwrap_or(usize::MAX)
+    }
 }
 
-#[derive(Debug)]
-struct Entry {
+/// A key as it is kept.
+struct Kept<'k> {
     place: u64,
-    start: usize,
-    len: u32,
     number: u32,
+    bytes: &'k [u8],
 }
-
-const EMPTY: Slot = Slot { tag: 0, entry: u32::MAX };
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { seed: Seed::random(), slots: vec![EMPTY; 16], entries: Vec::new(), bytes: Vec::new() }
+        Self { seed: Seed::random(), slots: vec![Slot::EMPTY; 16], count: 0, keys: Vec::new(), longest: 0 }
     }
 }
 
@@ -46,6 +67,11 @@ impl Keys {
     /// A number that no other table has, in all likelihood.
     pub(super) fn identity(&self) -> u64 {
         self.seed.0[0]
+    }
+
+    /// The bytes of the longest key.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
     }
 
     pub(in crate::pattern) fn get(&self, place: u64, bytes: &[u8]) -> Option<u32> {
@@ -59,14 +85,16 @@ impl Keys {
             Ok(found) => return found,
             Err(slot) => slot,
         };
-        let entry = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.entries.push(Entry { place, start: self.bytes.len(), len, number });
-        self.bytes.extend_from_slice(bytes);
         if let Some(slot) = self.slots.get_mut(slot) {
-            *slot = Slot { tag: upper(hash), entry };
+            *slot = Slot::new(hash, self.keys.len());
         }
-        if 4 * self.entries.len() > 3 * self.slots.len() {
+        self.keys.extend_from_slice(&place.to_le_bytes());
+        self.keys.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.keys.extend_from_slice(&number.to_le_bytes());
+        self.keys.extend_from_slice(bytes);
+        self.count += 1;
+        self.longest = self.longest.max(bytes.len());
+        if 4 * self.count > 3 * self.slots.len() {
             self.grow();
         }
         number
@@ -74,49 +102,115 @@ impl Keys {
 
     /// Gives back what it does not need.
     pub(in crate::pattern) fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
-        self.bytes.shrink_to_fit();
+        self.keys.shrink_to_fit();
     }
 
     /// The number of a key, or the slot where it belongs.
+    #[inline]
     fn find(&self, hash: u64, place: u64, bytes: &[u8]) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
-        let tag = upper(hash);
         let mut at = lower(hash) & mask;
         loop {
-            let slot = self.slots.get(at).copied().unwrap_or(EMPTY);
-            if slot.entry == EMPTY.entry {
+            let slot = self.slots.get(at).copied().unwrap_or(Slot::EMPTY);
+            if slot == Slot::EMPTY {
                 return Err(at);
             }
-            if slot.tag == tag
-                && let Some(entry) = self.entries.get(index(slot.entry))
-                && entry.place == place
-                && self.bytes_of(entry) == Some(bytes)
+            if slot.has(hash)
+                && let Some(kept) = self.kept(slot.start())
+                && kept.place == place
+                && kept.bytes == bytes
             {
-                return Ok(entry.number);
+                return Ok(kept.number);
             }
             at = (at + 1) & mask;
         }
     }
 
-    fn bytes_of(&self, entry: &Entry) -> Option<&[u8]> {
-        self.bytes.get(entry.start..entry.start + index(entry.len))
+    #[inline]
+    fn kept(&self, start: usize) -> Option<Kept<'_>> {
+        let (head, rest) = self.keys.get(start..)?.split_first_chunk::<HEAD>()?;
+        let [p0, p1, p2, p3, p4, p5, p6, p7, l0, l1, l2, l3, n0, n1, n2, n3] = *head;
+        let bytes = rest.get(..index(u32::from_le_bytes([l0, l1, l2, l3])))?;
+        let place = u64::from_le_bytes([p0, p1, p2, p3, p4, p5, p6, p7]);
+        Some(Kept { place, number: u32::from_le_bytes([n0, n1, n2, n3]), bytes })
     }
 
     fn grow(&mut self) {
         let size = 2 * self.slots.len();
-        let mut slots = vec![EMPTY; size];
-        for (number, entry) in (0_u32..).zip(&self.entries) {
-            let hash = self.seed.hash(entry.place, self.bytes_of(entry).unwrap_or_default());
+        let mut slots = vec![Slot::EMPTY; size];
+        let mut start = 0;
+        while let Some(kept) = self.kept(start) {
+            let hash = self.seed.hash(kept.place, kept.bytes);
             let mut at = lower(hash) & (size - 1);
-            while slots.get(at).is_some_and(|slot| slot.entry != EMPTY.entry) {
+            while slots.get(at).is_some_and(|slot| *slot != Slot::EMPTY) {
                 at = (at + 1) & (size - 1);
             }
             if let Some(slot) = slots.get_mut(at) {
-                *slot = Slot { tag: upper(hash), entry: number };
+                *slot = Slot::new(hash, start);
             }
+            start += HEAD + kept.bytes.len();
         }
         self.slots = slots;
+    }
+}
+
+/// From two numbers to a third. Only numbers that we gave are asked for, so nobody chooses what collides.
+#[derive(Debug)]
+pub(super) struct Pairs {
+    /// A power of two of them, at most three quarters full.
+    slots: Vec<(u32, u32, u32)>,
+    count: usize,
+}
+
+/// No number.
+const NONE: u32 = u32::MAX;
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self { slots: vec![(NONE, NONE, NONE); 4], count: 0 }
+    }
+}
+
+impl Pairs {
+    #[inline]
+    pub(super) fn get(&self, a: u32, b: u32) -> Option<u32> {
+        let (x, y, number) = self.slots.get(self.place(a, b)).copied()?;
+        ((x, y) == (a, b)).then_some(number)
+    }
+
+    /// The pair must be new.
+    pub(super) fn insert(&mut self, a: u32, b: u32, number: u32) {
+        self.count += 1;
+        if 4 * self.count > 3 * self.slots.len() {
+            let size = 2 * self.slots.len();
+            for (a, b, number) in std::mem::replace(&mut self.slots, vec![(NONE, NONE, NONE); size]) {
+                if (a, b) != (NONE, NONE) {
+                    self.put(a, b, number);
+                }
+            }
+        }
+        self.put(a, b, number);
+    }
+
+    fn put(&mut self, a: u32, b: u32, number: u32) {
+        let place = self.place(a, b);
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = (a, b, number);
+        }
+    }
+
+    /// Where a pair stands or belongs.
+    #[inline]
+    fn place(&self, a: u32, b: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = lower(mix(pair(a, b), 0x9e37_79b9_7f4a_7c15)) & mask;
+        while let Some(slot) = self.slots.get(at) {
+            if (slot.0, slot.1) == (a, b) || (slot.0, slot.1) == (NONE, NONE) {
+                break;
+            }
+            at = (at + 1) & mask;
+        }
+        at
     }
 }
 
@@ -168,10 +262,6 @@ fn mix(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-fn upper(hash: u64) -> u32 {
-    u32::try_from(hash >> 32).unwrap_or_default()
-}
-
 fn lower(hash: u64) -> usize {
     usize::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()
 }
@@ -207,6 +297,17 @@ mod tests {
             for (place, key) in keys.iter().chain(&others) {
                 prop_assert_eq!(table.get(*place, key.as_bytes()), model.get(&(*place, key.as_bytes())).copied());
             }
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        let mut table = Pairs::default();
+        for n in 0..1_000_u32 {
+            table.insert(n % 10, n, n + 7);
+        }
+        for n in 0..1_000 {
+            assert_eq!((table.get(n % 10, n), table.get(n % 10 + 1, n)), (Some(n + 7), None));
         }
     }
 

@@ -6,15 +6,18 @@
 //!    these paths, for all rules together.
 //! 2. **From values to rules.** An alternative of a rule (a rule without `$or` has one) is found by the exact condition
 //!    that is rarest in the rule set: its path and value are a *key*, looked up in a hash table (`keys`) and verified
-//!    on the bytes. A key leads to a *group*; a group with many alternatives is divided by the next exact condition,
-//!    and so on. A rule without exact conditions is found by the beginning or end of a text, else by a path that must be
-//!    there, else it is asked for every event. So most rules are never touched.
-//! 3. **What is left.** The *entries* of a group lie one after the other, each with its other `condition`s, cheapest
-//!    first, and the first of them inside the entry if it is a number range or a key. Rules that say the same of a path
-//!    share a condition, which is decided once per event; number, address and key of a value are computed once, and only
-//!    if asked. What the entries of a group name is numbered in their order, so that it lies close together.
-//! 4. **The verdict.** If all conditions of an alternative hold by themselves and no leaf lies in an array of objects,
-//!    the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
+//!    on the bytes. Beginnings and ends of a text, a text without regard to case and networks are keys too (`feature`);
+//!    a rule without any key is found by a path that must be there, else it is asked for every event. So most rules are
+//!    never touched.
+//! 3. **Groups.** A key leads to a *group*. A group with many alternatives is divided (`divide`) by the next keys, and
+//!    so on; number ranges of one path are put in order, so that those a number lies in stand together.
+//! 4. **What is left.** The *entries* of a group lie one after the other, each with its other `condition`s, what costs
+//!    little and seldom holds first, and the first of them inside the entry if it is small (`quick`). Rules that say the
+//!    same of a path share a condition, which is decided once per event; number, address and key of a value are computed
+//!    once, and only if asked. What the entries of a group name is numbered in their order, so that it lies close
+//!    together.
+//! 5. **The verdict.** If all conditions of an alternative hold by themselves and at most one of its paths leads
+//!    into an array of objects, the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
 //!
 //! The dialects see different leaves (duplicate keys) and compare differently, so each has a `Part` of its own. What an
 //! event needs in memory stays in a [`Scratch`], which each thread keeps for itself: no lock, and no allocation once it
@@ -22,19 +25,23 @@
 
 mod build;
 mod condition;
+mod divide;
+mod event;
+mod feature;
 pub(super) mod keys;
 mod part;
+mod quick;
 
 #[cfg(test)]
 mod many;
 #[cfg(test)]
 mod tests;
 
-use super::leaves::Leaves;
 use super::{EvaluationLimit, Pattern};
 use crate::json::document::Document;
 use crate::model::resources::Dialect;
-use part::{Access, Entry, Group, NONE, Part};
+use event::Memory;
+use part::Part;
 use std::sync::Arc;
 
 /// The patterns of a rule set, in rule order.
@@ -53,7 +60,7 @@ const REMEMBERED: usize = 16;
 pub struct Scratch {
     /// The last used last.
     #[allow(clippy::vec_box, reason = "they are moved for every event")]
-    memories: Vec<Box<part::Memory>>,
+    memories: Vec<Box<Memory>>,
     wanted: Vec<(u32, Result<(), EvaluationLimit>)>,
 }
 
@@ -107,13 +114,13 @@ impl Index {
 
 impl Scratch {
     /// Takes what is remembered of a part.
-    fn take(&mut self, part: &Part) -> Box<part::Memory> {
+    fn take(&mut self, part: &Part) -> Box<Memory> {
         if let Some(at) = self.memories.iter().rposition(|memory| memory.serves(part)) {
             return self.memories.remove(at);
         }
         if self.memories.len() == REMEMBERED {
             self.memories.remove(0);
         }
-        Box::new(part::Memory::of(part))
+        Box::new(Memory::of(part))
     }
 }
