@@ -6,6 +6,7 @@ pub mod completions;
 pub mod dev;
 mod dev_api;
 pub mod dlq;
+mod dry_run;
 pub mod eval;
 mod events;
 pub mod explain;
@@ -15,8 +16,10 @@ pub mod hold;
 pub mod import;
 mod outcomes;
 pub mod output;
+mod pace;
 mod progress;
 pub mod publish;
+pub mod replay;
 mod replicas;
 pub mod run;
 pub mod schema;
@@ -126,6 +129,8 @@ enum Command {
     Trace(trace::Options),
     /// Look at dead letters, and send them again.
     Dlq(dlq::Options),
+    /// Send past events once more for one rule, without moving the group's offsets.
+    Replay(replay::Options),
     /// Answer JSON lines of patterns, targets and answers with verdicts, requests and outcomes; for bulk tests.
     Eval(eval::Options),
     /// Ask the replica on this machine whether work can flow; for the health check of a container.
@@ -200,6 +205,13 @@ impl From<crate::kafka::Error> for Failure {
     }
 }
 
+impl From<crate::kafka::SendError> for Failure {
+    fn from(error: crate::kafka::SendError) -> Self {
+        let away = matches!(error, crate::kafka::SendError::Timeout { .. });
+        Self::new(if away { Exit::Unreachable } else { Exit::Internal }, error.code(), error)
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -251,6 +263,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Resume(options)) => block_on(hold::resume(global, &options)),
         Some(Command::Trace(options)) => block_on(trace::run(global, &options)),
         Some(Command::Dlq(options)) => block_on(dlq::run(global, &options)),
+        Some(Command::Replay(options)) => block_on(replay::run(global, &options)),
         Some(Command::Eval(options)) => eval::run(global, &options),
         Some(Command::Health) => health::health(global),
         Some(Command::Import(options)) => import::run(global, &options),

@@ -5,8 +5,8 @@ use crate::model::clock::WallMs;
 use crate::model::units;
 use std::time::Duration;
 
-/// The time that the flag means: so long ago, or then.
-pub(super) fn time(text: &str, now: WallMs) -> Result<WallMs, Failure> {
+/// The time that a flag such as `--since` means: so long ago, or then.
+pub(super) fn time(flag: &str, text: &str, now: WallMs) -> Result<WallMs, Failure> {
     if let Some(time) = WallMs::parse_rfc3339(text) {
         return Ok(time);
     }
@@ -14,7 +14,7 @@ pub(super) fn time(text: &str, now: WallMs) -> Result<WallMs, Failure> {
         Ok(ago) => Ok(WallMs(now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))),
         Err(_) => {
             let message =
-                format!("--since {text}: write a time ago such as 30m or 2h, or a time such as {}", now.rfc3339());
+                format!("{flag} {text}: write a time ago such as 30m or 2h, or a time such as {}", now.rfc3339());
             Err(Failure::new(Exit::Usage, "USAGE", message))
         }
     }

@@ -70,7 +70,7 @@ impl Outcome {
 /// Kafka is out of reach; the flags are wrong.
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let tool = Tool::new(global)?;
-    let since = options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?;
+    let since = options.since.as_deref().map(|text| since::time("--since", text, WallMs::now())).transpose()?;
     let kafka = tool.kafka()?;
     let mut stop = Stop::listen()?;
     let from = since.map_or(kafka::From::End, kafka::From::Time);

@@ -75,7 +75,8 @@ impl Begun {
             headers: Vec::new(),
             timestamp_ms: Some(WallMs::now().0),
         };
-        producer.send(record).await.map(drop).map_err(super::clerk::unwritten)
+        producer.send(record).await?;
+        Ok(())
     }
 }
 

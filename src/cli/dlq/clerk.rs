@@ -8,9 +8,9 @@
 
 use super::book::{Book, Entry, State, delivery};
 use super::desk::Desk;
-use crate::cli::{Exit, Failure};
+use crate::cli::Failure;
 use crate::config::host;
-use crate::kafka::{self, Producer, SendError};
+use crate::kafka::{self, Producer};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::record::Position;
 use crate::model::stored::StoredHeaders;
@@ -80,7 +80,7 @@ impl<'d> Clerk<'d> {
     /// Notes something in the ledger.
     pub(super) async fn note(&self, letter: &Position, done: Done, reason: Option<&str>) -> Result<Position, Failure> {
         let mark = self.mark(done, reason);
-        self.producer.send(mark.record(letter)).await.map_err(unwritten)
+        Ok(self.producer.send(mark.record(letter)).await?)
     }
 
     fn mark(&self, done: Done, reason: Option<&str>) -> Mark {
@@ -162,10 +162,4 @@ impl<'d> Clerk<'d> {
         let told = |index: &&usize| book.entries.get(**index).is_some_and(|entry| entry.state() == State::Redriven);
         Ok(letters.iter().filter(told).count())
     }
-}
-
-/// Why something could not be written.
-pub(super) fn unwritten(error: SendError) -> Failure {
-    let exit = if matches!(error, SendError::Timeout { .. }) { Exit::Unreachable } else { Exit::Internal };
-    Failure::new(exit, error.code(), error)
 }

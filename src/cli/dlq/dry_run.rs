@@ -6,23 +6,9 @@ use super::desk::Desk;
 use super::list::CHUNK;
 use super::outcome::left;
 use super::plan::Plan;
-use crate::cli::explain::show_request;
+use crate::cli::dry_run::{Request, show};
 use crate::cli::{Exit, Failure, Global, Output, output};
-use crate::pipeline::explain::ExplainedRequest;
 use serde::Serialize;
-
-/// What would become of one letter.
-#[derive(Debug, Serialize)]
-struct Would {
-    id: String,
-    target: String,
-    /// What would be sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<ExplainedRequest>,
-    /// Why nothing can be sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<again::Unsendable>,
-}
 
 /// What would become of all, for programs.
 #[derive(Debug, Serialize)]
@@ -34,20 +20,18 @@ struct Sum {
     dry_run: bool,
     destinations: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    letters: Vec<Would>,
+    letters: Vec<Request>,
 }
 
 /// Tells.
 pub(super) fn run(global: &Global, desk: &Desk, book: &Book, mut plan: Plan) -> Result<(), Failure> {
     let mut kept = Vec::new();
-    let mut tell = |would: Would| -> Result<(), Failure> {
-        match global.output {
-            Output::Table => {}
-            Output::Wide => print(&would)?,
-            Output::Json => kept.push(would),
-            Output::Jsonl => output::print_json(&would)?,
+    let mut tell = |request: Request| {
+        if global.output == Output::Json {
+            kept.push(request);
+            return Ok(());
         }
-        Ok(())
+        show(global, &request)
     };
     let mut all = plan.send.all();
     all.sort_by_key(|(_, index)| *index);
@@ -59,16 +43,17 @@ pub(super) fn run(global: &Global, desk: &Desk, book: &Book, mut plan: Plan) -> 
             let place = book.entries.get(*index).map(|entry| book.position(entry));
             let Some(letter) = letters.iter().find(|letter| Some(&letter.position) == place.as_ref()) else { continue };
             let (id, target) = (desk.id(&letter.position), letter.target());
-            match again::check(desk, letter) {
+            let made = match again::check(desk, letter) {
                 Ok(ready) => {
                     renders.push((destination.clone(), *index));
-                    tell(Would { id, target, request: Some(ready.request), error: None })?;
+                    Ok(ready.request)
                 }
                 Err(error) => {
                     plan.refuse_with_twins(book, *index, &error);
-                    tell(Would { id, target, request: None, error: Some(error) })?;
+                    Err((error.code, error.message))
                 }
-            }
+            };
+            tell(Request::new(id, target, made))?;
         }
     }
     plan.send.retain(&renders);
@@ -107,18 +92,4 @@ fn say(plan: &Plan, sum: &Sum) -> Result<(), Failure> {
         output::print_line(&format!("{} more were delivered since", sum.already_delivered))?;
     }
     Ok(left(plan, output::print_line)?)
-}
-
-fn print(would: &Would) -> Result<(), Failure> {
-    match (&would.request, &would.error) {
-        (Some(request), _) => {
-            output::print_line(&format!("{}  {}: {} {}", would.id, would.target, request.method, request.url))?;
-            show_request(request)?;
-        }
-        (None, Some(error)) => {
-            output::print_line(&format!("{}  {}: {}  {}", would.id, would.target, error.code, error.message))?;
-        }
-        (None, None) => {}
-    }
-    Ok(output::print_line("")?)
 }

@@ -79,7 +79,7 @@ impl Filter {
             target,
             code: options.code.clone(),
             status: options.status,
-            since: options.since.as_deref().map(|text| since::time(text, WallMs::now())).transpose()?,
+            since: options.since.as_deref().map(|text| since::time("--since", text, WallMs::now())).transpose()?,
             pattern: options.pattern.as_deref().map(|text| read(text, limits)).transpose()?,
             undecided: Cell::default(),
             seen: RefCell::default(),

@@ -6,18 +6,15 @@ use super::book::{Book, Entry, State};
 use super::clerk::Clerk;
 use super::desk::Desk;
 use super::schedule::Schedule;
+use crate::cli::pace;
 use crate::model::clock::WallMs;
 use crate::model::units::Rate;
 use crate::pipeline::snapshot::CompiledTarget;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A dead letter that came back so often is not sent again: something is wrong that another try does not mend.
 const MAX_REDRIVES: u32 = 3;
-
-/// The pace towards a destination without a limit, where none is given.
-const DEFAULT_RATE: Rate = Rate { requests: 50, per: Duration::from_secs(1) };
 
 /// What is meant.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ impl Plan {
         }
         // Sent in the order in which they died.
         for (index, target) in chosen.into_iter().rev() {
-            let rate = meant.rate.or_else(|| destination_rate(&target)).unwrap_or(DEFAULT_RATE);
+            let rate = meant.rate.unwrap_or_else(|| pace::of(&target));
             plan.send.add(target.destination.resource().name.as_str(), rate, index);
         }
         plan
@@ -132,10 +129,4 @@ fn target(desk: &Desk, book: &Book, entry: &Entry, force: bool) -> Result<Arc<Co
     };
     let found = desk.snapshot.as_ref().and_then(|snapshot| snapshot.target(rule, target)).cloned();
     found.ok_or_else(|| Unsendable::new("TARGET_GONE", format!("rule {rule} has no target {target} any more")))
-}
-
-/// The strictest limit of the destination.
-fn destination_rate(target: &CompiledTarget) -> Option<Rate> {
-    let limits = &target.destination.resource().rate_limits;
-    limits.iter().map(|limit| limit.rate).min_by(|a, b| a.per_second().total_cmp(&b.per_second()))
 }

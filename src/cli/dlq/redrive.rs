@@ -6,7 +6,7 @@
 use super::again;
 use super::begun::{self, Begun};
 use super::book::{Asked, Book, Entry, State};
-use super::clerk::{Clerk, unwritten};
+use super::clerk::Clerk;
 use super::desk::{Desk, Letter, Rules};
 use super::dry_run;
 use super::filter::{self, Filter};
@@ -317,7 +317,7 @@ impl<'a> Redrive<'a> {
                     let refusal = again::Unsendable::new(error.code(), error.to_string());
                     self.plan.refuse_with_twins(&self.book, index, &refusal);
                 }
-                Err(error) => failed = Err(unwritten(error)),
+                Err(error) => failed = Err(error.into()),
             }
         }
         failed

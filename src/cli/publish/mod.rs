@@ -249,10 +249,7 @@ impl Sending {
             let record = OutRecord { key: self.key.clone(), ..structured_record(&self.topic, text) };
             async move { producer.send(record).await.map(|position| (id, size, position)) }
         });
-        let written = try_join_all(writes).await.map_err(|error| {
-            let exit = if error.code() == "PRODUCE_TIMEOUT" { Exit::Unreachable } else { Exit::Internal };
-            Failure::new(exit, error.code(), error)
-        })?;
+        let written = try_join_all(writes).await?;
         for (id, size, position) in written {
             self.note(id, size, position)?;
         }

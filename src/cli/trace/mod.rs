@@ -47,7 +47,7 @@ struct Looking<'a> {
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let tool = Tool::new(global)?;
     let now = WallMs::now();
-    let since = options.since.as_deref().map(|text| since::time(text, now)).transpose()?;
+    let since = options.since.as_deref().map(|text| since::time("--since", text, now)).transpose()?;
     let kafka = tool.kafka()?;
     let snapshot = match tool.snapshot(global, Some(&kafka), Use::Look) {
         Ok(snapshot) => Some(snapshot),

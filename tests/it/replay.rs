@@ -1,0 +1,106 @@
+//! Events that are past, once more for one rule.
+
+use crate::support::bed::SOURCE;
+use crate::support::events::{Message, structured};
+use crate::support::{Answer, Bed};
+use serde_json::json;
+use std::time::Duration;
+use tidegate::model::clock::WallMs;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn bed(test: &str) -> Bed {
+    let bed = Bed::new(test, 2, |_| Answer::ok());
+    bed.resources(
+        "replay.yaml",
+        &format!(
+            "{}
+---
+kind: destination
+name: sink
+connection: api
+endpoint: /in
+---
+kind: rule
+name: paid
+from: {SOURCE}
+pattern: {{type: [order.paid]}}
+targets:
+- name: book
+  destination: sink
+  headers: {{x-event: $.id}}
+- name: inorder
+  destination: sink
+  ordering: key
+  headers: {{x-event: '${{$.id}}-o'}}
+",
+            bed.source_and_connection(", strict: true")
+        ),
+    );
+    bed
+}
+
+#[test]
+fn a_range_goes_again_to_one_rule_and_no_offset_moves() {
+    let bed = bed("replay");
+    let replica = bed.replica("a");
+    let order = |n: usize, kind: &str| structured(&format!("e{n}"), kind, "{}").key("k");
+    bed.broker.produce(&bed.topic(), (0..3).map(|n| order(n, "order.paid")));
+    bed.api.wait_until("the first", SOON, |log| (0..3).all(|n| log.has(&format!("e{n}"))));
+    std::thread::park_timeout(Duration::from_millis(20));
+    let middle = WallMs::now().rfc3339();
+    std::thread::park_timeout(Duration::from_millis(20));
+    bed.broker.produce(&bed.topic(), [order(3, "order.paid"), order(4, "order.created"), Message::value("no event")]);
+    bed.api.wait_until("the rest", SOON, |log| log.has("e3"));
+    bed.wait_all_committed(SOON);
+    let committed = bed.broker.committed(&bed.group(), &bed.topic());
+
+    let replay = |more: &[&str]| bed.ask(&[&["replay", "paid"], more].concat());
+    let book = ["--target", "book"];
+    assert!(replay(&book).exits(2).err.contains("--dry-run"));
+    assert!(bed.ask(&["replay", "nobody", "--yes"]).exits(2).err.contains("there are: paid"));
+    let said = replay(&["--yes"]).exits(2);
+    assert!(said.err.contains("`ordering: key`") && said.err.contains("--target book"), "{said:?}");
+    let said = replay(&[&book[..], &["--dry-run"]].concat()).exits(0);
+    assert_eq!(said.out, "read 6 · matched 4 · undecodable 1 → 4 to sink. Nothing written.\n");
+    let said = replay(&[&book[..], &["--dry-run", "-o", "wide", "--to", &middle]].concat()).exits(0);
+    assert_eq!(said.out.matches(": POST http").count(), 3, "{said:?}");
+    assert!(said.out.contains("x-event: e2"), "{said:?}");
+    assert_eq!(bed.api.log(|log| log.duplicates()), 0);
+
+    // The same delivery, so that receivers can tell.
+    let keys = |event: &str| {
+        bed.api.log(|log| {
+            let seen = log.requests.iter().filter(|seen| seen.event == event);
+            seen.map(|seen| seen.idempotency_key().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    let said = replay(&[&book[..], &["--yes", "--from", &middle]].concat()).exits(0);
+    assert_eq!(said.out, "read 3 · matched 1 · undecodable 1 · written 1\n");
+    assert!(said.err.contains("receivers may see these events again"), "{said:?}");
+    bed.api.wait_until("e3 again", SOON, |log| log.tally("e3").accepted == 2);
+    let both = keys("e3");
+    assert_eq!(both[0], both[1]);
+    let place = {
+        let records = bed.broker.read_all(&bed.topic());
+        let record = records.iter().find(|r| r.value.as_deref().is_some_and(|v| v.windows(4).any(|w| w == b"\"e1\"")));
+        let record = record.expect("the second order");
+        format!("{}:{}:{}", bed.topic(), record.partition, record.offset)
+    };
+    let said = replay(&[&book[..], &["--yes", "--at", &place, "-o", "json"]].concat()).exits(0).json();
+    assert_eq!((&said["read"], &said["matched"], &said["written"]), (&json!(1), &json!(1), &json!(1)));
+    bed.api.wait_until("e1 again", SOON, |log| log.tally("e1").accepted == 2);
+    bed.wait_all_committed(SOON);
+    assert_eq!(bed.broker.committed(&bed.group(), &bed.topic()), committed);
+    assert_eq!(bed.api.log(|log| (log.tally("e0").accepted, log.tally("e4").attempts)), (1, 0));
+
+    // What is not there is said with what is.
+    let said = replay(&[&book[..], &["--yes", "--to", "2020-01-01T00:00:00Z"]].concat()).exits(1);
+    assert!(said.err.contains("REPLAY_EMPTY") && said.err.contains("` holds events from 20"), "{said:?}");
+    let beyond = format!("{}:0:999", bed.topic());
+    let said = replay(&[&book[..], &["--yes", "--at", &beyond]].concat()).exits(1);
+    assert!(said.err.contains("has no offset 999") || said.err.contains("holds no records"), "{said:?}");
+    let said = replay(&["--yes", "--from", "1h", "--to", "2h"]).exits(2);
+    assert!(said.err.contains("is not before"), "{said:?}");
+    drop(replica);
+}
