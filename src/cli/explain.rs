@@ -20,7 +20,7 @@ use crate::model::text::ShowText;
 use crate::pipeline::decode;
 use crate::pipeline::deliver::{Dispatcher, Job};
 use crate::pipeline::explain::{self, Explained, ExplainedRequest};
-use crate::pipeline::settle::EventTrace;
+use crate::pipeline::settle::{EventTrace, Mark};
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
 use crate::pipeline::transform::Meta;
 use clap::{ArgGroup, Args};
@@ -147,6 +147,10 @@ async fn fetch(
     let trace = record.value().filter(|_| position.topic == names.trace()).map(EventTrace::read);
     if position.topic == names.state() {
         let message = format!("{position} is a report of Tidegate about itself, no event");
+        return Err(Failure::new(Exit::No, "EXPLAIN_NO_EVENT", message));
+    }
+    if Mark::is_one(&record) {
+        let message = format!("{position} is a mark in the ledger of dead letters, no event");
         return Err(Failure::new(Exit::No, "EXPLAIN_NO_EVENT", message));
     }
     let record = match (trace, StoredHeaders::read(&record)) {

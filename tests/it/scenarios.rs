@@ -340,7 +340,9 @@ stories! {
     a_page_instead_of_an_answer: "html-answer",
     a_poison_record: "poison-record",
     a_rule_that_never_matches: "rule-that-never-matches",
+    a_refusal_for_good: "refused-for-good",
     a_throttling_storm: "throttling-storm",
+    what_the_receiver_lost: "lost-by-the-receiver",
     a_wrong_field_name: "wrong-field-name",
     a_wrong_password: "wrong-password",
 }

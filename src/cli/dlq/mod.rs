@@ -45,7 +45,7 @@ enum Command {
     List(list::Options),
     /// One dead letter: the event, what was sent, and whether today's rule would do better.
     Show(show::Options),
-    /// Send dead letters again, to the same target, rendered with today's rule.
+    /// Send dead letters again, to the same target, rendered with today's rule; the order of a target in order is given up.
     Redrive(redrive::Options),
     /// Decide that dead letters shall not be sent; they are marked, not deleted.
     Discard(discard::Options),

@@ -6,11 +6,11 @@ use super::book::{Book, Entry, State};
 use super::clerk::Clerk;
 use super::desk::Desk;
 use super::schedule::Schedule;
-use crate::cli::pace;
+use crate::cli::{output, pace};
 use crate::model::clock::WallMs;
 use crate::model::units::Rate;
 use crate::pipeline::snapshot::CompiledTarget;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A dead letter that came back so often is not sent again: something is wrong that another try does not mend.
@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) already_delivered: usize,
     /// Letters that somebody else is sending right now.
     pub(super) busy: usize,
+    /// Targets, `rule/target`, that keep the order of their events, which a redrive gives up.
+    ordered: BTreeSet<String>,
 }
 
 impl Plan {
@@ -89,12 +91,28 @@ impl Plan {
             }
             seen.extend(entry.delivery.map(|id| (id, refusal)));
         }
+        let names: BTreeSet<_> = chosen.iter().map(|(_, target)| (&target.rule, &target.name)).collect();
+        let rules = desk.snapshot.iter().flat_map(|snapshot| &snapshot.resources.rules);
+        plan.ordered = rules
+            .flat_map(|rule| rule.targets.iter().map(move |target| (rule, target)))
+            .filter(|(rule, target)| target.ordering.is_ordered() && names.contains(&(&rule.name, &target.name)))
+            .map(|(rule, target)| format!("{}/{}", rule.name, target.name))
+            .collect();
         // Sent in the order in which they died.
         for (index, target) in chosen.into_iter().rev() {
             let rate = meant.rate.unwrap_or_else(|| pace::of(&target));
             plan.send.add(target.destination.resource().name.as_str(), rate, index);
         }
         plan
+    }
+
+    /// Says where order is given up.
+    pub(super) fn tell_order(&self) {
+        for target in &self.ordered {
+            output::complain(&format!(
+                "{target} keeps the order of its events; what is sent again comes after those that went by since"
+            ));
+        }
     }
 
     /// Counts a letter that cannot be sent, with the twins that would have been settled with it.

@@ -1,6 +1,8 @@
 //! `tidegate dlq redrive`: sends dead letters on their way again. It calls nobody: it writes each to a retry tier, due at
 //! once, for the same target and under the same delivery id, and notes it in the ledger; whoever runs delivers it.
 //!
+//! For targets that keep the order of their events that order is given up: what is sent again comes when it comes.
+//!
 //! Stopped at any point, it is gone on with by `--resume`: what was sent stands in the ledger, or in the retry tier.
 
 use super::again;
@@ -84,6 +86,7 @@ pub(super) async fn run(
         let book = desk.book(&filter, &options.ids, asked(options.force))?;
         let meant = Meant { rate: options.rate, force: options.force, named: !options.ids.is_empty(), until: None };
         let plan = Plan::make(&desk, &book, None, &meant, now);
+        plan.tell_order();
         return dry_run::run(global, &desk, &book, plan);
     }
     let (unfinished, old) = begun::unfinished(&desk, now)?;
@@ -187,6 +190,7 @@ impl<'a> Redrive<'a> {
         let uncertain: Vec<usize> = book.entries.iter().enumerate().filter_map(uncertain).collect();
         let sent_before = clerk.find_sent(&mut book, &uncertain).await?;
         let plan = Plan::make(desk, &book, Some(clerk), &meant, now);
+        plan.tell_order();
         let outcomes = Outcomes::follow(&desk.kafka.client, &desk.names)?;
         let saved = plan.send.len() > 0;
         if saved {
@@ -364,7 +368,13 @@ impl<'a> Redrive<'a> {
         let mut lines = Lines::default();
         let total = self.waiting.open.len();
         while !self.waiting.open.is_empty() {
-            let Some(trace) = self.outcomes.next(self.options.timeout).await? else { break };
+            // Whoever has seen enough may go; what is on its way arrives without him.
+            let next = tokio::select! {
+                biased;
+                _ = tokio::signal::ctrl_c() => None,
+                next = self.outcomes.next(self.options.timeout) => next?,
+            };
+            let Some(trace) = next else { break };
             if self.waiting.take(&trace) && !self.global.quiet && trace.outcome != "delivered" {
                 self.progress.clear();
                 output::complain(&lines.line(&trace));
