@@ -9,9 +9,12 @@ use super::{Compiled, Field, Goal, Group, Options, Path, Pattern, leaves};
 use crate::json::value::{Json, Kind};
 use crate::model::fault::Fault;
 use crate::model::resources::Dialect;
-use std::collections::hash_map::Entry;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// So few things are looked through one by one.
+const FEW: usize = 16;
 
 /// Alternatives that the `aws` dialect allows (rule 29).
 const AWS_ALTERNATIVES: usize = 1_000;
@@ -23,6 +26,7 @@ pub(super) struct Compiler<'o> {
     pub(super) faults: Vec<Fault>,
     warnings: Vec<Fault>,
     paths: Vec<Path>,
+    /// Of the paths after the first few.
     path_numbers: HashMap<Arc<str>, usize>,
     /// Of each field, where its matchers stand.
     pointers: Vec<String>,
@@ -81,7 +85,8 @@ impl Compiler<'_> {
     }
 
     fn finish(mut self, options: Arc<Options>, mut group: Group) -> Result<Compiled, Vec<Fault>> {
-        self.find_repeats(&group, &mut HashSet::new());
+        let mut seen = vec![false; self.paths.len()];
+        self.find_repeats(&group, &mut seen);
         let alternatives = match self.options.dialect {
             Dialect::Tidegate => {
                 cheap_goals_first(&mut group, &self.paths);
@@ -104,7 +109,7 @@ impl Compiler<'_> {
         let pattern = Pattern {
             text: None,
             options,
-            paths: self.paths.into(),
+            paths: self.pool.paths(self.paths),
             alternatives: alternatives.into(),
             fields: self.pointers.len(),
         };
@@ -140,42 +145,50 @@ impl Compiler<'_> {
     }
 
     /// The members of an object, decoded. A duplicate key is a fault, and only its last value remains; `aws` keeps all.
-    pub(super) fn members<'a>(&mut self, object: Json<'a>, pointer: &str) -> Vec<(String, Json<'a>)> {
-        let mut members: Vec<(String, Json<'a>)> = Vec::new();
-        let mut seen: HashMap<String, (usize, bool)> = HashMap::new();
+    pub(super) fn members<'a>(&mut self, object: Json<'a>, pointer: &str) -> Vec<(Cow<'a, str>, Json<'a>)> {
+        let mut members: Vec<(Cow<'a, str>, Json<'a>)> = Vec::new();
+        // Where keys stand, if there are too many to look through, and the duplicates that have been reported.
+        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        let mut reported: HashSet<usize> = HashSet::new();
         for (key, value) in object.members().into_iter().flatten() {
-            let key = key.decode().into_owned();
-            if self.is_aws() {
+            let key = key.decode();
+            let known = match members.len() {
+                _ if self.is_aws() => None,
+                ..=FEW => members.iter().position(|(known, _)| *known == key),
+                _ => {
+                    let new = members.iter().enumerate().skip(places.len());
+                    places.extend(new.map(|(place, (key, _))| (key.clone(), place)));
+                    places.get(&key).copied()
+                }
+            };
+            let Some(place) = known else {
                 members.push((key, value));
                 continue;
+            };
+            if let Some(member) = members.get_mut(place) {
+                member.1 = value;
             }
-            match seen.entry(key) {
-                Entry::Vacant(entry) => {
-                    members.push((entry.key().clone(), value));
-                    entry.insert((members.len() - 1, false));
-                }
-                Entry::Occupied(mut entry) => {
-                    let (at, reported) = *entry.get();
-                    if let Some(member) = members.get_mut(at) {
-                        member.1 = value;
-                    }
-                    if !reported {
-                        let message = format!("the key `{}` stands here more than once", entry.key());
-                        self.fault("PATTERN_DUPLICATE", &child(pointer, entry.key()), message, "keep one of them");
-                        entry.insert((at, true));
-                    }
-                }
+            if reported.insert(place) {
+                let message = format!("the key `{key}` stands here more than once");
+                self.fault("PATTERN_DUPLICATE", &child(pointer, &key), message, "keep one of them");
             }
         }
         members
     }
 
     fn object(&mut self, object: Json<'_>, at: At<'_>) -> Group {
+        let mut goals = Vec::new();
+        self.fields(object, at, &mut goals);
+        Group { goals: goals.into() }
+    }
+
+    /// Adds the conditions of an object to `goals`.
+    fn fields(&mut self, object: Json<'_>, at: At<'_>, goals: &mut Vec<Goal>) {
         let limit = self.options.limits.depth;
         if at.depth > limit {
             let message = format!("more than {limit} objects in each other");
             self.fault("PATTERN_DEPTH", at.pointer, message, "join keys with dots: \"a.b\" is \"a\": {\"b\": …}");
-            return Group::default();
+            return;
         }
         let members = self.members(object, at.pointer);
         if members.is_empty() && (at.path.is_some() || at.depth > 1 || self.is_aws()) {
@@ -189,18 +202,21 @@ impl Compiler<'_> {
             };
             self.fault("PATTERN_EMPTY", at.pointer, message, cure);
         }
-        let goals = members.iter().filter_map(|(key, value)| self.field(key, *value, at)).collect::<Vec<_>>();
-        Group { goals: goals.into_iter().flatten().collect() }
+        for (key, value) in &members {
+            // Of a key that is wrong, a fault has been noted.
+            self.field(key, *value, at, goals);
+        }
     }
 
-    /// The conditions that a key stands for; `None` if it is wrong.
-    fn field(&mut self, key: &str, value: Json<'_>, at: At<'_>) -> Option<Vec<Goal>> {
+    /// Adds the conditions that a key stands for; `None` if it is wrong.
+    fn field(&mut self, key: &str, value: Json<'_>, at: At<'_>, goals: &mut Vec<Goal>) -> Option<()> {
         let pointer = child(at.pointer, key);
         let before = self.faults.len();
-        let mut no_operators = meant::alternatives_key(key).map(str::to_owned);
+        let mut no_operators = None;
         if key == "$or" {
             if self.or_is_special && or::qualifies(value, self.options, at.depth) {
-                return Some(vec![self.or(value, &pointer, at)]);
+                goals.push(self.or(value, &pointer, at));
+                return Some(());
             }
             let why = meant::no_alternatives(value, |key| or::reserves(key, self.options.dialect));
             let message = format!("`$or` is read as an ordinary field of that name: {why}");
@@ -214,20 +230,23 @@ impl Compiler<'_> {
             self.warnings.push(Fault::warning("PATTERN_FIELD_NAME", pointer.as_str(), message).cure(cure));
         }
         let path = match at.path {
-            Some(path) => format!("{path}.{key}"),
+            Some(path) => [path, ".", key].concat(),
             None if self.options.alias_aws => unaliased(key),
             None => key.to_owned(),
         };
         let matchers = match value.kind() {
             Kind::Object => {
                 let at = At { pointer: &pointer, path: Some(&path), depth: at.depth + 1 };
-                return Some(self.object(value, at).goals.into_vec());
+                self.fields(value, at, goals);
+                return Some(());
             }
             Kind::Array => {
                 self.leaf = Some(pointer.clone());
                 let matchers = self.matchers(value, &pointer);
                 self.leaf = None;
-                if let (None, Some(cure)) = (&matchers, no_operators) {
+                if matchers.is_none()
+                    && let Some(cure) = no_operators.or_else(|| meant::alternatives_key(key).map(str::to_owned))
+                {
                     let or = key == "$or";
                     let of_operators = |fault: &&mut Fault| or || fault.code == "PATTERN_OPERATOR";
                     let operators = self.faults.iter_mut().skip(before).filter(of_operators);
@@ -254,7 +273,8 @@ impl Compiler<'_> {
         let leaf = self.pool.leaf(Leaf { tests: tests.collect(), absent, written });
         let number = self.pointers.len();
         self.pointers.push(pointer);
-        Some(vec![Goal::Field(Field { number, path: self.path(&path), leaf })])
+        goals.push(Goal::Field(Field { number, path: self.path(&path), leaf }));
+        Some(())
     }
 
     fn or(&mut self, branches: Json<'_>, pointer: &str, at: At<'_>) -> Goal {
@@ -282,18 +302,20 @@ impl Compiler<'_> {
             .into_iter()
             .flatten()
             .enumerate()
-            .filter_map(|(i, value)| Some((value, self.matcher(value, &format!("{pointer}/{i}"))?)))
+            .filter_map(|(i, value)| Some((value, self.matcher(value, pointer, i)?)))
             .collect();
         (matchers.len() == count).then_some(matchers)
     }
 
-    fn matcher(&mut self, value: Json<'_>, pointer: &str) -> Option<Found> {
+    /// The matcher at a place of the list that `pointer` leads to.
+    fn matcher(&mut self, value: Json<'_>, pointer: &str, place: usize) -> Option<Found> {
         match value.kind() {
             Kind::Null | Kind::Bool | Kind::Number | Kind::String => Some(Found::Test(self.literal(value))),
-            Kind::Object => self.operator_object(value, pointer),
+            Kind::Object => self.operator_object(value, &format!("{pointer}/{place}")),
             Kind::Array => {
+                let pointer = format!("{pointer}/{place}");
                 let message = "a list is no matcher";
-                self.fault("PATTERN_MATCHER", pointer, message, "write its items directly: they are alternatives");
+                self.fault("PATTERN_MATCHER", &pointer, message, "write its items directly: they are alternatives");
                 None
             }
         }
@@ -310,40 +332,44 @@ impl Compiler<'_> {
     }
 
     fn path(&mut self, name: &str) -> usize {
-        let next = self.paths.len();
-        match self.path_numbers.entry(self.pool.name(name)) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                self.paths.push(Path { name: Arc::clone(entry.key()), repeated: false });
-                *entry.insert(next)
-            }
+        let known = self.paths.iter().take(FEW).position(|path| *path.name == *name);
+        if let Some(known) = known.or_else(|| self.path_numbers.get(name).copied()) {
+            return known;
         }
+        let next = self.paths.len();
+        let name = self.pool.name(name);
+        if next >= FEW {
+            self.path_numbers.insert(Arc::clone(&name), next);
+        }
+        self.paths.push(Path { name, repeated: false });
+        next
     }
 
     /// Marks the paths that an alternative constrains more than once, with a warning (rule 30). Gives what this group
     /// added to `seen`.
-    fn find_repeats(&mut self, group: &Group, seen: &mut HashSet<usize>) -> Vec<usize> {
+    fn find_repeats(&mut self, group: &Group, seen: &mut [bool]) -> Vec<usize> {
         let mut added = Vec::new();
         for goal in &group.goals {
-            let of_goal = match goal {
-                Goal::Field(field) if seen.contains(&field.path) => {
-                    self.repeated(field);
-                    continue;
-                }
-                Goal::Field(field) => vec![field.path],
+            match goal {
+                Goal::Field(field) => match seen.get_mut(field.path) {
+                    Some(seen) if *seen => self.repeated(field),
+                    Some(seen) => {
+                        *seen = true;
+                        added.push(field.path);
+                    }
+                    None => {}
+                },
                 Goal::Or(branches) => {
-                    let mut of_branches = Vec::new();
+                    let before = added.len();
                     for branch in branches {
                         let of_branch = self.find_repeats(branch, seen);
-                        for path in &of_branch {
-                            seen.remove(path);
-                        }
-                        of_branches.extend(of_branch);
+                        mark(seen, &of_branch, false);
+                        added.extend(of_branch);
                     }
-                    of_branches
+                    let of_branches = added.get(before..).unwrap_or_default();
+                    mark(seen, of_branches, true);
                 }
-            };
-            added.extend(of_goal.into_iter().filter(|path| seen.insert(*path)));
+            }
         }
         added
     }
@@ -419,6 +445,14 @@ fn cheap_goals_first(group: &mut Group, paths: &[Path]) {
     }
 }
 
+fn mark(seen: &mut [bool], paths: &[usize], as_seen: bool) {
+    for path in paths {
+        if let Some(seen) = seen.get_mut(*path) {
+            *seen = as_seen;
+        }
+    }
+}
+
 /// A top-level key with the names of AWS replaced by ours (rule 4).
 fn unaliased(key: &str) -> String {
     let (first, rest) = match key.find('.') {
@@ -434,7 +468,11 @@ fn unaliased(key: &str) -> String {
 
 /// The pointer to a member.
 pub(super) fn child(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+    if key.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
+        return format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+    }
+    // There is a pointer for every key of every rule, and hardly ever anything in it to escape.
+    [pointer, "/", key].concat()
 }
 
 /// A value in the words of a message.

@@ -3,6 +3,7 @@
 use super::compile::describe;
 use crate::json::value::{Json, Kind};
 use crate::model::nearest::nearest;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Values of people are repeated up to this many characters.
@@ -240,13 +241,13 @@ fn text_of(item: Json<'_>) -> Option<String> {
 }
 
 /// What to write instead of `anything-but` with several operators: as wildcards they fit into one list.
-pub(super) fn several_excluded(members: &[(String, Json<'_>)]) -> String {
+pub(super) fn several_excluded(members: &[(Cow<'_, str>, Json<'_>)]) -> String {
     if members.is_empty() {
         return "name one: {\"anything-but\": {\"prefix\": \"a\"}}".to_owned();
     }
-    let as_wildcard = |(name, operand): &(String, Json<'_>)| {
+    let as_wildcard = |(name, operand): &(Cow<'_, str>, Json<'_>)| {
         let text = operand.as_str().filter(|text| name == "wildcard" || !text.contains(['*', '\\']))?;
-        match name.as_str() {
+        match &**name {
             "prefix" => Some(quoted(&format!("{text}*"))),
             "suffix" => Some(quoted(&format!("*{text}"))),
             "contains" => Some(quoted(&format!("*{text}*"))),

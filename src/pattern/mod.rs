@@ -106,7 +106,7 @@ pub struct Pattern {
     text: Option<Box<str>>,
     options: Arc<Options>,
     /// The paths that are named, each once; fields refer to them by index.
-    paths: Box<[Path]>,
+    paths: Arc<[Path]>,
     /// One of these must hold. `tidegate`: one tree. `aws`: one flat group per alternative, ordered by path.
     alternatives: Box<[Group]>,
     /// Fields in all; each has a number below this.
@@ -114,7 +114,7 @@ pub struct Pattern {
 }
 
 /// A path that a pattern names.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Path {
     /// The keys joined with dots (rule 6).
     name: Arc<str>,
@@ -186,7 +186,7 @@ impl Pattern {
     /// The leaves of a document at the paths it names.
     fn look<'d>(&self, document: &'d Document<'_>) -> (Trie, Leaves<'d>) {
         let mut trie = Trie::default();
-        for path in &self.paths {
+        for path in &*self.paths {
             trie.insert(&path.name);
         }
         let leaves = Leaves::of(document, &trie, self.options.dialect);

@@ -83,7 +83,7 @@ impl Compiler<'_> {
                         self.fault("PATTERN_OPERAND", &at, message, meant::exists_operand(*operand));
                     }
                 }
-            } else if allowed.contains(&name.as_str()) {
+            } else if allowed.contains(&&**name) {
                 tests.extend(self.operator(name, *operand, &at));
             } else {
                 self.unknown((name, *operand), &at, allowed, None);
@@ -239,7 +239,7 @@ impl Compiler<'_> {
             return Vec::new();
         };
         let at = child(pointer, name);
-        if !allowed.contains(&name.as_str()) {
+        if !allowed.contains(&&**name) {
             self.unknown((name, *operand), &at, allowed, Some("anything-but"));
             return Vec::new();
         }

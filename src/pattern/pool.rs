@@ -1,8 +1,8 @@
 //! `Pool`: what many patterns say alike, kept once. A rule set of thousands of rules names a few paths and often asks the
 //! same of them; shared, they take little memory, and the index sees that they are the same.
 
-use super::Options;
 use super::matcher::Leaf;
+use super::{Options, Path};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Pool {
     names: HashSet<Arc<str>>,
+    /// Lists of paths.
+    paths: HashSet<Arc<[Path]>>,
     leaves: HashSet<Arc<Leaf>>,
     options: Vec<Arc<Options>>,
 }
@@ -21,6 +23,15 @@ impl Pool {
         }
         let new: Arc<str> = name.into();
         self.names.insert(Arc::clone(&new));
+        new
+    }
+
+    pub(super) fn paths(&mut self, paths: Vec<Path>) -> Arc<[Path]> {
+        if let Some(known) = self.paths.get(paths.as_slice()) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[Path]> = paths.into();
+        self.paths.insert(Arc::clone(&new));
         new
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Builder {
     pub(super) part: Part,
+    /// The numbers of paths, by the address of their list: many patterns share one.
+    known_paths: HashMap<usize, SmallVec<[u32; 8]>>,
     /// Conditions by path and address of the matchers.
     known: HashMap<(u32, usize), u32>,
     /// By condition: the keys that lead to it.
@@ -49,6 +51,7 @@ impl Builder {
     pub(super) fn new(dialect: Dialect) -> Self {
         Self {
             part: Part::empty(dialect),
+            known_paths: HashMap::new(),
             known: HashMap::new(),
             keyed: Vec::new(),
             weights: Vec::new(),
@@ -60,7 +63,9 @@ impl Builder {
 
     /// Adds a rule with a pattern of this dialect. Rules come in order.
     pub(super) fn add(&mut self, rule: u32, pattern: &Arc<Pattern>) {
-        let paths: SmallVec<[u32; 8]> = pattern.paths.iter().map(|path| self.part.trie.insert(&path.name)).collect();
+        let trie = &mut self.part.trie;
+        let paths = self.known_paths.entry(Arc::as_ptr(&pattern.paths).addr());
+        let paths = paths.or_insert_with(|| pattern.paths.iter().map(|path| trie.insert(&path.name)).collect()).clone();
         let mut whole = false;
         let mut absence = false;
         let mut alternatives: Vec<SmallVec<[u32; 6]>> = Vec::new();

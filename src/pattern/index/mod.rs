@@ -16,8 +16,8 @@
 //!    same of a path share a condition, which is decided once per event; number, address and key of a value are computed
 //!    once, and only if asked. What the entries of a group name is numbered in their order, so that it lies close
 //!    together.
-//! 5. **The verdict.** If all conditions of an alternative hold by themselves and at most one of its paths leads
-//!    into an array of objects, the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
+//! 5. **The verdict.** If all conditions of an alternative hold by themselves and at most one of its paths leads into an
+//!    array of objects, the rule matches. Otherwise `verdict` and `search` judge the whole pattern over the same leaves.
 //!
 //! The dialects see different leaves (duplicate keys) and compare differently, so each has a `Part` of its own. What an
 //! event needs in memory stays in a [`Scratch`], which each thread keeps for itself: no lock, and no allocation once it
