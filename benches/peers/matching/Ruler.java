@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import software.amazon.event.ruler.Machine;
 
+@SuppressWarnings("deprecation")
 public class Ruler {
     static final ThreadMXBean THREAD = ManagementFactory.getThreadMXBean();
 

@@ -73,7 +73,15 @@ fn run(engine: &str, size: usize) -> String {
     let mut command = match engine {
         "event-ruler" => {
             let mut java = Command::new("java");
-            java.args(["-Xmx6g", "-XX:+UseSerialGC", "-cp", "../../../target/peers/jars/*", "Ruler.java", FOLDER, &size]);
+            java.args([
+                "-Xmx6g",
+                "-XX:+UseSerialGC",
+                "-cp",
+                "../../../target/peers/jars/*",
+                "Ruler.java",
+                FOLDER,
+                &size,
+            ]);
             java
         }
         own => {
