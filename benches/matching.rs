@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tidegate::json::document::Document;
+use tidegate::json::tape::Tape;
 use tidegate::pattern::index::Scratch;
 use tidegate::pattern::{self, Options, Pattern, Pool};
 use tidegate::pipeline::matching::RuleSet;
@@ -138,8 +139,8 @@ mod naive {
     }
 }
 
-fn document(event: &[u8]) -> Document<'_> {
-    Document::check(event).unwrap().unwrap()
+fn document<'a>(event: &'a [u8], tape: &'a mut Tape) -> Document<'a> {
+    Document::check(event, tape).unwrap().unwrap()
 }
 
 fn compile(rules: &[String]) -> Vec<Arc<Pattern>> {
@@ -191,8 +192,9 @@ fn table(events: &[String], rules: &[String]) {
         };
         let mut scratch = Scratch::default();
         let found = Cell::new(0_usize);
+        let mut tape = Tape::default();
         let mut run = |event: usize| {
-            let document = document(events[event].as_bytes());
+            let document = document(events[event].as_bytes(), &mut tape);
             set.wanted(&document, &mut scratch, |_, verdict| found.set(found.get() + usize::from(verdict.is_ok())));
         };
         (0..events.len()).for_each(&mut run);
@@ -201,7 +203,9 @@ fn table(events: &[String], rules: &[String]) {
         let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
         let matches = matches as f64 / events.len() as f64;
         let from_bytes = clock.time(events.len(), run);
-        let documents: Vec<Document<'_>> = events.iter().map(|event| document(event.as_bytes())).collect();
+        let mut tapes = vec![Tape::default(); events.len()];
+        let documents: Vec<Document<'_>> =
+            events.iter().zip(&mut tapes).map(|(event, tape)| document(event.as_bytes(), tape)).collect();
         let matching = clock.time(events.len(), |event| {
             set.wanted(&documents[event], &mut scratch, |rule, _| {
                 black_box(rule);
@@ -214,7 +218,7 @@ fn table(events: &[String], rules: &[String]) {
             let tree: Value = serde_json::from_str(event).unwrap();
             let naive: Vec<usize> = (0..size).filter(|rule| naive::matches(&trees[*rule], &tree)).collect();
             let mut ours = Vec::new();
-            set.wanted(&document(event.as_bytes()), &mut scratch, |rule, _| ours.push(rule));
+            set.wanted(&document(event.as_bytes(), &mut Tape::default()), &mut scratch, |rule, _| ours.push(rule));
             assert_eq!(ours, naive, "{event}");
         }
         let naive = clock.time(some, |event| {
@@ -253,10 +257,11 @@ fn main() {
     for size in [1, 1_000, 10_000] {
         let set = index(&compile(&rules[..size]));
         let mut scratch = Scratch::default();
+        let mut tape = Tape::default();
         let mut turn = events.iter().cycle();
         group.bench_function(format!("{size} rules, from bytes"), |b| {
             b.iter(|| {
-                let document = document(turn.next().unwrap().as_bytes());
+                let document = document(turn.next().unwrap().as_bytes(), &mut tape);
                 set.wanted(&document, &mut scratch, |rule, _| {
                     black_box(rule);
                 });

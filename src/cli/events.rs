@@ -114,7 +114,8 @@ fn one(file: &Arc<str>, first_line: u32, text: &str, inputs: &mut Vec<Input>, fa
                 | scan::ErrorKind::Escape
                 | scan::ErrorKind::Surrogate
                 | scan::ErrorKind::Utf8
-                | scan::ErrorKind::TooDeep => "",
+                | scan::ErrorKind::TooDeep
+                | scan::ErrorKind::TooLong => "",
             };
             faults.push(Fault::error("INPUT_JSON", "", format!("not JSON: {kind}")).cure(cure).at(place(offset)));
         }

@@ -36,7 +36,8 @@ pub fn read(file: &Arc<str>, text: &str, faults: &mut Vec<Fault>) -> Option<Node
                 | scan::ErrorKind::Escape
                 | scan::ErrorKind::Surrogate
                 | scan::ErrorKind::Utf8
-                | scan::ErrorKind::TooDeep => "",
+                | scan::ErrorKind::TooDeep
+                | scan::ErrorKind::TooLong => "",
             };
             reader.faults.push(fault.cure(cure));
             None

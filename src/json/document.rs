@@ -3,6 +3,7 @@
 //! It is a list of top-level members that borrow from the event: nothing is parsed or copied until a rule asks.
 
 use super::scan;
+use super::tape::Tape;
 use super::value::{Json, Kind, Quoted};
 use crate::model::event::{CloudEvent, Content};
 use smallvec::SmallVec;
@@ -16,6 +17,8 @@ pub struct Document<'a> {
     pub members: SmallVec<[Member<'a>; 12]>,
     /// The earlier values of duplicate names: only patterns of the `aws` dialect see them (event-patterns.md rule 5).
     pub replaced: Vec<Member<'a>>,
+    /// Where the values of the JSON lie that the members are parts of, if that was noted when it was checked.
+    pub tape: Option<&'a Tape>,
 }
 
 /// A top-level member.
@@ -56,17 +59,28 @@ impl<'a> Document<'a> {
         Self {
             members: event.members().map(Member::of).collect(),
             replaced: event.replaced().map(Member::of).collect(),
+            tape: None,
         }
     }
 
-    /// Checks a text and reads it as a document, in one pass. `None` if it is JSON, but no object.
+    /// [`Self::of`] an event that was decoded with this tape just now.
+    #[must_use]
+    pub fn noted(event: &'a CloudEvent, tape: &'a Tape) -> Self {
+        Self { tape: Some(tape), ..Self::of(event) }
+    }
+
+    /// Checks a text and reads it as a document. `None` if it is JSON, but no object.
     ///
     /// # Errors
     /// The first fault of the text.
-    pub fn check(text: &'a [u8]) -> Result<Option<Self>, scan::Error> {
-        let mut document = Self::default();
-        let whole = Json::check_members(text, |key, value| document.add(key, value))?;
-        Ok((whole.kind() == Kind::Object).then_some(document))
+    pub fn check(text: &'a [u8], tape: &'a mut Tape) -> Result<Option<Self>, scan::Error> {
+        let whole = tape.check(text)?;
+        if whole.kind() != Kind::Object {
+            return Ok(None);
+        }
+        let mut document = Self { tape: Some(tape), ..Self::default() };
+        tape.members(whole).for_each(|(key, value)| document.add(key, value));
+        Ok(Some(document))
     }
 
     /// Reads a whole JSON object as a document, e.g. one that an answer is judged by. `None` if the text is no object.

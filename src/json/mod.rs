@@ -11,5 +11,6 @@ pub mod node;
 pub mod number;
 pub mod path;
 pub mod scan;
+pub mod tape;
 pub mod value;
 pub mod write;

@@ -45,13 +45,9 @@ impl<'a> Json<'a> {
         scan::check_within(text, max_depth).map(Self)
     }
 
-    /// [`Json::check`] for an object whose members are wanted: `each` is given them as they are checked. What it was
-    /// given counts only if the whole text turns out to be valid.
-    ///
-    /// # Errors
-    /// The first fault.
-    pub fn check_members(text: &'a [u8], mut each: impl FnMut(Quoted<'a>, Self)) -> Result<Self, scan::Error> {
-        scan::check_members(text, |key, value| each(Quoted(key), Self(value))).map(Self)
+    /// A text that has just been checked.
+    pub(super) fn checked(text: &'a str) -> Self {
+        Self(text)
     }
 
     /// Takes a text that has been checked before, or was written by us.
@@ -112,6 +108,11 @@ impl<'a> Json<'a> {
 }
 
 impl<'a> Quoted<'a> {
+    /// A literal of a text that has just been checked.
+    pub(super) fn checked(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// The characters between the quotes, escapes as written.
     #[must_use]
     pub fn raw(self) -> &'a str {

@@ -5,6 +5,7 @@ use super::generate::Generator;
 use super::naive::Naive;
 use super::{Options, compile};
 use crate::json::document::Document;
+use crate::json::tape::Tape;
 use crate::json::value::Json;
 use crate::model::resources::Dialect;
 use proptest::prelude::*;
@@ -40,6 +41,10 @@ fn check(seed: u64, dialect: Dialect, alias: bool, faults: f64) -> Result<(), Te
             event = event.replace("\"a\":", "\"data\":").replace("\"b\":", "\"type\":").replace("\"a.", "\"data.");
         }
         let document = Document::from_object(Json::check(event.as_bytes()).unwrap()).unwrap();
+        // Whether its tape was made when it was checked, or when it was matched.
+        let mut tape = Tape::default();
+        let noted = Document::check(event.as_bytes(), &mut tape).unwrap().unwrap();
+        prop_assert_eq!(compiled.matches(&noted), compiled.matches(&document), "{} on {}", text, event);
         let Ok(verdict) = compiled.matches(&document) else { continue };
         prop_assert_eq!(verdict, naive.matches(&event), "{} on {}: {:?}, alias {}", text, event, dialect, alias);
         let explanation = compiled.explain(&document);

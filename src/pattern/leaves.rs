@@ -105,9 +105,12 @@ impl<'d> Leaves<'d> {
     }
 
     pub(super) fn push(&mut self, path: u32, value: Scalar<'d>) {
-        let bindings = SmallVec::from_slice(self.memory.bindings());
         let number = u32::try_from(self.all.len()).unwrap_or(END);
         let Some(slot) = fresh(&mut self.slots, path, self.event) else { return };
+        let bindings = match self.memory.bindings() {
+            [] => SmallVec::new(),
+            some => SmallVec::from_slice(some),
+        };
         let bound = !bindings.is_empty();
         slot.bound |= bound;
         slot.all_bound &= bound;

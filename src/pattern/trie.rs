@@ -27,11 +27,68 @@ struct Node {
     lengths: u64,
     /// Some path goes on for two pieces or more, so that a key with dots may be on it.
     deep: bool,
+    /// The pieces that lead on if they are few: then looking at each is quicker than `edges`.
+    few: Vec<Edge>,
+}
+
+/// More pieces than this at one node are looked up in a table.
+const FEW: usize = 8;
+
+/// From one node to the next.
+#[derive(Debug, Clone)]
+struct Edge {
+    len: usize,
+    /// See [`Key`].
+    head: u64,
+    piece: Box<[u8]>,
+    next: u32,
+}
+
+/// A key of the event, or a piece of a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'t> {
+    bytes: &'t [u8],
+    /// Its first eight bytes, the first one lowest; zeros if there are less.
+    head: u64,
+}
+
+impl<'t> Key<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let bytes = text.as_bytes();
+        let at = |at: usize| u64::from(bytes.get(at).copied().unwrap_or_default()) << (8 * at);
+        let head = match (bytes.first_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(word), _, _) => u64::from_le_bytes(*word),
+            (None, Some(first), Some(last)) => {
+                let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+                u64::from(u32::from_le_bytes(*first)) | last
+            }
+            (None, _, _) => at(0) | at(1) | at(2),
+        };
+        Self { bytes, head }
+    }
+
+    /// The key that stands in a text.
+    #[inline]
+    pub(super) fn within(text: &'t [u8], start: usize, end: usize) -> Self {
+        let bytes = text.get(start..end).unwrap_or_default();
+        let head = match text.get(start..).and_then(<[u8]>::first_chunk) {
+            Some(word) if bytes.len() >= 8 => u64::from_le_bytes(*word),
+            Some(word) => u64::from_le_bytes(*word) & ((1 << (8 * bytes.len())) - 1),
+            None => bytes.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+        };
+        Self { bytes, head }
+    }
+
+    /// The bit of the first byte; an empty piece stands before a dot, or alone.
+    #[inline]
+    fn first_bit(self) -> u64 {
+        1 << (if self.bytes.is_empty() { u64::from(b'.') } else { self.head } % 64)
+    }
 }
 
 impl Node {
     fn new() -> Self {
-        Self { path: NONE, begins: 0, lengths: 0, deep: false }
+        Self { path: NONE, begins: 0, lengths: 0, deep: false, few: Vec::new() }
     }
 }
 
@@ -60,8 +117,12 @@ impl Trie {
                 self.nodes.push(Node::new());
             }
             if let Some(node) = self.nodes.get_mut(index(node)) {
-                node.begins |= first_bit(piece);
+                let key = Key::of(piece);
+                node.begins |= key.first_bit();
                 node.lengths |= length_bit(piece.len());
+                if next == new && node.few.len() <= FEW {
+                    node.few.push(Edge { len: piece.len(), head: key.head, piece: piece.as_bytes().into(), next });
+                }
             }
             node = next;
         }
@@ -75,24 +136,42 @@ impl Trie {
 
     /// The number of a path.
     pub(super) fn find(&self, path: &str) -> Option<u32> {
-        self.path(self.step(Self::ROOT, path)?)
+        self.path(self.step(Self::ROOT, Key::of(path))?.0)
     }
 
-    /// The node that a key of the event leads to.
-    pub(super) fn step(&self, node: u32, key: &str) -> Option<u32> {
+    /// The node that a key of the event leads to, and whether its dots led there.
+    #[inline]
+    pub(super) fn step(&self, node: u32, key: Key<'_>) -> Option<(u32, bool)> {
         let from = self.nodes.get(index(node))?;
-        if from.begins & first_bit(key) == 0 {
+        if from.begins & key.first_bit() == 0 {
             return None;
         }
-        if from.lengths & length_bit(key.len()) != 0
-            && let Some(next) = self.edges.get(pair(node, 0), key.as_bytes())
+        if from.lengths & length_bit(key.bytes.len()) != 0
+            && let Some(next) = self.piece(node, from, key)
         {
-            return Some(next);
+            return Some((next, false));
         }
-        if !from.deep || !key.contains('.') {
+        if from.deep { self.pieces(node, key) } else { None }
+    }
+
+    #[inline]
+    fn piece(&self, node: u32, from: &Node, key: Key<'_>) -> Option<u32> {
+        if from.few.len() > FEW {
+            return self.edges.get(pair(node, 0), key.bytes);
+        }
+        let is_it = |edge: &&Edge| {
+            edge.head == key.head && edge.len == key.bytes.len() && (edge.len <= 8 || *edge.piece == *key.bytes)
+        };
+        from.few.iter().find(is_it).map(|edge| edge.next)
+    }
+
+    #[inline(never)]
+    fn pieces(&self, node: u32, key: Key<'_>) -> Option<(u32, bool)> {
+        if !key.bytes.contains(&b'.') {
             return None;
         }
-        key.split('.').try_fold(node, |node, piece| self.edges.get(pair(node, 0), piece.as_bytes()))
+        let mut pieces = key.bytes.split(|byte| *byte == b'.');
+        pieces.try_fold(node, |node, piece| self.edges.get(pair(node, 0), piece)).map(|node| (node, true))
     }
 
     /// The path that ends at a node.
@@ -122,11 +201,6 @@ impl Trie {
     }
 }
 
-/// The bit of the first byte; an empty piece stands before a dot, or alone.
-fn first_bit(piece: &str) -> u64 {
-    1 << (piece.bytes().next().unwrap_or(b'.') % 64)
-}
-
 fn length_bit(len: usize) -> u64 {
     1 << (len % 64)
 }
@@ -141,7 +215,8 @@ mod tests {
         let paths: Vec<u32> = ["a.b.c", "a", "a.", "", "..", "a.b.c"].map(|path| trie.insert(path)).to_vec();
         assert_eq!(paths, [0, 1, 2, 3, 4, 0]);
         let walk = |keys: &[&str]| {
-            let node = keys.iter().try_fold(Trie::ROOT, |node, key| trie.step(node, key))?;
+            let node =
+                keys.iter().try_fold(Trie::ROOT, |node, key| trie.step(node, Key::of(key)).map(|(node, _)| node))?;
             trie.path(node)
         };
         for keys in [&["a", "b", "c"][..], &["a.b", "c"], &["a", "b.c"], &["a.b.c"]] {

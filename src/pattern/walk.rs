@@ -3,9 +3,9 @@
 use super::index::keys::index;
 use super::leaves::{Binding, Leaves, scalar};
 use super::matcher::Scalar;
-use super::trie::Trie;
+use super::trie::{Key, Trie};
 use crate::json::document::{Document, Value};
-use crate::json::scan::{skip_space, skip_string, skip_value};
+use crate::json::tape::{Node, Tape};
 use crate::json::value::Json;
 use crate::model::resources::Dialect;
 use base64::Engine;
@@ -29,6 +29,8 @@ pub(super) struct Memory {
     seen: Vec<u32>,
     /// Nodes that keys with dots led to, of all objects that the walk is in.
     dotted: Vec<u32>,
+    /// For JSON of which no tape has been made.
+    tape: Tape,
 }
 
 impl Memory {
@@ -59,11 +61,21 @@ pub(super) fn walk<'d>(
         (Dialect::Tidegate, false) => (&[][..], Duplicates::End),
         (Dialect::Tidegate, true) => (&[][..], Duplicates::LastCounts),
     };
+    let mut from = 0;
     for member in document.members.iter().chain(replaced) {
-        let Some(node) = trie.step(Trie::ROOT, &member.name) else { continue };
+        let Some((node, _)) = trie.step(Trie::ROOT, Key::of(&member.name)) else { continue };
         match &member.value {
             Value::Json(json) => {
-                Walk { text: json.text(), trie, mode, leaves }.value(0, node)?;
+                let noted = document.tape.and_then(|tape| Some((tape, tape.find(json.text(), &mut from)?)));
+                if let Some((tape, at)) = noted {
+                    Walk::new(*json, tape, at, trie, mode, leaves).value(at, node)?;
+                } else {
+                    let mut tape = std::mem::take(&mut leaves.memory.tape);
+                    tape.note(*json);
+                    let walked = Walk::new(*json, &tape, 0, trie, mode, leaves).value(0, node);
+                    leaves.memory.tape = tape;
+                    walked?;
+                }
             }
             Value::Text(text) => push_text(trie, node, leaves, || Cow::Borrowed(text)),
             Value::Base64(bytes) => push_text(trie, node, leaves, || Cow::Owned(STANDARD.encode(bytes))),
@@ -87,56 +99,84 @@ enum Duplicates {
     End,
 }
 
+/// Goes over one value of the document.
 struct Walk<'w, 'd> {
     text: &'d str,
+    /// Where the value begins in the text that the nodes are about.
+    before: usize,
+    nodes: &'w [Node],
     trie: &'w Trie,
     mode: Duplicates,
     leaves: &'w mut Leaves<'d>,
 }
 
-impl<'d> Walk<'_, 'd> {
-    /// Walks over the value at `at`; gives its end.
-    fn value(&mut self, at: usize, node: u32) -> Result<usize, Duplicate> {
-        let bytes = self.text.as_bytes();
-        let path = self.trie.path(node);
-        match bytes.get(at) {
-            Some(b'{') => match self.mode {
-                _ if !self.trie.leads_on(node) => Ok(skip_value(bytes, at)),
-                Duplicates::LastCounts => self.careful_object(at, node),
-                Duplicates::AllCount | Duplicates::End => self.object(at, node),
+impl<'w, 'd> Walk<'w, 'd> {
+    /// `at` is the node of `json`.
+    fn new(
+        json: Json<'d>,
+        tape: &'w Tape,
+        at: usize,
+        trie: &'w Trie,
+        mode: Duplicates,
+        leaves: &'w mut Leaves<'d>,
+    ) -> Self {
+        let nodes = tape.nodes();
+        Self { text: json.text(), before: nodes.get(at).map_or(0, Node::start), nodes, trie, mode, leaves }
+    }
+
+    fn value(&mut self, at: usize, place: u32) -> Result<(), Duplicate> {
+        let Some(node) = self.nodes.get(at) else { return Ok(()) };
+        match self.first(node) {
+            b'{' => match self.mode {
+                _ if !self.trie.leads_on(place) => Ok(()),
+                Duplicates::LastCounts => self.careful_object(at, node, place),
+                Duplicates::AllCount | Duplicates::End => self.object(at, node, place),
             },
-            Some(b'[') => self.array(at, node, path),
-            _ => {
-                let end = skip_value(bytes, at);
-                if let (Some(path), Some(text)) = (path, self.text.get(at..end)) {
-                    self.leaves.push(path, scalar(Json::trusted(text)));
+            b'[' => self.array(at, node, place),
+            first => {
+                if let Some(path) = self.trie.path(place) {
+                    self.scalar(path, first, node);
                 }
-                Ok(end)
+                Ok(())
             }
         }
     }
 
-    fn object(&mut self, at: usize, node: u32) -> Result<usize, Duplicate> {
-        let bytes = self.text.as_bytes();
+    /// The first byte of a value.
+    fn first(&self, node: &Node) -> u8 {
+        self.text.as_bytes().get(node.start() - self.before).copied().unwrap_or_default()
+    }
+
+    fn scalar(&mut self, path: u32, first: u8, node: &Node) {
+        let Some(text) = self.text.get(node.start() - self.before..node.end() - self.before) else { return };
+        let value = match first {
+            b'"' if node.is_escaped() => scalar(Json::trusted(text)),
+            b'"' => Scalar::Text(Cow::Borrowed(text.get(1..text.len() - 1).unwrap_or_default())),
+            b't' => Scalar::Bool(true),
+            b'f' => Scalar::Bool(false),
+            b'n' => Scalar::Null,
+            _ => Scalar::Number(text),
+        };
+        self.leaves.push(path, value);
+    }
+
+    fn object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
         self.leaves.memory.objects = self.leaves.memory.objects.wrapping_add(1);
         let object = self.leaves.memory.objects;
         let dotted = self.leaves.memory.dotted.len();
-        let mut at = skip_space(bytes, at + 1);
-        while bytes.get(at) == Some(&b'"') {
-            let (start, child) = self.key(at, node);
-            at = match child {
-                None => skip_value(bytes, start),
-                Some((child, has_dots)) => {
-                    if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
-                        return Err(Duplicate);
-                    }
-                    self.value(start, child)?
+        let mut member = at + 1;
+        while member < node.next() {
+            let Some(value) = self.nodes.get(member) else { break };
+            if let Some((child, has_dots)) = self.step(value, place) {
+                if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
+                    return Err(Duplicate);
                 }
-            };
-            at = after_comma(bytes, at);
+                self.value(member, child)?;
+            }
+            member = value.next();
         }
         self.leaves.memory.dotted.truncate(dotted);
-        Ok(at + 1)
+        Ok(())
     }
 
     /// Whether the object has had that key before.
@@ -152,89 +192,65 @@ impl<'d> Walk<'_, 'd> {
         std::mem::replace(seen, object) == object
     }
 
-    fn careful_object(&mut self, at: usize, node: u32) -> Result<usize, Duplicate> {
-        let bytes = self.text.as_bytes();
+    fn careful_object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
         let mut members: Vec<(u32, usize)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
-        let mut at = skip_space(bytes, at + 1);
-        while bytes.get(at) == Some(&b'"') {
-            let (start, child) = self.key(at, node);
-            if let Some((child, _)) = child {
+        let mut at = at + 1;
+        while at < node.next() {
+            let Some(value) = self.nodes.get(at) else { break };
+            if let Some((child, _)) = self.step(value, place) {
                 let place = *places.entry(child).or_insert(members.len());
                 match members.get_mut(place) {
-                    Some(member) => member.1 = start,
-                    None => members.push((child, start)),
+                    Some(member) => member.1 = at,
+                    None => members.push((child, at)),
                 }
             }
-            at = after_comma(bytes, skip_value(bytes, start));
+            at = value.next();
         }
-        for (child, start) in members {
-            self.value(start, child)?;
-        }
-        Ok(at + 1)
+        members.into_iter().try_for_each(|(child, at)| self.value(at, child))
     }
 
-    /// Where the value of the key at `at` begins, and the node that the key leads to, perhaps by a key with dots.
-    fn key(&self, at: usize, node: u32) -> (usize, Option<(u32, bool)>) {
-        let bytes = self.text.as_bytes();
-        let end = skip_string(bytes, at);
-        let start = skip_space(bytes, skip_space(bytes, end) + 1);
-        let raw = self.text.get(at + 1..end - 1).unwrap_or_default();
-        let step = |key: &str| self.trie.step(node, key).map(|child| (child, key.contains('.')));
-        let child = if raw.as_bytes().contains(&b'\\') {
-            let quoted = self.text.get(at..end).and_then(|text| Json::trusted(text).as_str());
-            quoted.and_then(|key| step(&key))
-        } else {
-            step(raw)
-        };
-        (start, child)
+    /// The place that the key of a member leads to, and whether it is a key with dots.
+    fn step(&self, member: &Node, place: u32) -> Option<(u32, bool)> {
+        let (start, end) = (member.key() - self.before, member.key_end() - self.before);
+        if member.is_key_escaped() {
+            let quoted = self.text.get(start - 1..=end)?;
+            return self.trie.step(place, Key::of(&Json::trusted(quoted).as_str()?));
+        }
+        self.trie.step(place, Key::within(self.text.as_bytes(), start, end))
     }
 
-    fn array(&mut self, at: usize, node: u32, path: Option<u32>) -> Result<usize, Duplicate> {
-        let bytes = self.text.as_bytes();
-        let first = skip_space(bytes, at + 1);
-        if let Some(path) = path {
+    fn array(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
+        if let Some(path) = self.trie.path(place) {
             // Scalars come before elements; without a container among them, one pass is all.
             let mut containers = false;
-            let mut at = first;
-            while !matches!(bytes.get(at), None | Some(b']')) {
-                let end = skip_value(bytes, at);
-                if is_container(bytes, at) {
-                    containers = true;
-                } else if let Some(text) = self.text.get(at..end) {
-                    self.leaves.push(path, scalar(Json::trusted(text)));
+            let mut element = at + 1;
+            while element < node.next() {
+                let Some(value) = self.nodes.get(element) else { break };
+                match self.first(value) {
+                    b'{' | b'[' => containers = true,
+                    first => self.scalar(path, first, value),
                 }
-                at = after_comma(bytes, end);
+                element = value.next();
             }
             if !containers {
-                return Ok(at + 1);
+                return Ok(());
             }
         }
         let array = self.leaves.memory.arrays;
         self.leaves.memory.arrays += 1;
-        let mut at = first;
+        let mut at = at + 1;
         let mut element = 0;
-        while !matches!(bytes.get(at), None | Some(b']')) {
-            let end = if is_container(bytes, at) {
+        while at < node.next() {
+            let Some(value) = self.nodes.get(at) else { break };
+            if let b'{' | b'[' = self.first(value) {
                 self.leaves.memory.bindings.push(Binding { array, element });
-                let end = self.value(at, node)?;
+                self.value(at, place)?;
                 self.leaves.memory.bindings.pop();
-                end
-            } else {
-                skip_value(bytes, at)
-            };
-            at = after_comma(bytes, end);
+            }
+            at = value.next();
             element += 1;
         }
-        Ok(at + 1)
+        Ok(())
     }
-}
-
-fn is_container(bytes: &[u8], at: usize) -> bool {
-    matches!(bytes.get(at), Some(b'{' | b'['))
-}
-
-fn after_comma(bytes: &[u8], end: usize) -> usize {
-    let at = skip_space(bytes, end);
-    if bytes.get(at) == Some(&b',') { skip_space(bytes, at + 1) } else { at }
 }

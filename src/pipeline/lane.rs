@@ -49,7 +49,8 @@ impl SourceFeed {
             return;
         }
         flow.count(Intake::Received);
-        match decode::decode(record, &rules.decode_options()) {
+        let decoded = decode::decode_noting(record, &rules.decode_options(), &mut flow.context.tape());
+        match decoded {
             Ok(event) => self.route(event, rules, flow, now),
             Err((record, error)) => {
                 flow.count(Intake::Undecodable);
@@ -64,7 +65,11 @@ impl SourceFeed {
     fn route(&self, event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
         let span = flow.event_span(&event, &event.record.position, None);
         let mut wanted: Wanted<'_> = SmallVec::new();
-        rules.wanted(&Document::of(&event), &mut flow.context.scratch(), |rule, verdict| wanted.push((rule, verdict)));
+        {
+            let tape = flow.context.tape();
+            let document = Document::noted(&event, &tape);
+            rules.wanted(&document, &mut flow.context.scratch(), |rule, verdict| wanted.push((rule, verdict)));
+        }
         let claims: usize = wanted.iter().map(|(rule, _)| rule.targets.len()).sum();
         if claims == 0 {
             flow.count(Intake::Filtered);

@@ -2,6 +2,7 @@
 //! costs up to twice as much per event). Commands come in over a channel, a handful per rebalance; events never do.
 
 use crate::destinations::dial::Network;
+use crate::json::tape::Tape;
 use crate::kafka::Producer;
 use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
@@ -127,6 +128,7 @@ pub struct Context {
     pub lines: Lines,
     rng: RefCell<fastrand::Rng>,
     scratch: RefCell<Scratch>,
+    tape: RefCell<Tape>,
 }
 
 impl std::ops::Deref for Context {
@@ -146,6 +148,11 @@ impl Context {
     /// The worker's memory for matching.
     pub fn scratch(&self) -> std::cell::RefMut<'_, Scratch> {
         self.scratch.borrow_mut()
+    }
+
+    /// The worker's memory for decoding: where the values of the event lie that was decoded last.
+    pub fn tape(&self) -> std::cell::RefMut<'_, Tape> {
+        self.tape.borrow_mut()
     }
 
     /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
@@ -382,6 +389,7 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         lines: Lines::default(),
         rng: RefCell::new(fastrand::Rng::new()),
         scratch: RefCell::default(),
+        tape: RefCell::default(),
     });
     let mut lanes: HashMap<TopicPartition, Lane> = HashMap::new();
     while let Some(command) = inbox.recv().await {

@@ -6,6 +6,7 @@ use tidegate::json::document::Document;
 use tidegate::json::item::Item;
 use tidegate::json::path::Path;
 use tidegate::json::scan::{self, ErrorKind};
+use tidegate::json::tape::Tape;
 use tidegate::json::value::Json;
 use tidegate::model::clock::WallMs;
 use tidegate::model::resources::Dialect;
@@ -93,10 +94,15 @@ pub(crate) fn scan(data: &[u8]) {
         (Err(e), Ok(_)) => assert!(matches!(e.kind, ErrorKind::Surrogate | ErrorKind::TooDeep), "{e}: {text}"),
         (Ok(_), Ok(_)) | (Err(_), Err(_)) => {}
     }
+    let mut tape = Tape::default();
+    assert_eq!(tape.check(data).map(Json::text), ours, "noted otherwise than checked: {text}");
     if let Ok(checked) = ours {
+        let nodes = tape.nodes().len();
+        tape.note(Json::trusted(checked));
+        assert_eq!(tape.nodes().len(), nodes, "{text}");
         let mut values = 0;
         walk(Json::trusted(checked), &mut values);
-        assert!(values <= checked.len(), "more values than bytes: {text}");
+        assert_eq!(values, nodes, "other values than noted: {text}");
     }
 }
 
@@ -133,6 +139,9 @@ pub(crate) fn pattern(data: &[u8]) {
         assert!(Json::check_within(pattern.as_bytes(), pattern.len()).is_ok(), "compiled, but not JSON: {pattern}");
         let Some(document) = &document else { continue };
         let verdict = compiled.matches(document);
+        let mut tape = Tape::default();
+        let noted = Document::check(event, &mut tape).ok().flatten();
+        assert_eq!(noted.map(|noted| compiled.matches(&noted)), Some(verdict), "{pattern}");
         if verdict == Ok(true) {
             assert!(scan::check(event).is_ok(), "matched, but not JSON: {}", String::from_utf8_lossy(event));
         }

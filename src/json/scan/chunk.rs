@@ -1,5 +1,6 @@
 //! Many bytes looked at at once: which of them are equal to something, as the bits of a mask.
 
+use std::num::NonZeroU64;
 use std::ops::BitOr;
 use wide::u8x16;
 
@@ -89,6 +90,12 @@ impl BitOr for Hits {
 /// Where the lowest bit of a mask is; 64 if there is none.
 #[inline]
 pub(super) fn first(mask: u64) -> usize {
+    usize::try_from(mask.trailing_zeros()).unwrap_or_default()
+}
+
+/// Where the lowest bit of a mask is.
+#[inline]
+pub(super) fn first_of(mask: NonZeroU64) -> usize {
     usize::try_from(mask.trailing_zeros()).unwrap_or_default()
 }
 

@@ -3,15 +3,18 @@
 //! It never recurses, so that hostile nesting cannot exhaust the stack.
 
 mod chunk;
+mod notes;
 mod skip;
+mod stops;
 #[cfg(test)]
-mod tests;
+pub(in crate::json) mod tests;
 
-use chunk::BLOCK;
+use super::tape::Node;
+use notes::{MAX_NOTED, Noted, Notes, Open};
 pub(in crate::json) use skip::skip_string_noting;
 pub use skip::{skip_space, skip_string, skip_value};
-use smallvec::SmallVec;
 use std::fmt;
+use stops::{Span, Stops};
 
 /// Objects and arrays in each other at most. Everything that walks checked JSON may recurse this deep.
 pub const MAX_DEPTH: usize = 512;
@@ -45,6 +48,8 @@ pub enum ErrorKind {
     TooDeep,
     /// Something follows the value.
     Trailing,
+    /// Longer than 2 GiB.
+    TooLong,
 }
 
 impl fmt::Display for ErrorKind {
@@ -58,6 +63,7 @@ impl fmt::Display for ErrorKind {
             Self::Utf8 => f.write_str("not UTF-8"),
             Self::TooDeep => f.write_str("nested too deep"),
             Self::Trailing => f.write_str("text after the JSON value"),
+            Self::TooLong => f.write_str("longer than 2 GiB"),
         }
     }
 }
@@ -76,40 +82,22 @@ pub fn check(text: &[u8]) -> Result<&str, Error> {
 /// # Errors
 /// The first fault.
 pub fn check_within(text: &[u8], max_depth: usize) -> Result<&str, Error> {
-    check_whole(text, |text, start| check_value(&mut Stops::new(text.as_bytes()), start, max_depth))
+    check_whole(text, max_depth, Open::default())
 }
 
-/// [`check`] for an object whose members are wanted: `each` is given the key, in its quotes, and the value of every
-/// member, in order, as they are checked. What it was given counts only if the whole text turns out to be valid. Of a
-/// text that is another value nothing is given.
+/// [`check_within`] that notes where all values lie. What it noted counts only if the whole text turns out to be valid.
 ///
 /// # Errors
 /// The first fault.
-pub fn check_members<'a>(text: &'a [u8], mut each: impl FnMut(&'a str, &'a str)) -> Result<&'a str, Error> {
-    check_whole(text, |text, start| {
-        let bytes = text.as_bytes();
-        let mut stops = Stops::new(bytes);
-        if bytes.get(start) != Some(&b'{') {
-            return check_value(&mut stops, start, MAX_DEPTH);
-        }
-        let mut at = skip_space(bytes, start + 1);
-        if bytes.get(at) == Some(&b'}') {
-            return Ok(at + 1);
-        }
-        loop {
-            let key = at;
-            let key_end = check_key(&mut stops, key)?;
-            let value = check_colon(bytes, key_end)?;
-            let end = check_value(&mut stops, value, MAX_DEPTH - 1)?;
-            each(text.get(key..key_end).unwrap_or_default(), text.get(value..end).unwrap_or_default());
-            at = skip_space(bytes, end);
-            match bytes.get(at) {
-                Some(b',') => at = skip_space(bytes, at + 1),
-                Some(b'}') => return Ok(at + 1),
-                found => return Err(no_separator(found, true, at)),
-            }
-        }
-    })
+pub(in crate::json) fn check_noting<'a>(
+    text: &'a [u8],
+    max_depth: usize,
+    nodes: &mut Vec<Node>,
+) -> Result<&'a str, Error> {
+    if text.len() > MAX_NOTED {
+        return Err(Error { offset: MAX_NOTED, kind: ErrorKind::TooLong });
+    }
+    check_whole(text, max_depth, Noted::new(nodes))
 }
 
 /// A result that fits into registers; what is wrong is told in a box, for it is rare.
@@ -120,13 +108,13 @@ fn wrong(offset: usize, kind: ErrorKind) -> Box<Error> {
     Box::new(Error { offset, kind })
 }
 
-/// Checks that `text` is UTF-8, that `value` finds the end of a value in it, and that nothing follows; gives the value.
+/// Checks that `text` is UTF-8, that there is a value in it, and that nothing follows; gives the value.
 #[inline]
-fn check_whole<'a>(text: &'a [u8], value: impl FnOnce(&'a str, usize) -> Checked<usize>) -> Result<&'a str, Error> {
+fn check_whole(text: &[u8], max_depth: usize, notes: impl Notes) -> Result<&str, Error> {
     let text = std::str::from_utf8(text).map_err(|e| Error { offset: e.valid_up_to(), kind: ErrorKind::Utf8 })?;
     let bytes = text.as_bytes();
     let start = skip_space(bytes, 0);
-    let end = value(text, start).map_err(|e| *e)?;
+    let end = check_value(bytes, start, max_depth, notes).map_err(|e| *e)?;
     let after = skip_space(bytes, end);
     if after < bytes.len() {
         return Err(Error { offset: after, kind: ErrorKind::Trailing });
@@ -134,149 +122,91 @@ fn check_whole<'a>(text: &'a [u8], value: impl FnOnce(&'a str, usize) -> Checked
     text.get(start..end).ok_or(Error { offset: end, kind: ErrorKind::Utf8 })
 }
 
-/// Finds the quotes, backslashes and control characters of a text, a block of it at a time: most strings are short,
-/// and a string after the first of a block costs no more than a shift.
-struct Stops<'a> {
-    bytes: &'a [u8],
-    /// Where the block begins.
-    start: usize,
-    /// A bit for each stop in the block.
-    found: u64,
-}
-
-impl<'a> Stops<'a> {
-    #[inline]
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, start: 0, found: 0 }
-    }
-
-    /// The first stop at or after `at`, which lies nowhere before the last one; beyond the text if there is none.
-    #[inline(always)]
-    fn next(&mut self, at: usize) -> usize {
-        let inside = at - self.start;
-        if inside < BLOCK {
-            let left = self.found >> inside;
-            if left != 0 {
-                return at + chunk::first(left);
-            }
-        }
-        self.search(at)
-    }
-
-    #[inline(never)]
-    fn search(&mut self, at: usize) -> usize {
-        self.start = at;
-        loop {
-            let rest = self.bytes.get(self.start..).unwrap_or_default();
-            self.found = match rest.first_chunk() {
-                Some(block) => stops(block),
-                // Zeros are stops.
-                None => stops(&chunk::padded(rest, 0)),
-            };
-            if self.found != 0 {
-                return self.start + chunk::first(self.found);
-            }
-            self.start += BLOCK;
-        }
-    }
-}
-
-#[inline]
-fn stops(block: &[u8; BLOCK]) -> u64 {
-    let [stops] = chunk::masks(block, |chunk| [chunk.is(b'"') | chunk.is(b'\\') | chunk.up_to(0x1f)]);
-    stops
-}
-
-/// The containers that are open, a bit for each: set for an object. Most texts are nested less deep than a word is
-/// wide, and then nothing is allocated.
-#[derive(Default)]
-struct Open {
-    depth: usize,
-    /// The innermost up to 64, the last in bit 0.
-    word: u64,
-    /// The words before it.
-    full: SmallVec<[u64; 8]>,
-}
-
-impl Open {
-    #[inline]
-    fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.full.push(self.word);
-        }
-        self.word = self.word << 1 | u64::from(object);
-        self.depth += 1;
-    }
-
-    #[inline]
-    fn pop(&mut self) {
-        self.word >>= 1;
-        self.depth -= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.word = self.full.pop().unwrap_or_default();
-        }
-    }
-
-    /// Whether the innermost is an object; `None` if there is none.
-    #[inline]
-    fn last(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.word & 1 == 1)
-    }
-}
-
 /// Checks one value from `at` on; gives its end. The text must be UTF-8.
-fn check_value(stops: &mut Stops<'_>, at: usize, max_depth: usize) -> Checked<usize> {
-    let bytes = stops.bytes;
-    let mut open = Open::default();
+fn check_value<N: Notes>(bytes: &[u8], at: usize, max_depth: usize, mut notes: N) -> Checked<usize> {
+    let mut stops = Stops::new(bytes);
+    let mut depth = 0_usize;
+    // What the value is in.
+    let mut object = false;
     let mut at = at;
-    // A key comes before the value.
-    let mut key = false;
     loop {
-        if key {
-            let end = check_key(stops, at)?;
-            at = check_colon(bytes, end)?;
+        let mut key = Span::default();
+        if object {
+            if byte(bytes, at) != b'"' {
+                return Err(no_key(bytes, at));
+            }
+            key = stops.string(at)?;
+            at = key.end;
+            if byte(bytes, at) != b':' {
+                at = skip_space(bytes, at);
+                if byte(bytes, at) != b':' {
+                    return Err(no_colon(bytes, at));
+                }
+            }
+            at = skip_space(bytes, at + 1);
         }
-        match bytes.get(at) {
-            Some(b'"') => at = check_string(stops, at)?,
-            Some(&bracket @ (b'{' | b'[')) => {
-                if open.depth == max_depth {
+        match byte(bytes, at) {
+            b'"' => {
+                let value = stops.string(at)?;
+                at = value.end;
+                notes.scalar(key, value);
+            }
+            bracket @ (b'{' | b'[') => {
+                if depth == max_depth {
                     return Err(wrong(at, ErrorKind::TooDeep));
                 }
-                let object = bracket == b'{';
+                let inside = object;
+                object = bracket == b'{';
+                notes.open(key, at, object);
                 at = skip_space(bytes, at + 1);
-                if bytes.get(at) == Some(if object { &b'}' } else { &b']' }) {
-                    at += 1;
-                } else {
-                    open.push(object);
-                    key = object;
+                if byte(bytes, at) != if object { b'}' } else { b']' } {
+                    depth += 1;
                     continue;
                 }
+                at += 1;
+                notes.close(at);
+                object = inside;
             }
-            Some(b'-' | b'0'..=b'9') => at = check_number(bytes, at)?,
-            Some(b't') => at = check_word(bytes, at, b"true")?,
-            Some(b'f') => at = check_word(bytes, at, b"false")?,
-            Some(b'n') => at = check_word(bytes, at, b"null")?,
-            Some(_) => return Err(wrong(at, ErrorKind::Unexpected("a value"))),
-            None => return Err(wrong(at, ErrorKind::UnexpectedEnd)),
+            first => {
+                let end = match first {
+                    b'-' | b'0'..=b'9' => check_number(bytes, at)?,
+                    b't' => check_word(bytes, at, at, *b"true")?,
+                    b'f' => check_word(bytes, at, at + 1, *b"alse")?,
+                    b'n' => check_word(bytes, at, at, *b"null")?,
+                    _ => return Err(no_value(bytes, at)),
+                };
+                notes.scalar(key, Span { start: at, end, escaped: false });
+                at = end;
+            }
         }
         // A value has ended; close what closes.
         loop {
-            let Some(object) = open.last() else { return Ok(at) };
-            at = skip_space(bytes, at);
-            match (bytes.get(at), object) {
-                (Some(b','), object) => {
-                    at = skip_space(bytes, at + 1);
-                    key = object;
-                    break;
-                }
-                (Some(b'}'), true) | (Some(b']'), false) => {
-                    open.pop();
-                    at += 1;
-                }
-                (found, object) => return Err(no_separator(found, object, at)),
+            if depth == 0 {
+                return Ok(at);
             }
+            let mut found = byte(bytes, at);
+            if found <= b' ' {
+                at = skip_space(bytes, at);
+                found = byte(bytes, at);
+            }
+            if found == b',' {
+                at = skip_space(bytes, at + 1);
+                break;
+            }
+            if found != if object { b'}' } else { b']' } {
+                return Err(no_separator(bytes.get(at), object, at));
+            }
+            at += 1;
+            depth -= 1;
+            object = notes.close(at);
         }
     }
+}
+
+/// The byte at `at`; 0, which no valid text has there, beyond the end.
+#[inline]
+fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or_default()
 }
 
 #[cold]
@@ -289,59 +219,32 @@ fn no_separator(found: Option<&u8>, object: bool, offset: usize) -> Box<Error> {
     wrong(offset, kind)
 }
 
-/// Checks a key; gives its end.
-#[inline(always)]
-fn check_key(stops: &mut Stops<'_>, at: usize) -> Checked<usize> {
-    match stops.bytes.get(at) {
-        Some(b'"') => check_string(stops, at),
-        None => Err(wrong(at, ErrorKind::UnexpectedEnd)),
-        Some(_) => Err(wrong(at, ErrorKind::Unexpected("a key in quotes"))),
-    }
+#[cold]
+fn no_key(bytes: &[u8], at: usize) -> Box<Error> {
+    expected("a key in quotes", bytes, at)
 }
 
-/// Checks that a colon follows the key that ends at `at`; gives where the value begins.
+#[cold]
+fn no_colon(bytes: &[u8], at: usize) -> Box<Error> {
+    expected("`:`", bytes, at)
+}
+
+#[cold]
+fn no_value(bytes: &[u8], at: usize) -> Box<Error> {
+    expected("a value", bytes, at)
+}
+
+fn expected(what: &'static str, bytes: &[u8], at: usize) -> Box<Error> {
+    wrong(at, if at < bytes.len() { ErrorKind::Unexpected(what) } else { ErrorKind::UnexpectedEnd })
+}
+
+/// Checks that the last four letters of the word that begins at `start` are at `at`; gives its end.
 #[inline]
-fn check_colon(bytes: &[u8], at: usize) -> Checked<usize> {
-    let at = skip_space(bytes, at);
-    match bytes.get(at) {
-        Some(b':') => Ok(skip_space(bytes, at + 1)),
-        None => Err(wrong(at, ErrorKind::UnexpectedEnd)),
-        Some(_) => Err(wrong(at, ErrorKind::Unexpected("`:`"))),
+fn check_word(bytes: &[u8], start: usize, at: usize, letters: [u8; 4]) -> Checked<usize> {
+    if bytes.get(at..).and_then(<[u8]>::first_chunk) == Some(&letters) {
+        return Ok(at + letters.len());
     }
-}
-
-fn check_word(bytes: &[u8], at: usize, word: &'static [u8]) -> Checked<usize> {
-    match bytes.get(at..at + word.len()) {
-        Some(found) if found == word => Ok(at + word.len()),
-        _ => Err(wrong(at, ErrorKind::Unexpected("a value"))),
-    }
-}
-
-/// Checks the string whose quote is at `at`; gives its end.
-#[inline(always)]
-fn check_string(stops: &mut Stops<'_>, at: usize) -> Checked<usize> {
-    let stop = stops.next(at + 1);
-    if stops.bytes.get(stop) == Some(&b'"') { Ok(stop + 1) } else { check_string_from(stops, stop) }
-}
-
-/// Goes on checking a string where something other than its end needs to be looked at.
-#[inline(never)]
-fn check_string_from(stops: &mut Stops<'_>, mut at: usize) -> Checked<usize> {
-    let bytes = stops.bytes;
-    loop {
-        match bytes.get(at) {
-            None => return Err(wrong(bytes.len(), ErrorKind::UnexpectedEnd)),
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                Some(b'u') => at = check_unicode_escape(bytes, at)?,
-                None => return Err(wrong(at + 1, ErrorKind::UnexpectedEnd)),
-                Some(_) => return Err(wrong(at, ErrorKind::Escape)),
-            },
-            Some(_) => return Err(wrong(at, ErrorKind::Escape)),
-        }
-        at = stops.next(at);
-    }
+    Err(wrong(start, ErrorKind::Unexpected("a value")))
 }
 
 fn check_unicode_escape(bytes: &[u8], at: usize) -> Checked<usize> {
@@ -397,8 +300,19 @@ fn check_number(bytes: &[u8], start: usize) -> Checked<usize> {
     }
 }
 
+/// The next position at or after `at` that is no digit.
 #[inline]
 fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        // Digits become 0 to 9; with 0x76 more, others have the high bit set.
+        let word = u64::from_le_bytes(*word) ^ u64::from_ne_bytes([b'0'; 8]);
+        let others = ((word & LOW) + u64::from_ne_bytes([0x76; 8]) | word) & !LOW;
+        if others != 0 {
+            return at + chunk::first(others) / 8;
+        }
+        at += 8;
+    }
     while let Some(b'0'..=b'9') = bytes.get(at) {
         at += 1;
     }

@@ -1,6 +1,7 @@
 //! The scanner against `serde_json`, and at every edge.
 
 use super::*;
+use crate::json::tape::Tape;
 use crate::json::value::Json;
 use proptest::prelude::*;
 
@@ -154,9 +155,9 @@ fn every_depth_closes_as_it_opened() {
     assert_eq!(check(text.as_bytes()), Err(Error { offset, kind: ErrorKind::TooDeep }));
     assert_eq!(check_within(b"[[]]", 1), Err(Error { offset: 1, kind: ErrorKind::TooDeep }));
     assert_eq!(check_within(b" {}", 0), Err(Error { offset: 1, kind: ErrorKind::TooDeep }));
-    assert_eq!(check_members(text.as_bytes(), |_, _| {}), Err(Error { offset, kind: ErrorKind::TooDeep }));
+    assert_eq!(Tape::default().check(text.as_bytes()), Err(Error { offset, kind: ErrorKind::TooDeep }));
     let text = format!("{{\"a\":{text}}}");
-    assert_eq!(check_members(text.as_bytes(), |_, _| {}), Err(Error { offset: offset + 4, kind: ErrorKind::TooDeep }));
+    assert_eq!(Tape::default().check(text.as_bytes()), Err(Error { offset: offset + 4, kind: ErrorKind::TooDeep }));
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn huge_texts_take_linear_time() {
 }
 
 /// A whole value, in any spelling.
-fn value() -> impl Strategy<Value = String> {
+pub(in crate::json) fn value() -> impl Strategy<Value = String> {
     let space = || prop::sample::select(vec!["", "", "", " ", "\n      ", "\t", "\r\n                        "]);
     let text = "(.|[a-z]{15}|\\PC{4}|[{}\\[\\],:\"\\\\]){0,8}".prop_map(|text| serde_json::to_string(&text).unwrap());
     let number = r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,6})?";
@@ -213,12 +214,6 @@ proptest! {
         prop_assert_eq!(check(value.as_bytes()), Ok(value.as_str()));
         let longer = format!("{value}{}{follows}", if value.ends_with(|c: char| c.is_ascii_alphanumeric()) { "," } else { "" });
         prop_assert_eq!(skip_value(longer.as_bytes(), 0), value.len());
-        let mut members = Vec::new();
-        let whole = check_members(value.as_bytes(), |key, value| members.push((key.to_owned(), value.to_owned())));
-        prop_assert_eq!(whole, Ok(value.as_str()));
-        let walked = Json::trusted(&value).members().into_iter().flatten();
-        let walked: Vec<_> = walked.map(|(key, value)| (format!("\"{}\"", key.raw()), value.text().to_owned())).collect();
-        prop_assert_eq!(members, walked);
     }
 
     #[test]
@@ -234,8 +229,9 @@ proptest! {
         }
         let ours = check(&text);
         prop_assert_eq!(ours.is_ok(), valid(&text), "{}", text.escape_ascii());
-        let members = check_members(&text, |_, _| {});
-        prop_assert_eq!(members, ours, "{}", text.escape_ascii());
+        let mut tape = Tape::default();
+        prop_assert_eq!(tape.check(&text).map(Json::text), ours, "{}", text.escape_ascii());
+        prop_assert_eq!(tape.nodes().is_empty(), ours.is_err());
         if let Ok(value) = ours {
             prop_assert_eq!(skip_value(value.as_bytes(), 0), value.len());
         }

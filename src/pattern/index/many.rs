@@ -2,6 +2,7 @@
 
 use super::{Index, Scratch};
 use crate::json::document::Document;
+use crate::json::tape::Tape;
 use crate::model::resources::Dialect;
 use crate::pattern::generate::Generator;
 use crate::pattern::{EvaluationLimit, Limits, Options, Pattern, Pool, compile_with};
@@ -46,7 +47,8 @@ proptest! {
         let index: Index = patterns.iter().cloned().collect();
         let mut scratch = Scratch::default();
         for event in events {
-            let Ok(Some(document)) = Document::check(event.as_bytes()) else { continue };
+            let mut tape = Tape::default();
+            let Ok(Some(document)) = Document::check(event.as_bytes(), &mut tape) else { continue };
             let mut together = Vec::new();
             index.matching(&document, &mut scratch, |rule, verdict| together.push((rule, verdict)));
             prop_assert_eq!(together, alone(&patterns, &document), "{}", event);

@@ -3,6 +3,7 @@
 
 use super::payload::{self, Payload};
 use super::{Error, MAX_ATTRIBUTES, Options, attribute_header, check_name, content_type, shorten};
+use crate::json::tape::Tape;
 use crate::model::event::{Builder, Content, Form, Parts};
 use crate::model::record::Record;
 use smallvec::SmallVec;
@@ -12,7 +13,7 @@ type Attributes<'a> = SmallVec<[(Cow<'a, str>, &'a str); 16]>;
 
 const CONTENT_TYPE: &str = "datacontenttype";
 
-pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
+pub(super) fn read(record: &Record, options: &Options, tape: &mut Tape) -> Result<Parts, Error> {
     let mut attributes = Attributes::new();
     for (header, value) in record.headers() {
         let Some(name) = attribute_header(header) else { continue };
@@ -37,7 +38,7 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
     let kind = required(&attributes, "type")?;
 
     let media = payload::media(attribute(&attributes, CONTENT_TYPE));
-    let payload = record.value().map_or_else(Payload::none, |value| Payload::of_bytes(value.into(), media));
+    let payload = record.value().map_or_else(Payload::none, |value| Payload::of_value(value, media, tape));
     let payload = payload.unwrap(options.payload, |bytes| Payload::of_bytes(bytes, media));
 
     let mut event = Builder::new(record, Form::Binary, id, source, kind);

@@ -18,6 +18,7 @@ mod wrapped;
 mod tests;
 
 use crate::json::scan;
+use crate::json::tape::Tape;
 use crate::model::event::{CloudEvent, Parts};
 use crate::model::record::Record;
 use crate::model::resources::PayloadDecode;
@@ -157,20 +158,30 @@ impl Error {
 /// Why it is none, with the record, which becomes a dead letter.
 #[allow(clippy::result_large_err, reason = "a refused record is as large as an event and travels the same way")]
 pub fn decode(record: Record, options: &Options) -> Result<CloudEvent, (Record, Error)> {
-    match read(&record, options) {
+    decode_noting(record, options, &mut Tape::default())
+}
+
+/// [`decode`] that also notes where the values of the JSON in the record lie, for the matching of that event.
+///
+/// # Errors
+/// The same.
+#[allow(clippy::result_large_err, reason = "a refused record is as large as an event and travels the same way")]
+pub fn decode_noting(record: Record, options: &Options, tape: &mut Tape) -> Result<CloudEvent, (Record, Error)> {
+    tape.clear();
+    match read(&record, options, tape) {
         Ok(parts) => Ok(CloudEvent::new(record, parts)),
         Err(error) => Err((record, error)),
     }
 }
 
-fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
+fn read(record: &Record, options: &Options, tape: &mut Tape) -> Result<Parts, Error> {
     match mode(record) {
-        Mode::Structured => structured::read(record, options),
+        Mode::Structured => structured::read(record, options, tape),
         Mode::Batch(content_type) => Err(Error::Batch { found: content_type }),
         Mode::OtherFormat(content_type) => Err(Error::Format { found: content_type }),
-        Mode::Binary => binary::read(record, options),
+        Mode::Binary => binary::read(record, options, tape),
         Mode::None if options.strict => Err(Error::NotCloudEvent),
-        Mode::None => Ok(wrapped::read(record, options.payload)),
+        Mode::None => Ok(wrapped::read(record, options.payload, tape)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The payload: bytes and a content type → `data` or `data_base64` (event-patterns.md rules 2 and 3).
 
 use crate::json::scan;
+use crate::json::tape::Tape;
 use crate::json::value::Json;
 use crate::model::event::{Builder, Content};
 use crate::model::resources::PayloadDecode;
@@ -83,6 +84,22 @@ impl<'a> Payload<'a> {
     /// Checked JSON text.
     pub(super) fn json(text: &'a str) -> Self {
         Self::of(Value::Json(Cow::Borrowed(text)))
+    }
+
+    /// [`Self::of_bytes`] of the whole value of a record; where the values of JSON lie is noted.
+    pub(super) fn of_value(value: &'a [u8], media: Media, tape: &mut Tape) -> Self {
+        match media {
+            Media::Json => match noted_json(value, tape) {
+                Some(json) => Self::of(Value::Json(json)),
+                None => Self { invalid: true, ..Self::of_bytes(value.into(), Media::Text) },
+            },
+            Media::Text | Media::Other => Self::of_bytes(value.into(), media),
+        }
+    }
+
+    /// [`Self::guess`] of the whole value of a record; where the values of JSON lie is noted.
+    pub(super) fn guess_value(value: &'a [u8], tape: &mut Tape) -> Self {
+        noted_json(value, tape).map_or_else(|| Self::of(Value::Bytes(value.into())), |json| Self::of(Value::Json(json)))
     }
 
     /// Rule 2: what bytes become by their content type.
@@ -209,6 +226,14 @@ fn as_json<'a>(bytes: &Cow<'a, [u8]>) -> Option<Cow<'a, str>> {
             _ => as_text(bytes),
         },
         Cow::Owned(whole) => scan::check(whole).ok().and_then(|_| as_text(bytes)),
+    }
+}
+
+/// [`as_json`] of bytes that are borrowed.
+fn noted_json<'a>(whole: &'a [u8], tape: &mut Tape) -> Option<Cow<'a, str>> {
+    match tape.check(whole).ok()?.text() {
+        json if json.len() == whole.len() => Some(Cow::Borrowed(json)),
+        _ => as_text(&Cow::Borrowed(whole)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::payload::{self, Payload};
 use super::{Error, MAX_ATTRIBUTES, Options, check_name};
+use crate::json::tape::Tape;
 use crate::json::value::{Json, Kind};
 use crate::model::event::{Builder, Content, Form, Parts};
 use crate::model::record::Record;
@@ -13,15 +14,15 @@ use std::borrow::Cow;
 type Found<'a> = (usize, Json<'a>);
 type Attributes<'a> = SmallVec<[(Cow<'a, str>, Json<'a>); 16]>;
 
-pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
+pub(super) fn read(record: &Record, options: &Options, tape: &mut Tape) -> Result<Parts, Error> {
     let value = record.value().ok_or(Error::NullValue)?;
     let mut attributes = Attributes::new();
     // The payload, and how many attributes stand before the first that has its name.
     let (mut data, mut data_base64): (Option<Found<'_>>, Option<Found<'_>>) = (None, None);
-    let mut too_many = false;
     // Earlier values of what stands twice.
     let mut replaced: Vec<(Cow<'_, str>, Json<'_>)> = Vec::new();
-    let event = Json::check_members(value, |key, value| {
+    let event = tape.check(value).map_err(|source| Error::Json { source })?;
+    for (key, value) in tape.members(event) {
         let name = key.decode();
         let before = attributes.len();
         let old = match &*name {
@@ -31,27 +32,23 @@ pub(super) fn read(record: &Record, options: &Options) -> Result<Parts, Error> {
                 Some((_, old)) => Some(std::mem::replace(old, value)),
                 None if before < MAX_ATTRIBUTES => {
                     attributes.push((name, value));
-                    return;
+                    continue;
                 }
-                None => return too_many = true,
+                None => return Err(Error::AttributeCount),
             },
         };
         match old {
-            Some(_) if replaced.len() == MAX_ATTRIBUTES => too_many = true,
+            Some(_) if replaced.len() == MAX_ATTRIBUTES => return Err(Error::AttributeCount),
             Some(old) => replaced.push((name, old)),
             None => {}
         }
-    });
-    let event = event.map_err(|source| Error::Json { source })?;
+    }
     match event.kind() {
         Kind::Object => {}
         Kind::Array => return Err(Error::Batch { found: "a JSON array".to_owned() }),
         other @ (Kind::Null | Kind::Bool | Kind::Number | Kind::String) => {
             return Err(Error::NotObject { found: kind(other) });
         }
-    }
-    if too_many {
-        return Err(Error::AttributeCount);
     }
     let data_base64 = data_base64.filter(|(_, value)| value.kind() != Kind::Null);
     let before = data_base64.or(data).map_or(attributes.len(), |(before, _)| before);

@@ -1,6 +1,7 @@
 //! A record that is no CloudEvent becomes the payload of one, identified by where it stands.
 
 use super::payload::{self, BASE64, Payload};
+use crate::json::tape::Tape;
 use crate::model::clock::WallMs;
 use crate::model::event::{Builder, Content, Form, Parts};
 use crate::model::record::Record;
@@ -10,11 +11,11 @@ use base64::Engine as _;
 /// The type of a wrapped event.
 const TYPE: &str = "tidegate.record";
 
-pub(super) fn read(record: &Record, wrapping: PayloadDecode) -> Parts {
+pub(super) fn read(record: &Record, wrapping: PayloadDecode, tape: &mut Tape) -> Parts {
     let position = &record.position;
     let id = format!("partition:{}/offset:{}", position.partition, position.offset);
     let source = format!("/kafka/{}", position.topic);
-    let payload = record.value().map_or_else(Payload::none, |value| Payload::guess(value.into()));
+    let payload = record.value().map_or_else(Payload::none, |value| Payload::guess_value(value, tape));
     let payload = payload.unwrap(wrapping, Payload::guess);
 
     let mut event = Builder::new(record, Form::Wrapped, &id, &source, TYPE);

@@ -1,0 +1,225 @@
+//! `Tape`: where the values of a checked text lie, noted while it was checked, so that whoever reads the text again goes
+//! from value to value and looks at no byte between.
+
+use super::scan::{self, Error};
+use super::value::{Json, Kind, Quoted};
+
+/// The values of one text in the order in which they begin. Memory that is used again for the next text.
+#[derive(Debug, Clone, Default)]
+pub struct Tape {
+    /// Where the text lies in memory: a value is found by where it lies itself.
+    base: usize,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// One value: places are byte offsets from the start of the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Node {
+    /// What stands between the quotes of its key, if it is a member of an object.
+    pub(super) key: u32,
+    pub(super) key_end: u32,
+    pub(super) start: u32,
+    /// While a container is being read: whether it is an object.
+    pub(super) end: u32,
+    /// The node after it and all that is in it. While a container is being read: the container that it is in.
+    pub(super) next: u32,
+}
+
+/// Set in the end of a key or a value that is a string with escapes. No text is that long.
+pub(super) const ESCAPED: u32 = 1 << 31;
+
+/// Nodes that are kept for the next text at most.
+const KEPT: usize = 1 << 16;
+
+impl Tape {
+    /// Checks a text and notes its values.
+    ///
+    /// # Errors
+    /// The first fault; then nothing is noted.
+    pub fn check<'a>(&mut self, text: &'a [u8]) -> Result<Json<'a>, Error> {
+        self.clear();
+        match scan::check_noting(text, scan::MAX_DEPTH, &mut self.nodes) {
+            Ok(value) => {
+                self.base = text.as_ptr().addr();
+                Ok(Json::checked(value))
+            }
+            Err(error) => {
+                self.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes the values of a text that has been checked before.
+    pub fn note(&mut self, json: Json<'_>) {
+        self.clear();
+        self.base = json.text().as_ptr().addr();
+        if scan::check_noting(json.text().as_bytes(), usize::MAX, &mut self.nodes).is_err() {
+            self.nodes.clear();
+        }
+    }
+
+    /// Forgets the text.
+    pub fn clear(&mut self) {
+        self.nodes.clear();
+        self.nodes.shrink_to(KEPT);
+    }
+
+    /// The node of a value if it is the whole text or a member or element of it. A search in the order of the text
+    /// takes one step for each: `from` is where the last one ended, at first 0.
+    #[must_use]
+    pub fn find(&self, value: &str, from: &mut usize) -> Option<usize> {
+        let offset = value.as_ptr().addr().checked_sub(self.base)?;
+        let is_it = |node: &Node| node.start() == offset && node.end() == offset + value.len();
+        let root = self.nodes.first()?;
+        if is_it(root) {
+            return Some(0);
+        }
+        let first = (*from).max(1);
+        let mut at = first;
+        while let Some(node) = self.nodes.get(at) {
+            *from = node.next();
+            if is_it(node) {
+                return Some(at);
+            }
+            at = node.next();
+        }
+        // A value that stands for an earlier one.
+        at = 1;
+        while let Some(node) = self.nodes.get(at).filter(|_| at < first) {
+            if is_it(node) {
+                return Some(at);
+            }
+            at = node.next();
+        }
+        None
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The members of an object that was checked as a whole text; of another value none.
+    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = (Quoted<'a>, Json<'a>)> {
+        let text = whole.text();
+        // White space before the value is no part of it.
+        let before = self.nodes.first().map_or(0, Node::start);
+        let mut at = if whole.kind() == Kind::Object { 1 } else { usize::MAX };
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(at)?;
+            at = node.next();
+            let key = text.get((node.key() - 1).checked_sub(before)?..node.key_end() + 1 - before)?;
+            let value = text.get(node.start() - before..node.end() - before)?;
+            Some((Quoted::checked(key), Json::checked(value)))
+        })
+    }
+}
+
+impl Node {
+    /// Where the value begins.
+    #[inline]
+    #[must_use]
+    pub fn start(&self) -> usize {
+        wide(self.start)
+    }
+
+    /// Where the value ends.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> usize {
+        wide(self.end & !ESCAPED)
+    }
+
+    /// Whether it is a string with escapes.
+    #[inline]
+    #[must_use]
+    pub fn is_escaped(&self) -> bool {
+        self.end & ESCAPED != 0
+    }
+
+    /// Where the key begins, after its quote.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> usize {
+        wide(self.key)
+    }
+
+    /// Where the key ends, before its quote.
+    #[inline]
+    #[must_use]
+    pub fn key_end(&self) -> usize {
+        wide(self.key_end & !ESCAPED)
+    }
+
+    /// Whether there is an escape in the key.
+    #[inline]
+    #[must_use]
+    pub fn is_key_escaped(&self) -> bool {
+        self.key_end & ESCAPED != 0
+    }
+
+    /// The node after this one and all that is in it; the node that follows a container is the first in it.
+    #[inline]
+    #[must_use]
+    pub fn next(&self) -> usize {
+        wide(self.next)
+    }
+}
+
+#[inline]
+fn wide(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::scan::tests::value;
+    use proptest::prelude::*;
+
+    /// The node at `at` and all in it say what a walk over the text finds; gives the node after them.
+    fn compare(tape: &Tape, text: &str, at: usize, key: Option<Quoted<'_>>, json: Json<'_>) -> usize {
+        let node = tape.nodes()[at];
+        assert_eq!(&text[node.start()..node.end()], json.text());
+        assert_eq!(node.is_escaped(), json.as_quoted().is_some_and(|string| string.raw().contains('\\')));
+        if let Some(key) = key {
+            assert_eq!(&text[node.key()..node.key_end()], key.raw());
+            assert_eq!(node.is_key_escaped(), key.raw().contains('\\'));
+        }
+        let mut next = at + 1;
+        for (key, value) in json.members().into_iter().flatten() {
+            next = compare(tape, text, next, Some(key), value);
+        }
+        for element in json.elements().into_iter().flatten() {
+            next = compare(tape, text, next, None, element);
+        }
+        assert_eq!(node.next(), next);
+        next
+    }
+
+    proptest! {
+        #[test]
+        fn the_tape_says_what_a_walk_finds(before in "[ \n]{0,3}", value in value(), after in "[ \t]{0,70}") {
+            let text = format!("{before}{value}{after}");
+            let mut tape = Tape::default();
+            for _ in 0..2 {
+                let json = tape.check(text.as_bytes()).unwrap();
+                prop_assert_eq!(compare(&tape, &text, 0, None, json), tape.nodes().len());
+            }
+            let json = Json::check(text.as_bytes()).unwrap();
+            let members: Vec<_> = json.members().into_iter().flatten().collect();
+            prop_assert_eq!(tape.members(json).collect::<Vec<_>>(), members.clone());
+            let mut from = 0;
+            for (_, member) in members.iter().chain(members.iter().rev()) {
+                let found = tape.find(member.text(), &mut from).and_then(|at| tape.nodes().get(at));
+                prop_assert_eq!(&text[found.unwrap().start()..found.unwrap().end()], member.text());
+            }
+            tape.note(json);
+            prop_assert_eq!(compare(&tape, json.text(), 0, None, json), tape.nodes().len());
+            // A text that lies elsewhere is another.
+            prop_assert_eq!(tape.find(&json.text().to_owned(), &mut 0), None);
+        }
+    }
+}
