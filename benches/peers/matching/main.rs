@@ -26,6 +26,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate::json::document::Document;
+use tidegate::json::tape::Tape;
 use tidegate::pattern::index::Scratch;
 use tidegate::pattern::{self, Options, Pool};
 use tidegate::pipeline::matching::RuleSet;
@@ -138,9 +139,9 @@ fn cell(engine: &str, size: usize) -> String {
         .map(|pattern| (Arc::new(pattern), None))
         .collect();
     let built = clock.now() - begin;
-    let mut scratch = Scratch::default();
+    let (mut tape, mut scratch) = (Tape::default(), Scratch::default());
     let find = |event: &String| {
-        let document = Document::check(event.as_bytes()).expect("JSON").expect("an object");
+        let document = Document::check(event.as_bytes(), &mut tape).expect("JSON").expect("an object");
         let mut found = 0;
         set.wanted(&document, &mut scratch, |_, verdict| found += usize::from(verdict.is_ok()));
         found
