@@ -21,6 +21,7 @@ use crate::model::name::Name;
 use crate::model::resources::{OnMissing, Resources, Source, Start};
 use crate::model::stored::{SLOTS, Topics};
 use crate::pipeline::holds::Keeper;
+use crate::pipeline::ordered::{self, OrderedIntakes};
 use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::supervisor::Supervisor;
@@ -79,6 +80,8 @@ pub struct App {
     slots_intake: Arc<Intake>,
     stored_intake: Arc<Intake>,
     sources: HashMap<Name, RunningSource>,
+    /// Of targets that keep an order.
+    ordered: OrderedIntakes,
     replica: Arc<Replica>,
     /// Tells other processes of it.
     reporter: Option<Reporter>,
@@ -137,6 +140,10 @@ impl App {
         extras: Extras,
     ) -> Result<Self, Error> {
         let roots = Roots::default();
+        let clashes = ordered::clashes(&settings.kafka.group, &resources);
+        if !clashes.is_empty() {
+            return Err(Error::Resources(clashes));
+        }
         let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
         kafka.ensure(&topic_specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
         let producer = Producer::connect(&client)?;
@@ -176,7 +183,7 @@ impl App {
         let figures = snapshot.load().figures().source(STORED);
         let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);
         // The slots' topic never has a record; the others share what may be prefetched.
-        let intakes = snapshot.load().resources.sources.len() + 1;
+        let intakes = intake_count(&snapshot.load());
         let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
         let stored_intake = Arc::new(Intake::manual(&client, &stored_group, options.clone(), owner)?);
@@ -230,6 +237,18 @@ impl App {
             snapshot: Arc::clone(&snapshot),
             producer: traces.clone(),
         };
+        let prefix = settings.kafka.group.clone();
+        let ordered = OrderedIntakes::new(
+            client.clone(),
+            prefix.clone(),
+            Arc::clone(&workers),
+            settings.delivery.drain_timeout,
+            Arc::clone(&shared.budget),
+        );
+        services.spawn_blocking({
+            let (client, resources) = (client.clone(), snapshot.load().resources.clone());
+            move || ordered::tell_abandoned(&client, &prefix, &resources)
+        });
         let mut app = Self {
             settings,
             client,
@@ -244,6 +263,7 @@ impl App {
             slots_intake,
             stored_intake,
             sources: HashMap::new(),
+            ordered,
             replica: looks,
             reporter: None,
             metrics,
@@ -254,7 +274,11 @@ impl App {
             services,
             otlp,
         };
-        app.adjust_sources()?;
+        tokio::task::block_in_place(|| {
+            // Before any source reads on.
+            app.ordered.seed(&app.snapshot.load())?;
+            app.adjust_sources()
+        })?;
         app.reporter = Some(Reporter::start(about, Arc::clone(&app.replica)));
         Ok(app)
     }
@@ -265,12 +289,15 @@ impl App {
     /// Every fault; the old set stays.
     pub async fn reload(&mut self, resources: Resources) -> Result<(), Error> {
         let previous = self.snapshot.load_full();
-        let renamed = renamed_sources(&self.settings.kafka.group, &previous.resources, &resources);
-        if !renamed.is_empty() {
-            return Err(Error::Resources(renamed));
+        let mut refused = renamed_sources(&self.settings.kafka.group, &previous.resources, &resources);
+        refused.extend(ordered::changed(&previous.resources, &resources));
+        refused.extend(ordered::clashes(&self.settings.kafka.group, &resources));
+        if !refused.is_empty() {
+            return Err(Error::Resources(refused));
         }
         let (next, _) = Snapshot::compile(resources, &self.roots, Some(&previous)).map_err(Error::Resources)?;
         self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
+        tokio::task::block_in_place(|| self.ordered.seed(&next))?;
         next.fetch_tokens_by(&self.tokens);
         next.hold_by(&self.held);
         next.adopt(&previous, Monotonic::now());
@@ -339,13 +366,17 @@ impl App {
             self.replica.set(name.as_str(), None);
             closing.extend(self.sources.remove(&name).map(|running| running.intake));
         }
+        for (name, intake) in self.ordered.take_gone(&snapshot) {
+            self.replica.set(&name, None);
+            closing.push(intake);
+        }
         close_all(&closing, self.close_deadline());
-        let intakes = wanted.len() + 1;
+        let intakes = intake_count(&snapshot);
         for (name, source) in wanted {
             if self.sources.contains_key(name) {
                 continue;
             }
-            let group = source.group.clone().unwrap_or_else(|| format!("{}.{name}", self.settings.kafka.group));
+            let group = ordered::source_group(&self.settings.kafka.group, source);
             let figures = snapshot.figures().source(name.as_str());
             let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers, figures);
             let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
@@ -354,6 +385,10 @@ impl App {
             supervisor.bind(&intake, intake.membership());
             self.replica.set(name.as_str(), Some(&intake));
             self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
+        }
+        let options = |start, on_missing| intake_options(&self.settings, intakes, start, on_missing);
+        for (name, intake) in self.ordered.start_new(&snapshot, options)? {
+            self.replica.set(&name, Some(&intake));
         }
         Ok(())
     }
@@ -368,6 +403,7 @@ impl App {
         let deadline = self.close_deadline();
         let Self {
             sources,
+            ordered,
             slots_intake,
             stored_intake,
             workers,
@@ -385,7 +421,8 @@ impl App {
         } = self;
         replica.close();
         let stopped = tokio::task::spawn_blocking(move || {
-            let sources: Vec<_> = sources.into_values().map(|running| running.intake).collect();
+            let sources = sources.into_values().map(|running| running.intake);
+            let sources: Vec<_> = sources.chain(ordered.into_all()).collect();
             // Each intake stops taking records, drains its lanes, commits and leaves its group.
             close_all(&sources, deadline);
             // Giving up the slots drains the tiers; only then is nobody left to write.
@@ -571,6 +608,11 @@ fn intake_options(settings: &Settings, intakes: usize, start: Start, on_missing:
         queue_bytes: Some(queue_bytes),
         ..IntakeOptions::default()
     }
+}
+
+/// Those that share what may be prefetched: of the sources, of the targets that keep an order, of what is stored.
+fn intake_count(snapshot: &Snapshot) -> usize {
+    snapshot.resources.sources.len() + snapshot.ordered().count() + 1
 }
 
 /// Closes intakes side by side; one that hangs is left behind at the deadline.

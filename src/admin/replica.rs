@@ -11,7 +11,7 @@ use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::ticket::{Budget, Caps};
 use crate::pipeline::worker::STORED;
-use crate::telemetry::figures::lane::{LaneFigures, Lanes};
+use crate::telemetry::figures::lane::{LaneFigures, Lanes, SequencesHeld};
 use crate::telemetry::metrics::{Build, Measured, Sample, Watched};
 use crate::telemetry::state::{self, Held, Lane, Memory, Missing, Partition, State};
 use arc_swap::ArcSwap;
@@ -197,9 +197,14 @@ impl Watched for Replica {
 fn is_kept_back(source: &str, snapshot: &Snapshot) -> bool {
     let rules = snapshot.rules().iter().filter(|compiled| {
         let from = compiled.rule.from.as_ref();
-        source == STORED || from.is_none_or(|from| from.as_str() == source)
+        // Targets in order read by themselves, each under its own name.
+        source == STORED || source.contains('.') || from.is_none_or(|from| from.as_str() == source)
     });
-    let mut waits = rules.flat_map(|rule| &rule.targets).flat_map(|target| target.destination.figures().waits());
+    let targets = rules.flat_map(|rule| &rule.targets).filter(|target| match target.order {
+        Some(_) => format!("{}.{}", target.rule, target.name) == source,
+        None => !source.contains('.'),
+    });
+    let mut waits = targets.flat_map(|target| target.destination.figures().waits());
     waits.any(|wait| wait.is_shared())
 }
 
@@ -221,7 +226,10 @@ fn shown(partition: PartitionState, lane: Option<&LaneFigures>, kept_back: bool,
             wait_ms: None,
             what_to_do: "mend the topic, then restart this replica".to_owned(),
         }),
-        (None, None) => None,
+        (None, None) => lane.and_then(LaneFigures::held).map(|held| {
+            let since_ms = since(millis(now.since(held.since)));
+            sequences_held(held, since_ms)
+        }),
     };
     let position = partition.committed.or_else(|| lane.and_then(LaneFigures::watermark));
     let lag =
@@ -249,6 +257,22 @@ fn shown(partition: PartitionState, lane: Option<&LaneFigures>, kept_back: bool,
             full: lane.is_full(),
             map_bytes: lane.map_bytes(),
         }),
+    }
+}
+
+/// Some sequences of a partition wait; the others go on as far as the window reaches.
+fn sequences_held(held: SequencesHeld, since_ms: i64) -> Held {
+    let SequencesHeld { sequences, behind, target, destination, offset, code, message, .. } = held;
+    let (s, waits) = if sequences == 1 { ("", "waits") } else { ("s", "wait") };
+    Held {
+        reason: "exhausted".to_owned(),
+        detail: format!(
+            "{sequences} sequence{s} of {target} {waits}, with {behind} deliveries behind; first offset {offset}: {code}: \
+             {message}"
+        ),
+        since_ms: Some(since_ms),
+        wait_ms: None,
+        what_to_do: format!("mend the rule or the destination, then: tidegate resume {destination}"),
     }
 }
 

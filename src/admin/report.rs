@@ -101,7 +101,8 @@ impl About {
     fn report(&self, replica: &Replica) -> Report {
         let snapshot = self.snapshot.load();
         let sources = snapshot.resources.sources.iter().map(|source| (source.name.to_string(), source.topics.clone()));
-        Report::new(&self.name, &self.host, self.traced, sources.collect(), replica.state())
+        let ordered = snapshot.ordered().map(|target| (target.name.to_string(), target.topics()));
+        Report::new(&self.name, &self.host, self.traced, sources.chain(ordered).collect(), replica.state())
     }
 
     /// Says good-bye: whoever is not told thinks for a while that this replica may be in trouble.

@@ -227,6 +227,9 @@ fn show(global: &Global, event: &CloudEvent, rows: &[Row]) -> Result<(), Failure
         if let Some(request) = &row.explained.request {
             output::print_line("")?;
             output::print_line(&format!("{}: {} {}", who(&row.explained), request.method, request.url))?;
+            if let Some(order) = &row.explained.order {
+                output::print_line(&format!("  sent {order}"))?;
+            }
             show_request(request)?;
         }
         if let Some(answer) = &row.answer {

@@ -356,7 +356,7 @@ fn transient(error: &KafkaError) -> bool {
 }
 
 /// The coordinator of a group is found again in a moment.
-fn moving(error: &KafkaError) -> bool {
+pub(super) fn moving(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -371,7 +371,7 @@ fn timed_out(what: String) -> Error {
     Error::request(what, KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
 }
 
-fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {
+pub(super) fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Error> {
     let metadata = consumer
         .fetch_metadata(Some(topic), PATIENCE)
         .map_err(|e| Error::request(format!("asking for the topic `{topic}`"), e))?;
@@ -381,6 +381,19 @@ fn partitions(consumer: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Erro
         Some(count) if count > 0 => Ok(count),
         _ => Err(Error::Topic { topic: topic.to_owned(), problem: "does not exist".to_owned() }),
     }
+}
+
+/// The names of all consumer groups that Kafka knows.
+///
+/// # Errors
+/// Kafka does not answer, as the embedded broker does not.
+pub fn groups(settings: &ClientSettings) -> Result<Vec<String>, Error> {
+    let config = client::common(settings)?;
+    let consumer: BaseConsumer<Logging> =
+        config.create_with_context(client::logging(settings)).map_err(Error::Settings)?;
+    let asked = consumer.client().fetch_group_list(None, PATIENCE);
+    let list = asked.map_err(|e| Error::request("listing the consumer groups", e))?;
+    Ok(list.groups().iter().map(|group| group.name().to_owned()).collect())
 }
 
 /// How far a group has read a partition.

@@ -42,6 +42,22 @@ impl fmt::Debug for Name {
     }
 }
 
+/// The full name of a target: `rule.target`. Also the last part of its consumer group if it keeps an order, and no
+/// source can be called so, for names have no dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetName {
+    /// Its rule.
+    pub rule: Name,
+    /// Its name in the rule.
+    pub target: Name,
+}
+
+impl fmt::Display for TargetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.rule, self.target)
+    }
+}
+
 impl serde::Serialize for Name {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)

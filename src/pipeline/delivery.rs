@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// Failed attempts that a delivery remembers for its trace.
+const FAILED_MAX: usize = 10;
+
 /// An event on its way to one target.
 #[derive(Debug)]
 pub struct Delivery {
@@ -186,6 +189,15 @@ impl Delivery {
         history.first_attempt.get_or_insert(sent);
         history.first_attempt_here.get_or_insert(sent);
         history.last_attempt = Some(sent);
+    }
+
+    /// Remembers a failed attempt for the trace: the first one and the last ones.
+    pub fn failed(&mut self, report: Report) {
+        let failed = &mut self.history.failed;
+        if failed.len() >= FAILED_MAX {
+            failed.remove(1);
+        }
+        failed.push(report);
     }
 
     /// What `settle` decides by.

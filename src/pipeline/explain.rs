@@ -11,6 +11,7 @@ use crate::model::request::Request;
 use crate::model::stored::delivery_id;
 use crate::model::text::Masked;
 use crate::pattern::FailedField;
+use crate::pipeline::sequences::Order;
 use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot};
 use crate::pipeline::transform::{self, Meta};
 use serde::Serialize as _;
@@ -38,6 +39,9 @@ pub struct Explained {
     /// Code of the error that would dead-letter the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
+    /// What its delivery waits for, if the target keeps an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// What would be sent, secrets masked.
     pub request: Option<ExplainedRequest>,
 }
@@ -81,6 +85,7 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
         field: None,
         place: None,
         code,
+        order: None,
         request: None,
     };
     if !rule.rule.enabled {
@@ -108,9 +113,22 @@ fn explain_rule(rule: &Arc<CompiledRule>, event: &CloudEvent, document: &Documen
             field: None,
             place: None,
             code,
+            order: order(target, event, document),
             request,
         });
     }
+}
+
+/// What a delivery in order waits for.
+fn order(target: &CompiledTarget, event: &CloudEvent, document: &Document<'_>) -> Option<String> {
+    let order = target.order.as_ref()?;
+    Some(match (order, order.key(event, document)) {
+        (Order::Partition, _) => "after the events before it in its partition".to_owned(),
+        (Order::Key | Order::Path(_), Some(key)) => {
+            format!("after the events of its partition with the key `{}`", String::from_utf8_lossy(&key))
+        }
+        (Order::Key | Order::Path(_), None) => "in no order, for it has no key".to_owned(),
+    })
 }
 
 /// Where in the resource files a pointer of an explanation leads.

@@ -11,6 +11,7 @@ use crate::model::stored::TIERS;
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::handing::{Account, Acknowledged, Kept};
+use crate::pipeline::in_order::InOrder;
 use crate::pipeline::settle::{self, HandOff, Next};
 use crate::pipeline::ticket::Window;
 use crate::pipeline::worker::{Context, Traced};
@@ -65,10 +66,11 @@ pub struct Flow {
     /// Which partition, in which epoch.
     pub claim: Claim,
     pub(super) source: Arc<SourceFigures>,
-    figures: LaneSeat,
+    pub(super) figures: LaneSeat,
     wake: Arc<Notify>,
     ended: Vec<(Delivery, Report)>,
     retries: BinaryHeap<Reverse<Retry>>,
+    pub(super) order: InOrder,
     pub(super) hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
     commit_due: Option<Monotonic>,
 }
@@ -149,6 +151,7 @@ impl Flow {
             wake,
             ended: Vec::new(),
             retries: BinaryHeap::new(),
+            order: InOrder::default(),
             hand_offs: FuturesUnordered::new(),
             commit_due: None,
         }
@@ -206,7 +209,10 @@ impl Flow {
             self.begin(delivery);
         }
         for orphan in self.inbox.take_orphans() {
-            self.put_aside(orphan);
+            match orphan.ticket.turn() {
+                Some(_) => self.keep_orphan(orphan),
+                None => self.put_aside(orphan),
+            }
         }
         let mut ended = std::mem::take(&mut self.ended);
         self.inbox.take(&mut ended);
@@ -217,6 +223,7 @@ impl Flow {
             }
         }
         self.ended = ended;
+        self.begin_next();
     }
 
     fn settle(&mut self, mut delivery: Delivery, report: Report, now: Monotonic, wall: WallMs) {
@@ -233,6 +240,9 @@ impl Flow {
             // It would be one of many: kept until someone has looked.
             let [tier, ..] = TIERS;
             next = Next::Tier { due: wall.plus(tier.delay) };
+        }
+        if delivery.ticket.turn().is_some() {
+            next = settle::in_order(next, target.on_exhausted, wall);
         }
         delivery.decided(&report, &next);
         let dead_letter_topic = &delivery.target.dead_letter_topic;
@@ -254,11 +264,12 @@ impl Flow {
             }
             Next::RetryInMemory { after } => {
                 if self.context.traced != Traced::Nothing {
-                    delivery.history.failed.push(report);
+                    delivery.failed(report);
                 }
-                self.retries.push(Reverse(Retry { due: now.plus(after), delivery }));
+                self.retry_at(now.plus(after), delivery);
                 return;
             }
+            Next::Hold { .. } => return self.hold_sequence(delivery, report, now),
             Next::Tier { due } => {
                 let (topics, tier) = (&self.context.topics, settle::tier_for(due.since(wall)));
                 HandOff::to_tier(record, delivery.stored(&report), topics, tier, due, dead_letter_topic)
@@ -280,9 +291,14 @@ impl Flow {
         while !self.hand_offs.is_empty() {
             match self.hand_offs.next().now_or_never().flatten() {
                 Some(done) => self.acknowledged(done),
-                None => return,
+                None => break,
             }
         }
+        self.begin_next();
+    }
+
+    pub(super) fn retry_at(&mut self, due: Monotonic, delivery: Delivery) {
+        self.retries.push(Reverse(Retry { due, delivery }));
     }
 
     fn resubmit_due(&mut self) {
@@ -330,18 +346,20 @@ impl Flow {
     /// The next moment at which something is to be done without being woken.
     fn next_timer(&self, feed: Option<Monotonic>) -> Option<Monotonic> {
         let retry = self.retries.peek().map(|Reverse(retry)| retry.due);
-        [retry, self.commit_due, feed].into_iter().flatten().min()
+        [retry, self.commit_due, self.order.next_timer(), feed].into_iter().flatten().min()
     }
 
     /// Waits for what is in flight until `deadline`, then cuts it off; gives the last position.
     async fn drain(&mut self, deadline: Monotonic) -> Option<Commit> {
         self.retries.clear();
+        self.order.clear();
         self.context.dispatchers.purge_abandoned();
         let timeout = tokio::time::sleep_until(deadline.instant().into());
         tokio::pin!(timeout);
         loop {
             self.settle_ended();
             self.retries.clear();
+            self.order.clear();
             if self.window.open() == 0 {
                 break;
             }
@@ -369,6 +387,7 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
         flow.settle_ended();
         flow.settle_acknowledged();
         flow.resubmit_due();
+        flow.release_resumed();
         took = match (&mut feed, took) {
             (Some(feed), Took::More | Took::Idle | Took::Until(_)) => feed.take(&mut flow),
             (_, stopped) => stopped,

@@ -12,17 +12,19 @@ use crate::destinations::tls::Roots;
 use crate::json::document::Document;
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
-use crate::model::name::Name;
+use crate::model::name::{Name, TargetName};
 use crate::model::node::Node;
-use crate::model::resources::{self as written, PatternLimits, Resources, RetryPolicy};
+use crate::model::resources::{self as written, OnExhausted, PatternLimits, Resources, RetryPolicy};
 use crate::pattern::filters::{self, Filters};
 use crate::pattern::index::Scratch;
 use crate::pattern::{self, EvaluationLimit, Explanation, Pattern};
 use crate::pipeline::decode;
 use crate::pipeline::matching::RuleSet;
+use crate::pipeline::ordered::{self, OrderedTarget};
+use crate::pipeline::sequences::Order;
 use crate::pipeline::transform::{self, Template};
 use crate::telemetry::figures::{Figures, TargetFigures};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Compiled resources.
@@ -33,6 +35,7 @@ pub struct Snapshot {
     rules: Vec<Arc<CompiledRule>>,
     sources: HashMap<Name, Arc<SourceRules>>,
     targets: HashMap<(Name, Name), Arc<CompiledTarget>>,
+    ordered: BTreeMap<TargetName, Arc<OrderedTarget>>,
     connections: HashMap<Name, Arc<Connection>>,
     destinations: HashMap<Name, Arc<destinations::Destination>>,
     figures: Arc<Figures>,
@@ -75,6 +78,10 @@ pub struct CompiledTarget {
     pub retry: RetryPolicy,
     /// Where its dead letters go.
     pub dead_letter_topic: Arc<str>,
+    /// What keeps its order; `None`: its deliveries go as soon as they can.
+    pub order: Option<Order>,
+    /// What becomes of a delivery in order that has failed for good.
+    pub on_exhausted: OnExhausted,
     /// Whether its rule is enabled.
     pub enabled: bool,
     /// Where its deliveries are counted.
@@ -137,11 +144,11 @@ impl Snapshot {
                 .filter(|r| r.rule.enabled && r.rule.from.as_ref().is_none_or(|from| *from == source.name))
                 .cloned()
                 .collect();
-            let index = rules.iter().map(|rule| (Arc::clone(&rule.pattern), rule.filters.clone())).collect();
-            (source.name.clone(), Arc::new(SourceRules { source: Arc::clone(source), rules, index }))
+            (source.name.clone(), Arc::new(SourceRules::new(source, rules)))
         });
         let sources = sources.collect();
-        Ok((Self { resources, rules, sources, targets, connections, destinations, figures }, faults))
+        let ordered = ordered::targets(&resources.sources, &rules);
+        Ok((Self { resources, rules, sources, targets, ordered, connections, destinations, figures }, faults))
     }
 
     /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
@@ -204,6 +211,17 @@ impl Snapshot {
         self.sources.get(name)
     }
 
+    /// The targets that keep an order and therefore read their topics by themselves.
+    pub fn ordered(&self) -> impl Iterator<Item = &Arc<OrderedTarget>> {
+        self.ordered.values()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn ordered_target(&self, name: &TargetName) -> Option<&Arc<OrderedTarget>> {
+        self.ordered.get(name)
+    }
+
     /// The target that a stored record names.
     #[must_use]
     pub fn target(&self, rule: &str, target: &str) -> Option<&Arc<CompiledTarget>> {
@@ -233,6 +251,13 @@ impl Snapshot {
 }
 
 impl SourceRules {
+    /// Rules that listen to a source.
+    #[must_use]
+    pub fn new(source: &Arc<written::Source>, rules: Vec<Arc<CompiledRule>>) -> Self {
+        let index = rules.iter().map(|rule| (Arc::clone(&rule.pattern), rule.filters.clone())).collect();
+        Self { source: Arc::clone(source), rules, index }
+    }
+
     /// Calls `each` for every target that wants the document, in the order of the rules, or with the rule whose
     /// pattern gave up (it is never counted as "no match").
     pub fn wanted<'s>(
@@ -301,6 +326,11 @@ fn compile_rule(
             Some(_) => fault,
             None => fault.at(target.place.clone()),
         };
+        let order = Order::of(&target.ordering).unwrap_or_else(|error| {
+            let message = format!("`ordering: {}`: {error}", target.ordering);
+            faults.push(at_target(Fault::error("CONFIG_VALUE", "/ordering/key", message)));
+            None
+        });
         match (transform::compile(&transform::Spec::of(rule, target)), destinations.get(&target.destination.name)) {
             (Ok(compiled), Some(destination)) => {
                 faults.extend(compiled.warnings.into_iter().map(at_target));
@@ -312,6 +342,8 @@ fn compile_rule(
                     destination: Arc::clone(destination),
                     retry: target.retry.clone().unwrap_or_else(|| target.destination.retry.clone()),
                     dead_letter_topic: Arc::from(topic),
+                    order,
+                    on_exhausted: target.on_exhausted,
                     enabled: rule.enabled,
                     figures: figures.target(rule.name.as_str(), target.name.as_str(), target.destination.name.as_str()),
                 }));

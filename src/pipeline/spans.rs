@@ -126,6 +126,7 @@ fn decision(next: &Next) -> Decision {
         }
         Next::Tier { due } => Decision::HandOff { due_ms: due.0 },
         Next::DeadLetter { exhausted } => Decision::DeadLetter { exhausted: exhausted.map(Exhausted::as_str) },
+        Next::Hold { exhausted } => Decision::Hold { exhausted: exhausted.map(Exhausted::as_str) },
     }
 }
 

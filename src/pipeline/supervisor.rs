@@ -70,7 +70,10 @@ impl Supervisor {
             let (of_topic, all) = mine.fold((0, 0), |(t, a), (at, _)| (t + usize::from(&*at.topic == topic), a + 1));
             (of_topic, all)
         };
-        (0..self.workers.len()).min_by_key(|worker| load(*worker)).unwrap_or(0)
+        // Groups with few partitions begin at different workers.
+        let count = self.workers.len();
+        let first = usize::try_from(crc32c::crc32c(self.group.as_bytes())).unwrap_or(0) % count.max(1);
+        (0..count).map(|worker| (first + worker) % count).min_by_key(|worker| load(*worker)).unwrap_or(0)
     }
 
     /// Tells the lanes of these partitions to drain; `lost` ones are cut off at once, for another owner may already be at
@@ -91,7 +94,8 @@ impl Supervisor {
         let (answer, answers) = mpsc::channel();
         for (worker, partitions) in by_worker {
             if let Some(worker) = self.workers.get(worker) {
-                worker.tell(Command::Close { partitions, deadline: begun.plus(drain), answer: answer.clone() });
+                let (group, deadline) = (Arc::clone(&self.group), begun.plus(drain));
+                worker.tell(Command::Close { group, partitions, deadline, answer: answer.clone() });
             }
         }
         Draining { answers, begun, until: begun.plus(drain + ANSWER_GRACE), answered: 0, commits: Vec::new() }

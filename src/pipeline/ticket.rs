@@ -7,6 +7,7 @@
 use crate::model::event::CloudEvent;
 use crate::model::record::Record;
 use crate::pipeline::commit::{CommitState, OffsetTracker, Scope};
+use crate::pipeline::sequences::Turn;
 use crate::telemetry::figures::lane::Position;
 use crate::telemetry::spans::EventSpan;
 use std::cell::{Cell, RefCell};
@@ -20,13 +21,22 @@ use tokio::sync::Notify;
 pub struct Budget {
     used_bytes: AtomicUsize,
     limit_bytes: usize,
+    /// Of which this is a part, if it is one.
+    whole: Option<Arc<Budget>>,
 }
 
 impl Budget {
     /// A budget of so many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self { used_bytes: AtomicUsize::new(0), limit_bytes }
+        Self { used_bytes: AtomicUsize::new(0), limit_bytes, whole: None }
+    }
+
+    /// A part of another one, for lanes that may stand still for long: what it holds counts there too, and the rest of
+    /// that remains for others.
+    #[must_use]
+    pub fn part(whole: &Arc<Self>, limit_bytes: usize) -> Self {
+        Self { whole: Some(Arc::clone(whole)), ..Self::new(limit_bytes) }
     }
 
     /// Bytes held now.
@@ -42,7 +52,21 @@ impl Budget {
     }
 
     fn has_room(&self) -> bool {
-        self.used_bytes() < self.limit_bytes
+        self.used_bytes() < self.limit_bytes && self.whole.as_ref().is_none_or(|whole| whole.has_room())
+    }
+
+    fn take(&self, size_bytes: usize) {
+        self.used_bytes.fetch_add(size_bytes, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.take(size_bytes);
+        }
+    }
+
+    fn give_back(&self, size_bytes: usize) {
+        self.used_bytes.fetch_sub(size_bytes, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(size_bytes);
+        }
     }
 }
 
@@ -130,7 +154,7 @@ impl Window {
         self.changed.set(true);
         self.open.set(self.open.get() + claims);
         let window = Rc::clone(self);
-        (0..claims).map(move |_| Ticket { window: Rc::clone(&window), offset, settled: false })
+        (0..claims).map(move |_| Ticket { window: Rc::clone(&window), offset, settled: false, turn: None })
     }
 
     /// Puts an event into the window, with its span if it is sampled; it counts there until the last delivery lets go of
@@ -146,7 +170,7 @@ impl Window {
     pub fn reserve(self: &Rc<Self>, record: &Record) -> Room {
         let size_bytes = record.size_bytes();
         self.bytes.set(self.bytes.get() + size_bytes);
-        self.budget.used_bytes.fetch_add(size_bytes, Relaxed);
+        self.budget.take(size_bytes);
         Room { size_bytes, window: Rc::clone(self) }
     }
 
@@ -204,6 +228,8 @@ pub struct Ticket {
     window: Rc<Window>,
     offset: i64,
     settled: bool,
+    /// Its delivery is under way in a sequence, whose next one starts when this is settled.
+    turn: Option<Turn>,
 }
 
 impl Ticket {
@@ -214,6 +240,20 @@ impl Ticket {
             tracker.complete_one(self.offset);
         }
         self.window.changed.set(true);
+        if let Some(turn) = self.turn.take() {
+            turn.end();
+        }
+    }
+
+    /// Its delivery is under way in a sequence from now on.
+    pub fn take_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    /// The turn of its delivery, if that is under way in a sequence.
+    #[must_use]
+    pub fn turn(&self) -> Option<&Turn> {
+        self.turn.as_ref()
     }
 
     /// The window it belongs to.
@@ -253,7 +293,7 @@ pub struct Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.window.bytes.set(self.window.bytes.get().saturating_sub(self.size_bytes));
-        self.window.budget.used_bytes.fetch_sub(self.size_bytes, Relaxed);
+        self.window.budget.give_back(self.size_bytes);
     }
 }
 
@@ -358,5 +398,23 @@ mod tests {
         assert!(two.has_room());
         drop(small);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_of_the_budget_leaves_the_rest_to_others() {
+        let whole = Arc::new(Budget::new(50_000));
+        let part = Arc::new(Budget::part(&whole, 5_000));
+        let new = |budget: &Arc<Budget>| {
+            let caps = Caps { records: 100, bytes: 1_000_000 };
+            Window::new(None, caps, Arc::clone(budget), Arc::new(Notify::new()))
+        };
+        let (stuck, other) = (new(&part), new(&whole));
+        let held = [stuck.hold(event(record(0, 5_000)), None), other.hold(event(record(0, 5_000)), None)];
+        assert!(!stuck.has_room() && other.has_room());
+        assert!(whole.used_bytes() > part.used_bytes() && part.used_bytes() >= 5_000);
+        let large = other.hold(event(record(1, 50_000)), None);
+        assert!(!other.has_room(), "the part counts in the whole");
+        drop((held, large));
+        assert_eq!((whole.used_bytes(), part.used_bytes()), (0, 0));
     }
 }

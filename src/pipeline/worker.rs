@@ -6,7 +6,7 @@ use crate::json::tape::Tape;
 use crate::kafka::Producer;
 use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
-use crate::model::name::Name;
+use crate::model::name::{Name, TargetName};
 use crate::model::stored::{TIERS, Topics};
 use crate::pattern::index::Scratch;
 use crate::pipeline::commit::{OffsetTracker, Scope};
@@ -14,12 +14,13 @@ use crate::pipeline::deliver::Dispatcher;
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::{self, Claim, Flow};
 use crate::pipeline::handing::Lines;
-use crate::pipeline::lane::SourceFeed;
+use crate::pipeline::lane::{Reader, SourceFeed};
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::stored_lane::StoredFeed;
 use crate::pipeline::ticket::{Budget, Caps, Window};
 use crate::telemetry::figures::lane::Lanes;
+use crate::telemetry::figures::{Figures, SourceFigures};
 use crate::telemetry::spans::Spans;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -293,6 +294,8 @@ pub enum Command {
     Open(Box<Opening>),
     /// Drain lanes until the deadline and give their last positions.
     Close {
+        /// Whose lanes: several groups may read the same partitions.
+        group: Arc<str>,
         /// The partitions taken away.
         partitions: Vec<TopicPartition>,
         /// When to cut off what is in flight.
@@ -329,8 +332,22 @@ pub const STORED: &str = "stored";
 pub enum LaneKind {
     /// A partition of this source.
     Source(Name),
+    /// A partition that this target reads, which keeps an order, within its part of the budget.
+    Ordered(TargetName, Arc<Budget>),
     /// Partitions of retry tiers.
     Stored,
+}
+
+impl LaneKind {
+    /// Where its lanes count.
+    #[must_use]
+    pub fn figures(&self, figures: &Figures) -> Arc<SourceFigures> {
+        match self {
+            Self::Source(source) => figures.source(source.as_str()),
+            Self::Ordered(target, _) => figures.ordered(&target.to_string()),
+            Self::Stored => figures.source(STORED),
+        }
+    }
 }
 
 /// A worker thread, as others see it.
@@ -391,7 +408,7 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         scratch: RefCell::default(),
         tape: RefCell::default(),
     });
-    let mut lanes: HashMap<TopicPartition, Lane> = HashMap::new();
+    let mut lanes: HashMap<(Arc<str>, TopicPartition), Lane> = HashMap::new();
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Stop => break,
@@ -402,25 +419,28 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
             }
             Command::Open(opening) => {
                 let at = opening.claim.at.clone();
-                let replaced = lanes.insert(at.clone(), open(&context, *opening));
+                let group = Arc::clone(&opening.claim.group);
+                let replaced = lanes.insert((group, at), open(&context, *opening));
                 if let Some(old) = replaced {
                     // The epoch before ended without a revoke (the partition was restarted): nothing of it counts.
                     old.window.close();
                     old.task.abort();
                 }
             }
-            Command::Close { partitions, deadline, answer } => {
-                let closing: Vec<_> = partitions.iter().filter_map(|at| lanes.remove_entry(at)).collect();
+            Command::Close { group, partitions, deadline, answer } => {
+                let keys = partitions.into_iter().map(|at| (Arc::clone(&group), at));
+                let closing: Vec<_> = keys.filter_map(|key| lanes.remove_entry(&key)).collect();
                 for (_, lane) in &closing {
                     lane.deadline.set(deadline);
                     lane.window.close();
                 }
                 // Not awaited here: the other lanes' commands go on meanwhile, and the asker has its own deadline.
                 tokio::task::spawn_local(async move {
-                    for (at, lane) in closing {
+                    for ((group, at), lane) in closing {
                         match lane.task.await {
                             Ok(commit) => drop(answer.send(commit)),
                             Err(error) => tracing::error!(
+                                group = &*group,
                                 topic = %at.topic,
                                 partition = at.partition,
                                 %error,
@@ -455,20 +475,27 @@ fn open(context: &Rc<Context>, opening: Opening) -> Lane {
         Some(metadata) => OffsetTracker::resume(&scope, base, metadata, None),
         None => OffsetTracker::new(base),
     });
-    let window = Window::new(tracker, context.caps, Arc::clone(&context.budget), Arc::clone(&wake));
-    let deadline = Rc::new(Cell::new(Monotonic::default()));
-    let source = match &kind {
-        LaneKind::Source(source) => source.as_str(),
-        LaneKind::Stored => STORED,
+    let budget = match &kind {
+        LaneKind::Ordered(_, part) => part,
+        LaneKind::Source(_) | LaneKind::Stored => &context.budget,
     };
-    let source = context.snapshot.load().figures().source(source);
+    let window = Window::new(tracker, context.caps, Arc::clone(budget), Arc::clone(&wake));
+    let deadline = Rc::new(Cell::new(Monotonic::default()));
+    let source = kind.figures(context.snapshot.load().figures());
     let flow = Flow::new(Rc::clone(context), claim, source, Rc::clone(&window), wake);
     let until = {
         let deadline = Rc::clone(&deadline);
         move || deadline.get()
     };
     let task = match kind {
-        LaneKind::Source(source) => tokio::task::spawn_local(flow::run(SourceFeed::new(source, queue), flow, until)),
+        LaneKind::Source(source) => {
+            let feed = SourceFeed::new(Reader::Source(source), queue);
+            tokio::task::spawn_local(flow::run(feed, flow, until))
+        }
+        LaneKind::Ordered(target, _) => {
+            let feed = SourceFeed::new(Reader::Ordered(target), queue);
+            tokio::task::spawn_local(flow::run(feed, flow, until))
+        }
         LaneKind::Stored => {
             let [shortest, ..] = TIERS;
             let tier = context.topics.tiers().find(|(_, topic)| *topic == flow.claim.at.topic);

@@ -267,6 +267,11 @@ pub enum Decision {
         /// The condition of the policy that ended it.
         exhausted: Option<&'static str>,
     },
+    /// Kept where it is until its destination is resumed.
+    Hold {
+        /// The condition of the policy that ended it.
+        exhausted: Option<&'static str>,
+    },
 }
 
 impl Decision {
@@ -278,6 +283,10 @@ impl Decision {
             Self::DeadLetter { exhausted } => {
                 let exhausted = exhausted.map(|condition| KeyValue::new("tidegate.exhausted", condition));
                 ("dead_letter", exhausted.into_iter().collect())
+            }
+            Self::Hold { exhausted } => {
+                let exhausted = exhausted.map(|condition| KeyValue::new("tidegate.exhausted", condition));
+                ("hold", exhausted.into_iter().collect())
             }
         })
     }

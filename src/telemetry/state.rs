@@ -18,7 +18,8 @@ pub struct State {
     pub started_ms: i64,
     /// What is missing before work can flow; empty if it can.
     pub missing: Vec<Missing>,
-    /// The intakes: one per source, `slots`, and `stored` for the retry tiers.
+    /// The intakes: one per source, one per target that keeps an order (`rule.target`), `slots`, and `stored` for the
+    /// retry tiers.
     pub intakes: Vec<Intake>,
     /// The API destinations.
     pub destinations: Vec<Destination>,
@@ -50,7 +51,7 @@ pub struct Missing {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intake {
-    /// Name of the source, or `slots`, or `stored`.
+    /// Name of the source, or `rule.target`, or `slots`, or `stored`.
     pub name: String,
     /// Consumer group.
     pub group: String,

@@ -29,6 +29,7 @@ mod loss;
 mod metrics;
 mod missing;
 mod online;
+mod ordering;
 mod rate;
 mod redrive;
 mod reload;

@@ -7,6 +7,7 @@ use super::{Exit, Failure, Global, Output, faults, output, setup};
 use crate::config::{self, Env};
 use crate::destinations::tls::Roots;
 use crate::model::fault::Fault;
+use crate::pipeline::ordered;
 use crate::pipeline::rule_tests;
 use crate::pipeline::snapshot::Snapshot;
 use clap::Args;
@@ -48,6 +49,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         output::counted(read.resources.rules.len(), "rule"),
     ]
     .join(", ");
+    found.extend(ordered::clashes(&settings.kafka.group, &read.resources));
     let mut tests = rule_tests::Ran::default();
     let mut compiled = None;
     match Snapshot::compile(read.resources, &Roots::default(), None) {
@@ -73,6 +75,11 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
             setup::tell(&found);
             if !broken && failed == 0 && !global.quiet {
                 output::print_line(&format!("ok: {counts}, {} passed", output::counted(tests.checked, "test")))?;
+                for target in compiled.iter().flat_map(Snapshot::ordered) {
+                    let (name, ordering) = (&target.name, &target.ordering);
+                    let group = target.group(&settings.kafka.group);
+                    output::print_line(&format!("in order: {name}, `ordering: {ordering}`, consumer group {group}"))?;
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::kafka::{self, Lags, Reader};
 use crate::model::clock::WallMs;
 use crate::model::resources::Resources;
 use crate::model::stored::StoredHeaders;
+use crate::pipeline::ordered;
 use crate::telemetry::report::Report;
 use clap::Args;
 pub(super) use overview::DeadLetters;
@@ -98,6 +99,10 @@ fn sources(
     for source in resources.iter().flat_map(|resources| &resources.sources) {
         let group = source.group.clone().unwrap_or_else(|| usual(source.name.as_str()));
         wanted.entry(source.name.to_string()).or_insert_with(|| (group, source.topics.iter().cloned().collect()));
+    }
+    for (target, topics) in resources.iter().copied().flat_map(ordered::written) {
+        let name = target.to_string();
+        wanted.entry(name.clone()).or_insert_with(|| (usual(&name), topics));
     }
     let mut sources = Vec::new();
     for (name, (group, topics)) in wanted {

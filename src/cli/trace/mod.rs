@@ -9,9 +9,11 @@ use super::tools::{Kafka, Tool, Use};
 use super::{Exit, Failure, Global, Output, output, replicas, since};
 use crate::kafka::{self, Lags, Reader};
 use crate::model::clock::WallMs;
+use crate::model::name::TargetName;
 use crate::model::record::{Position, Record};
 use crate::model::resources::Source;
 use crate::model::stored::StoredHeaders;
+use crate::pipeline::ordered::source_group;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::{decode, explain};
@@ -196,6 +198,7 @@ impl Looking<'_> {
         let timestamp = record.timestamp_ms.map(WallMs);
         let source = self.source(&record.position.topic).map(|source| source.name.clone());
         let rules = source.as_ref().and_then(|name| self.snapshot.as_ref()?.source(name));
+        let position = record.position.clone();
         let options = rules.map(|rules| rules.decode_options()).unwrap_or_default();
         let (standing, event, explained) = match decode::decode(record, &options) {
             Ok(event) => {
@@ -205,15 +208,23 @@ impl Looking<'_> {
             }
             Err(_) => (Standing::Undecodable, None, Vec::new()),
         };
+        // Targets in order read by themselves.
+        let ordered = explained.iter().filter(|explained| explained.order.is_some());
+        let settled = ordered.fold(settled, |settled, explained| {
+            let target = TargetName { rule: explained.rule.clone(), target: explained.target.clone()? };
+            Some(settled? && self.passed(&format!("{}.{target}", self.tool.settings.kafka.group), &position)?)
+        });
         Read { origin, traces: Vec::new(), record: standing, timestamp, event, settled, explained }
     }
 
     /// Whether the group of its source has committed beyond it; `None` if that cannot be learned.
     fn settled(&self, position: &Position) -> Option<bool> {
         let source = self.source(&position.topic)?;
-        let group =
-            source.group.clone().unwrap_or_else(|| format!("{}.{}", self.tool.settings.kafka.group, source.name));
-        let lags = tokio::task::block_in_place(|| Lags::open(&self.kafka.client, &group)?.of(&position.topic)).ok()?;
+        self.passed(&source_group(&self.tool.settings.kafka.group, source), position)
+    }
+
+    fn passed(&self, group: &str, position: &Position) -> Option<bool> {
+        let lags = tokio::task::block_in_place(|| Lags::open(&self.kafka.client, group)?.of(&position.topic)).ok()?;
         let lag = lags.into_iter().find(|lag| lag.at.partition == position.partition)?;
         Some(lag.committed.unwrap_or(lag.low) > position.offset)
     }

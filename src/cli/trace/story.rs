@@ -177,7 +177,7 @@ pub(super) struct Read {
     pub(super) timestamp: Option<WallMs>,
     /// Id, source and type there.
     pub(super) event: Option<(String, String, String)>,
-    /// Whether its group has committed beyond it.
+    /// Whether its group, and those of the targets in order that want it, have committed beyond it.
     pub(super) settled: Option<bool>,
     /// Today's rules on it; none without the event.
     pub(super) explained: Vec<Explained>,
@@ -210,7 +210,10 @@ impl Story {
         let verdicts = explained.iter().map(|e| Verdict {
             rule: who(e),
             matched: e.matched,
-            reason: e.reason.clone(),
+            reason: match &e.order {
+                Some(order) => format!("{}; sent {order}", e.reason),
+                None => e.reason.clone(),
+            },
             code: e.code,
         });
         // A rule that once wanted it and does so no more is told with its delivery.

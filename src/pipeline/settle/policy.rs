@@ -2,7 +2,7 @@
 
 use crate::model::clock::WallMs;
 use crate::model::outcome::{Class, Report};
-use crate::model::resources::{Delay, RetryPolicy};
+use crate::model::resources::{Delay, OnExhausted, RetryPolicy};
 use crate::model::stored::{TIERS, Tier, UNKNOWN_TARGETS};
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ const ATTEMPTS_IN_MEMORY: u32 = 3;
 
 /// From the first of them to the beginning of the last.
 const TIME_IN_MEMORY: Duration = Duration::from_secs(5);
+
+/// The shortest wait between two attempts in place, whatever the policy says.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a tier waits for a target that nobody knows: deployments overlap.
 const TIME_UNKNOWN: Duration = Duration::from_secs(3_600);
@@ -46,6 +49,11 @@ pub enum Next {
     /// It is given up.
     DeadLetter {
         /// The condition of the policy that ended it; `None` if the failure itself is final.
+        exhausted: Option<Exhausted>,
+    },
+    /// It has failed for good, but stays where it is, and so does what follows it in its sequence.
+    Hold {
+        /// As of a dead letter.
         exhausted: Option<Exhausted>,
     },
 }
@@ -107,6 +115,17 @@ pub fn decide(
         return Next::RetryInMemory { after };
     }
     Next::Tier { due: now.plus(after) }
+}
+
+/// The same for a delivery that others of its sequence wait for: it never leaves its place, so what would go to a tier
+/// is tried again here, and under `on_exhausted: hold` what would be a dead letter stays.
+#[must_use]
+pub fn in_order(next: Next, on_exhausted: OnExhausted, now: WallMs) -> Next {
+    match (next, on_exhausted) {
+        (Next::Tier { due }, _) => Next::RetryInMemory { after: due.since(now).max(SHORTEST_WAIT) },
+        (Next::DeadLetter { exhausted }, OnExhausted::Hold) => Next::Hold { exhausted },
+        (Next::Delivered | Next::RetryInMemory { .. } | Next::DeadLetter { .. } | Next::Hold { .. }, _) => next,
+    }
 }
 
 /// The wait after that many attempts.

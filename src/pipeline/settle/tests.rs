@@ -5,7 +5,7 @@ use crate::model::clock::WallMs;
 use crate::model::event::{Builder, CloudEvent, Form};
 use crate::model::outcome::{Class, Report, Settlement};
 use crate::model::record::{OutRecord, Position, Record};
-use crate::model::resources::{Delay, RetryPolicy};
+use crate::model::resources::{Delay, OnExhausted, RetryPolicy};
 use crate::model::stored::{Address, StoredHeaders, TIERS, Topics, UNKNOWN_TARGETS, delivery_id, sha256};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -151,7 +151,7 @@ proptest! {
         let asked = report.retry_after.unwrap_or_default();
         let end = T0.plus(policy.max_age);
         match decide(&report, &history, &policy, room, now, &mut fastrand::Rng::with_seed(seed)) {
-            Next::Delivered => prop_assert!(false),
+            Next::Delivered | Next::Hold { .. } => prop_assert!(false),
             Next::RetryInMemory { after } => {
                 prop_assert!(room && attempts_here < 3 && Duration::from_millis(here_ms) + after <= SECOND * 5);
                 prop_assert!(after >= asked);
@@ -361,4 +361,19 @@ fn traces_are_fixed_and_come_back() {
     assert_eq!(EventTrace::read(&value).unwrap(), trace);
     assert!(EventTrace::read(br#"{"outcome":"filtered","new_key":1}"#).is_ok());
     assert!(EventTrace::read(b"3").is_err());
+}
+
+#[test]
+fn in_order_nothing_leaves_its_place() {
+    let now = WallMs(1_000_000);
+    let tier = Next::Tier { due: now.plus(Duration::from_secs(7)) };
+    let dead = Next::DeadLetter { exhausted: Some(Exhausted::MaxAge) };
+    for policy in [OnExhausted::DeadLetter, OnExhausted::Hold] {
+        assert_eq!(in_order(tier, policy, now), Next::RetryInMemory { after: Duration::from_secs(7) });
+        let soon = Next::RetryInMemory { after: Duration::from_millis(100) };
+        assert_eq!(in_order(Next::Tier { due: now }, policy, now), soon, "never without a pause");
+        assert_eq!(in_order(Next::Delivered, policy, now), Next::Delivered);
+    }
+    assert_eq!(in_order(dead, OnExhausted::DeadLetter, now), dead);
+    assert_eq!(in_order(dead, OnExhausted::Hold, now), Next::Hold { exhausted: Some(Exhausted::MaxAge) });
 }

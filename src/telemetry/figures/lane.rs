@@ -38,6 +38,28 @@ pub struct LaneFigures {
     full: AtomicBool,
     /// When reading stopped for good; 0 if it has not.
     unreadable_since: AtomicU64,
+    held: Mutex<Option<SequencesHeld>>,
+}
+
+/// Sequences that wait until their destination is resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequencesHeld {
+    /// Since when the first of them does.
+    pub since: Monotonic,
+    /// How many.
+    pub sequences: usize,
+    /// Deliveries that have been read and wait behind the held ones.
+    pub behind: usize,
+    /// `rule/target`.
+    pub target: String,
+    /// Who is to be resumed.
+    pub destination: String,
+    /// Offset of the first held one.
+    pub offset: i64,
+    /// Why that is held.
+    pub code: &'static str,
+    /// The same in a sentence.
+    pub message: String,
 }
 
 impl Default for LaneFigures {
@@ -51,6 +73,7 @@ impl Default for LaneFigures {
             map_bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
             unreadable_since: AtomicU64::new(0),
+            held: Mutex::default(),
         }
     }
 }
@@ -80,6 +103,17 @@ impl LaneFigures {
     /// Reading on would skip records: it has stopped.
     pub fn unreadable(&self, now: Monotonic) {
         self.unreadable_since.store(now.0.max(1), Relaxed);
+    }
+
+    /// Sequences are held, or none any more.
+    pub fn holds(&self, held: Option<SequencesHeld>) {
+        *lock(&self.held) = held;
+    }
+
+    /// What is held.
+    #[must_use]
+    pub fn held(&self) -> Option<SequencesHeld> {
+        lock(&self.held).clone()
     }
 
     /// See [`Position::watermark`].

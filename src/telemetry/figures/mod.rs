@@ -68,6 +68,8 @@ pub enum Intake {
 #[derive(Debug)]
 pub struct SourceFigures {
     name: String,
+    /// It reads again, for one target, what a source reads.
+    again: bool,
     stripes: Striped<SourceStripe>,
 }
 
@@ -345,7 +347,17 @@ impl Figures {
     /// Those of a source.
     #[must_use]
     pub fn source(&self, name: &str) -> Arc<SourceFigures> {
-        let new = || Arc::new(SourceFigures { name: name.to_owned(), stripes: Striped::new() });
+        self.reader(name, false)
+    }
+
+    /// Those of a target that keeps an order. What it reads is not counted in [`Totals`], for its source counts that.
+    #[must_use]
+    pub fn ordered(&self, target: &str) -> Arc<SourceFigures> {
+        self.reader(target, true)
+    }
+
+    fn reader(&self, name: &str, again: bool) -> Arc<SourceFigures> {
+        let new = || Arc::new(SourceFigures { name: name.to_owned(), again, stripes: Striped::new() });
         Arc::clone(lock(&self.sources).entry(name.to_owned()).or_insert_with(new))
     }
 
@@ -386,7 +398,8 @@ impl Figures {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let (sources, targets) = (self.sources(), self.targets());
-        let read = |what: Intake| sources.iter().map(|source| source.of(what)).sum();
+        let first = |source: &&Arc<SourceFigures>| !source.again;
+        let read = |what: Intake| sources.iter().filter(first).map(|source| source.of(what)).sum();
         let all = |figure: fn(&TargetFigures) -> u64| targets.iter().map(|target| figure(target)).sum();
         // In this order, ends before beginnings, so that nothing seems to be done that is not.
         Totals {
@@ -399,7 +412,7 @@ impl Figures {
             filtered: read(Intake::Filtered),
             matched: read(Intake::Matched),
             deliveries: all(TargetFigures::begins),
-            skipped_by_map: read(Intake::SkippedByMap),
+            skipped_by_map: sources.iter().map(|source| source.of(Intake::SkippedByMap)).sum(),
             cut_off: sources.iter().map(|source| source.cut_offs()).sum(),
             hand_off_failures: sources.iter().map(|source| source.hand_off_failures()).sum(),
             received: read(Intake::Received),

@@ -360,12 +360,13 @@ fn target(draft: &mut Draft, about: &str, node: &Node, name: String, destination
         }
     }
     if plain(node, "ErrorsTolerance").as_deref() == Some("NONE") {
-        let why = "a target that waits for ever when its retries are exhausted has no equivalent yet";
+        let why = "to wait for ever when retries are exhausted needs an order here: add `ordering: partition` and \
+                   `on_exhausted: hold`";
         draft.differs(
             about,
             "ErrorsTolerance",
             why,
-            "the event is dead-lettered; `tidegate dlq redrive` sends it again",
+            "as written the event is dead-lettered; `tidegate dlq redrive` sends it again",
         );
     }
     if find(node, "DeadLetterQueue").is_some_and(|queue| !queue.entries().is_empty()) {

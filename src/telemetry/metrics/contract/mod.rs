@@ -93,7 +93,7 @@ pub const DESTINATION_HOLDS: [&str; 8] =
     ["manual", "gone", "dlq_budget", "overload", "token", "breaker", "incident", "no_share"];
 
 /// The reasons of `tidegate_partition_held`.
-pub const PARTITION_HOLDS: [&str; 2] = ["offset_gone", "unreadable"];
+pub const PARTITION_HOLDS: [&str; 3] = ["exhausted", "offset_gone", "unreadable"];
 
 /// The states of `tidegate_connection_token_state`.
 pub const TOKEN_STATES: [&str; 4] = ["missing", "valid", "expired", "failing"];

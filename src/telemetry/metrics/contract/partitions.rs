@@ -85,7 +85,8 @@ pub(super) static METRICS: &[Metric] = &[
         "tidegate_partition_held",
         "{hold}",
         &["source", "topic", "partition", "reason"],
-        "1 while the partition is not read for that reason: offset_gone (on_missing: halt), unreadable.",
+        "1 while the partition is not read for that reason: offset_gone (on_missing: halt), unreadable; or while sequences of \
+         it wait for their destination to be resumed: exhausted (on_exhausted: hold).",
         Read::Level(|sample, tell| {
             partitions(&sample.state, |at, labels| {
                 for reason in PARTITION_HOLDS {
