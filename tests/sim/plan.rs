@@ -1,0 +1,255 @@
+//! The plan of a schedule: everything that happens in it, drawn from its seed.
+
+use fastrand::Rng;
+use std::fmt::Write as _;
+
+/// A schedule.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) replicas: u32,
+    pub(crate) workers: usize,
+    pub(crate) partitions: i32,
+    pub(crate) window_records: usize,
+    pub(crate) window_bytes: usize,
+    pub(crate) commit_map: bool,
+    pub(crate) destinations: Vec<Destination>,
+    /// Per rule: the kinds of events it wants, and its targets' destinations.
+    pub(crate) rules: Vec<(Vec<u8>, Vec<usize>)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) faults: Vec<(u64, Fault)>,
+    /// The largest record that our own topics take.
+    pub(crate) largest_bytes: usize,
+    /// From here on everything works.
+    pub(crate) calm_ms: u64,
+}
+
+/// A destination and how it behaves.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// Requests per second, and burst.
+    pub(crate) limit: Option<(u32, u32)>,
+    pub(crate) timeout_s: u64,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_age_s: u64,
+    /// Until when it behaves how; after the last well.
+    pub(crate) phases: Vec<(u64, Behaviour)>,
+}
+
+/// How a destination answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// 200 within so many milliseconds.
+    Well(u64),
+    /// This status.
+    Status(u16),
+    /// 429, with or without a wait in seconds.
+    Throttle(Option<u32>),
+    /// No answer.
+    Hang,
+    /// Takes the request, does what it says, and closes.
+    CloseAfter,
+    /// Closes at once.
+    CloseBefore,
+    /// Closes in the middle of the answer, having done what it says.
+    CloseWithin,
+    /// No connection.
+    Refuse,
+    /// Answers something that is no HTTP.
+    Garbage,
+    /// Half of the requests fail.
+    Flap,
+}
+
+/// An event.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) at_ms: u64,
+    pub(crate) partition: i32,
+    pub(crate) kind: u8,
+    /// Offsets left out before it.
+    pub(crate) gap: i64,
+    pub(crate) pad_bytes: usize,
+    /// It is no `CloudEvent`.
+    pub(crate) broken: bool,
+    /// Every destination refuses it for good.
+    pub(crate) poison: bool,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// A replica ends without a word and is back after so long.
+    Crash { who: u32, down_ms: u64 },
+    /// A replica leaves as it should and is back after so long.
+    Leave { who: u32, down_ms: u64 },
+    /// A replica stands still.
+    Freeze { who: u32, ms: u64 },
+    /// A replica does not reach Kafka.
+    Cut { who: u32, ms: u64 },
+    /// A replica does not reach the coordinator of the slots.
+    CutSlots { who: u32, ms: u64 },
+    /// The clock on a replica's wall is set.
+    Step { who: u32, by_ms: i64 },
+    /// The groups spread their partitions anew.
+    Rebalance,
+    /// Writes fail, are slow, or are not acknowledged.
+    Writes { ms: u64, percent: u8 },
+    /// Commits fail, or are not answered.
+    Commits { ms: u64, percent: u8 },
+    /// Reading fails now and then.
+    Reads { ms: u64 },
+    /// A partition of the source is deleted and made anew.
+    Recreate { partition: i32 },
+    /// What is committed in the tiers is deleted.
+    Tidy,
+}
+
+impl Plan {
+    /// The plan of that seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x7464_7369);
+        let rng = &mut rng;
+        let calm_ms = rng.u64(8_000..45_000);
+        let replicas = rng.u32(1..=3);
+        let partitions = rng.i32(1..=4);
+        let destinations: Vec<_> = (0..rng.usize(1..=3)).map(|_| destination(rng, calm_ms)).collect();
+        let rule = |rng: &mut Rng| {
+            let kinds = (0..rng.usize(1..=2)).map(|_| rng.u8(0..4)).collect();
+            let targets = (0..rng.usize(1..=2)).map(|_| rng.usize(0..destinations.len())).collect();
+            (kinds, targets)
+        };
+        let rules = (0..rng.usize(1..=3)).map(|_| rule(rng)).collect();
+        let count = rng.usize(5..=50);
+        let troubled = rng.u8(0..4) != 0;
+        let mut events: Vec<_> = (0..count).map(|_| event(rng, calm_ms, partitions, troubled)).collect();
+        events.sort_by_key(|event| event.at_ms);
+        let faults = if rng.u8(0..8) == 0 { 0 } else { rng.usize(1..=6) };
+        let mut faults: Vec<_> = (0..faults).map(|_| fault(rng, calm_ms, replicas, partitions)).collect();
+        faults.sort_by_key(|(at, _)| *at);
+        Self {
+            seed,
+            replicas,
+            workers: rng.usize(1..=2),
+            partitions,
+            window_records: if rng.bool() { 4_000 } else { rng.usize(2..20) },
+            window_bytes: if rng.bool() { 16 << 20 } else { rng.usize(2_000..20_000) },
+            commit_map: rng.u8(0..8) != 0,
+            destinations,
+            rules,
+            events,
+            faults,
+            largest_bytes: if rng.u8(0..5) == 0 { 1_500 } else { 1 << 20 },
+            calm_ms,
+        }
+    }
+
+    /// Nothing but destinations and events can make a delivery come twice.
+    pub(crate) fn is_smooth(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// The resource files.
+    pub(crate) fn resources(&self) -> String {
+        let mut text = "kind: source\nname: shop\nkafka: {topics: [orders], strict: true}\n".to_owned();
+        for (n, d) in self.destinations.iter().enumerate() {
+            let limit = d.limit.map_or(String::new(), |(rate, burst)| {
+                format!("rate: shared\nrate_limit: {{limit: {rate}/s, burst: {burst}}}\n")
+            });
+            write!(
+                text,
+                "---\nkind: connection\nname: c{n}\nurl: http://d{n}.test\n---\nkind: destination\nname: d{n}\nconnection: \
+                 c{n}\nendpoint: /in\ntimeout: {}s\ndead_letter_budget: off\n{limit}retry: {{max_age: {}s, max_attempts: {}, delay: \
+                 [1s, 30s]}}\n",
+                d.timeout_s, d.max_age_s, d.max_attempts
+            )
+            .unwrap();
+        }
+        for (n, (kinds, targets)) in self.rules.iter().enumerate() {
+            let kinds: Vec<_> = kinds.iter().map(|kind| format!("k{kind}")).collect();
+            write!(
+                text,
+                "---\nkind: rule\nname: r{n}\nfrom: shop\npattern: {{type: [{}]}}\ntargets:\n",
+                kinds.join(", ")
+            )
+            .unwrap();
+            for (t, destination) in targets.iter().enumerate() {
+                writeln!(text, "- {{name: t{t}, destination: d{destination}}}").unwrap();
+            }
+        }
+        text
+    }
+
+    /// How a destination behaves now.
+    pub(crate) fn behaviour(&self, destination: usize, now_ms: u64) -> Behaviour {
+        let phases = &self.destinations[destination].phases;
+        phases.iter().find(|(until, _)| now_ms < *until).map_or(Behaviour::Well(20), |(_, behaviour)| *behaviour)
+    }
+}
+
+fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
+    let mut phases = Vec::new();
+    let mut until = 0;
+    while until < calm_ms {
+        until = (until + rng.u64(500..15_000)).min(calm_ms);
+        let behaviour = match rng.u8(0..32) {
+            0..=12 => Behaviour::Well(rng.u64(1..100)),
+            13 => Behaviour::Well(rng.u64(1_000..4_000)),
+            14..=16 => Behaviour::Status([500, 502, 503][rng.usize(0..3)]),
+            17 => Behaviour::Status([400, 422][rng.usize(0..2)]),
+            18 => Behaviour::Status([301, 302, 307][rng.usize(0..3)]),
+            19 => Behaviour::Status([401, 403, 404][rng.usize(0..3)]),
+            20 => Behaviour::Status([408, 409, 425][rng.usize(0..3)]),
+            21..=22 => Behaviour::Throttle(rng.bool().then(|| rng.u32(1..20))),
+            23..=24 => Behaviour::Hang,
+            25 => Behaviour::CloseAfter,
+            26 => Behaviour::CloseBefore,
+            27 => Behaviour::CloseWithin,
+            28 => Behaviour::Refuse,
+            29 => Behaviour::Garbage,
+            _ => Behaviour::Flap,
+        };
+        phases.push((until, behaviour));
+    }
+    Destination {
+        limit: rng.bool().then(|| (rng.u32(2..=40), rng.u32(1..=12))),
+        timeout_s: rng.u64(1..=5),
+        max_attempts: if rng.bool() { 185 } else { rng.u32(2..12) },
+        max_age_s: rng.u64(60..600),
+        phases,
+    }
+}
+
+fn event(rng: &mut Rng, calm_ms: u64, partitions: i32, troubled: bool) -> Event {
+    Event {
+        at_ms: rng.u64(0..calm_ms),
+        partition: rng.i32(0..partitions),
+        kind: rng.u8(0..4),
+        gap: if rng.u8(0..10) == 0 { rng.i64(1..5) } else { 0 },
+        pad_bytes: if rng.u8(0..10) == 0 { rng.usize(0..3_000) } else { 10 },
+        broken: troubled && rng.u8(0..20) == 0,
+        poison: troubled && rng.u8(0..15) == 0,
+    }
+}
+
+fn fault(rng: &mut Rng, calm_ms: u64, replicas: u32, partitions: i32) -> (u64, Fault) {
+    let at = rng.u64(500..calm_ms);
+    let who = rng.u32(0..replicas);
+    // Also longer than the session of 15 s.
+    let ms = rng.u64(200..25_000);
+    let fault = match rng.u8(0..20) {
+        0..=3 => Fault::Crash { who, down_ms: rng.u64(100..20_000) },
+        4..=5 => Fault::Leave { who, down_ms: rng.u64(100..20_000) },
+        6..=7 => Fault::Freeze { who, ms },
+        8..=9 => Fault::Cut { who, ms },
+        10 => Fault::CutSlots { who, ms },
+        11 => Fault::Step { who, by_ms: rng.i64(-120_000..120_000) },
+        12..=13 => Fault::Rebalance,
+        14..=15 => Fault::Writes { ms, percent: rng.u8(10..=100) },
+        16 => Fault::Commits { ms, percent: rng.u8(10..=100) },
+        17 => Fault::Reads { ms },
+        18 => Fault::Recreate { partition: rng.i32(0..partitions) },
+        _ => Fault::Tidy,
+    };
+    (at, fault)
+}
