@@ -1,13 +1,16 @@
 //! The APIs: each answers as its plan says, and writes down what came. Requests arrive over streams in memory, so that
 //! the program's own HTTP runs.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Link};
+use crate::oracle::Heard;
 use crate::plan::{Behaviour, Plan};
 use crate::time;
 use futures_util::future::LocalBoxFuture;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tidegate::destinations::dial::{Connect, Pipe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
@@ -19,12 +22,14 @@ const PIPE_BYTES: usize = 64 << 10;
 pub(crate) struct Call {
     destination: usize,
     replica: u32,
+    link: Arc<Link>,
     reply: oneshot::Sender<io::Result<DuplexStream>>,
 }
 
 /// The network of one replica.
 pub(crate) struct Wires {
     pub(crate) replica: u32,
+    pub(crate) link: Arc<Link>,
     pub(crate) calls: mpsc::UnboundedSender<Call>,
 }
 
@@ -38,7 +43,7 @@ impl Connect for Wires {
     fn connect(&self, host: &str, _port: u16) -> LocalBoxFuture<'static, io::Result<Pipe>> {
         let destination = host.trim_start_matches('d').split('.').next().unwrap().parse().unwrap();
         let (reply, answer) = oneshot::channel();
-        drop(self.calls.send(Call { destination, replica: self.replica, reply }));
+        drop(self.calls.send(Call { destination, replica: self.replica, link: Arc::clone(&self.link), reply }));
         Box::pin(async move {
             let stream = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionReset.into()))?;
             let pipe: Pipe = Box::new(stream);
@@ -58,7 +63,7 @@ pub(crate) fn may_not_count(behaviour: Behaviour) -> bool {
 
 /// Answers calls until nobody can call any more.
 pub(crate) async fn serve(plan: Rc<Plan>, broker: Broker, mut calls: mpsc::UnboundedReceiver<Call>) {
-    while let Some(Call { destination, replica, reply }) = calls.recv().await {
+    while let Some(Call { destination, replica, link, reply }) = calls.recv().await {
         let (plan, broker) = (Rc::clone(&plan), broker.clone());
         tokio::task::spawn_local(async move {
             let latency = broker.state().rng.u64(0..5);
@@ -70,14 +75,20 @@ pub(crate) async fn serve(plan: Rc<Plan>, broker: Broker, mut calls: mpsc::Unbou
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
             if reply.send(Ok(theirs)).is_ok() {
                 // Whatever ends the connection, the other side sees.
-                drop(talk(&plan, &broker, destination, replica, ours).await);
+                drop(talk(&plan, &broker, destination, (replica, &link), ours).await);
             }
         });
     }
 }
 
 /// Reads requests and answers them.
-async fn talk(plan: &Plan, broker: &Broker, d: usize, replica: u32, mut stream: DuplexStream) -> io::Result<()> {
+async fn talk(
+    plan: &Plan,
+    broker: &Broker,
+    d: usize,
+    (replica, link): (u32, &Link),
+    mut stream: DuplexStream,
+) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
         let head = loop {
@@ -95,6 +106,7 @@ async fn talk(plan: &Plan, broker: &Broker, d: usize, replica: u32, mut stream: 
         };
         let id = header("idempotency-key").unwrap();
         let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
+        let begun_ms = time::ms();
         broker.state().oracle.requested(time::ns(), d, replica, &id);
         while bytes.len() < head + length {
             if stream.read_buf(&mut bytes).await? == 0 {
@@ -125,9 +137,15 @@ async fn talk(plan: &Plan, broker: &Broker, d: usize, replica: u32, mut stream: 
             Behaviour::Well(after) => {
                 time::sleep_ms(after).await;
                 // Sometimes the connection ends with the answer, as it may at any time.
-                let heard = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_ok();
-                arrived(heard);
-                if !heard || broker.state().rng.u8(0..16) == 0 {
+                let answered = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_ok();
+                // Whoever stands still, or whose time is up just now, may not look at it any more.
+                let late = time::ms() - begun_ms + 20 >= plan.destinations[d].timeout_s * 1_000;
+                arrived(match (answered, late || link.frozen.load(Relaxed)) {
+                    (true, false) => Heard::Yes,
+                    (true, true) => Heard::Perhaps,
+                    (false, _) => Heard::No,
+                });
+                if !answered || broker.state().rng.u8(0..16) == 0 {
                     return Ok(());
                 }
             }
@@ -144,11 +162,11 @@ async fn talk(plan: &Plan, broker: &Broker, d: usize, replica: u32, mut stream: 
             }
             Behaviour::Hang => while stream.read_buf(&mut bytes).await? > 0 {},
             Behaviour::CloseAfter => {
-                arrived(false);
+                arrived(Heard::No);
                 return Ok(());
             }
             Behaviour::CloseWithin => {
-                arrived(false);
+                arrived(Heard::No);
                 return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
             }
             Behaviour::Garbage => return stream.write_all(b"no http at all\r\n\r\n").await,

@@ -67,6 +67,8 @@ pub(crate) struct Write {
 pub(crate) struct Link {
     pub(crate) cut: AtomicBool,
     pub(crate) cut_slots: AtomicBool,
+    /// It stands still: what it is sent it may find out of date.
+    pub(crate) frozen: AtomicBool,
 }
 
 impl Broker {

@@ -59,7 +59,7 @@ impl Group {
         self.spread(rng, false);
     }
 
-    /// A sign of life; `false` if nobody knows the member.
+    /// A sign of life, a commit included; `false` if nobody knows the member.
     pub(crate) fn hear(&mut self, member: u64) -> bool {
         let known = self.members.get_mut(&member);
         known.map(|member| member.heard_ms = time::ms()).is_some()
@@ -154,6 +154,8 @@ impl Group {
                 None => {
                     if let Some(member) = self.members.get_mut(target) {
                         member.owned.insert(at.clone());
+                        // An assignment is the answer to what the member asked, and begins its session anew.
+                        member.heard_ms = time::ms();
                         assign.entry(*target).or_default().push(at.clone());
                     }
                 }

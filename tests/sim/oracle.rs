@@ -28,12 +28,22 @@ struct Delivery {
     arrived: u32,
     /// Arrived without the other side knowing.
     unheard: u32,
+    /// One of these may have been heard after all.
+    perhaps_heard: bool,
     requests: u32,
     dead: u32,
     /// How often a record of it was read and not known to be done.
     reads: u32,
     /// Its record is gone with its topic.
     gone: bool,
+}
+
+/// Whether a success was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Yes,
+    Perhaps,
+    No,
 }
 
 /// A request as it came in.
@@ -201,7 +211,9 @@ impl Oracle {
     /// What a record owes is done, or lies elsewhere.
     pub(crate) fn is_done(&self, place: &Place) -> bool {
         let settled = |id: &String| {
-            self.deliveries.get(id).is_some_and(|d| d.arrived > 0 || d.at.as_ref() != Some(place) || d.gone)
+            self.deliveries
+                .get(id)
+                .is_some_and(|d| d.arrived > 0 || d.perhaps_heard || d.at.as_ref() != Some(place) || d.gone)
         };
         self.broken.get(place) != Some(&false)
             && self.owed.get(place).is_none_or(|ids| ids.iter().all(settled))
@@ -224,11 +236,13 @@ impl Oracle {
     }
 
     /// A success was answered.
-    pub(crate) fn arrived(&mut self, now_ns: u64, id: &str, heard: bool) {
+    pub(crate) fn arrived(&mut self, now_ns: u64, id: &str, heard: Heard) {
+        let (heard, perhaps) = (heard == Heard::Yes, heard == Heard::Perhaps);
         self.say(now_ns, || format!("arrived{}: {id}", if heard { "" } else { " unheard" }));
         if let Some(delivery) = self.deliveries.get_mut(id) {
             delivery.arrived += u32::from(heard);
             delivery.unheard += u32::from(!heard);
+            delivery.perhaps_heard |= perhaps;
             self.counts.duplicates += u64::from(delivery.arrived + delivery.unheard > 1);
         }
     }
@@ -248,7 +262,7 @@ impl Oracle {
 
     /// How many deliveries have not ended.
     pub(crate) fn open(&self) -> usize {
-        self.deliveries.values().filter(|d| d.arrived == 0 && d.dead == 0 && !d.gone).count()
+        self.deliveries.values().filter(|d| d.arrived == 0 && !d.perhaps_heard && d.dead == 0 && !d.gone).count()
             + self.broken.values().filter(|written| !**written).count()
     }
 
@@ -256,7 +270,7 @@ impl Oracle {
     pub(crate) fn judge(&mut self, plan: &Plan, now_ns: u64, replicas: u32) {
         let mut wrong = Vec::new();
         for (id, delivery) in &self.deliveries {
-            if delivery.arrived == 0 && delivery.dead == 0 && !delivery.gone {
+            if delivery.arrived == 0 && !delivery.perhaps_heard && delivery.dead == 0 && !delivery.gone {
                 wrong.push(format!("{id} has neither arrived nor become a dead letter; last at {:?}", delivery.at));
             }
             if delivery.arrived > delivery.reads + delivery.unheard {

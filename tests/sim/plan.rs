@@ -110,7 +110,8 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x7464_7369);
         let rng = &mut rng;
-        let calm_ms = rng.u64(8_000..45_000);
+        // Most are short; some leave time for sessions to end.
+        let calm_ms = if rng.u8(0..4) == 0 { rng.u64(20_000..45_000) } else { rng.u64(3_000..18_000) };
         let replicas = rng.u32(1..=3);
         let partitions = rng.i32(1..=4);
         let destinations: Vec<_> = (0..rng.usize(1..=3)).map(|_| destination(rng, calm_ms)).collect();
@@ -120,7 +121,7 @@ impl Plan {
             (kinds, targets)
         };
         let rules = (0..rng.usize(1..=3)).map(|_| rule(rng)).collect();
-        let count = rng.usize(5..=50);
+        let count = rng.usize(3..=40);
         let troubled = rng.u8(0..4) != 0;
         let mut events: Vec<_> = (0..count).map(|_| event(rng, calm_ms, partitions, troubled)).collect();
         events.sort_by_key(|event| event.at_ms);

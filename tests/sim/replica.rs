@@ -3,7 +3,7 @@
 
 use crate::api::{Call, Wires};
 use crate::broker::{Broker, Cursor, Link, Nothing};
-use crate::group::{Group, SESSION_MS, Told};
+use crate::group::{SESSION_MS, Told};
 use crate::plan::Plan;
 use crate::time;
 use arc_swap::ArcSwap;
@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tidegate::config::resources::{self, Context as Reading};
 use tidegate::destinations::dial::Network;
 use tidegate::destinations::tls::Roots;
 use tidegate::kafka::{
@@ -24,6 +23,7 @@ use tidegate::kafka::{
 };
 use tidegate::model::clock::Monotonic;
 use tidegate::model::name::Name;
+use tidegate::model::resources::Resources;
 use tidegate::model::stored::Topics;
 use tidegate::pipeline::flow::Link as FlowLink;
 use tidegate::pipeline::snapshot::Snapshot;
@@ -41,7 +41,7 @@ pub(crate) const STORED_GROUP: &str = "tg.stored";
 
 const DRAIN: Duration = Duration::from_secs(5);
 const SESSION: Duration = Duration::from_millis(SESSION_MS);
-const POLL_MS: u64 = 100;
+const POLL_MS: u64 = 500;
 const COMMIT_MS: u64 = 500;
 const HEARTBEAT_MS: u64 = 3_000;
 
@@ -94,13 +94,19 @@ impl Body {
 
 impl Replica {
     /// Starts a replica; call it in the outer set of tasks.
-    pub(crate) fn start(id: u32, plan: &Rc<Plan>, broker: &Broker, calls: &mpsc::UnboundedSender<Call>) -> Self {
+    pub(crate) fn start(
+        id: u32,
+        plan: &Plan,
+        resources: &Resources,
+        broker: &Broker,
+        calls: &mpsc::UnboundedSender<Call>,
+    ) -> Self {
         let link = Arc::new(Link::default());
         let budget = Arc::new(Budget::new(64 << 20));
         let body = Rc::new(Body::default());
         let (leave, leaving) = oneshot::channel();
         let tasks = LocalSet::new();
-        let parts = Parts::new(id, plan, broker, &link, &budget, calls);
+        let parts = Parts::new(id, plan, resources, broker, &link, &budget, calls);
         tasks.spawn_local(parts.run(leaving));
         tokio::task::spawn_local(Living { tasks: Some(tasks), body: Rc::clone(&body) });
         broker.say(|| format!("replica {id} begins"));
@@ -121,6 +127,7 @@ impl Replica {
     /// Makes it stand still, or go on.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.body.frozen.set(frozen);
+        self.link.frozen.store(frozen, Relaxed);
         self.body.wake();
     }
 
@@ -144,15 +151,13 @@ impl Parts {
     fn new(
         id: u32,
         plan: &Plan,
+        resources: &Resources,
         broker: &Broker,
         link: &Arc<Link>,
         budget: &Arc<Budget>,
         calls: &mpsc::UnboundedSender<Call>,
     ) -> Self {
-        let reading = Reading { dead_letter_topic: "tg.dlq".to_owned(), ..Reading::default() };
-        let read = resources::read_text("plan.yaml", &plan.resources(), &reading);
-        assert!(read.faults.iter().all(|fault| fault.warning), "{:?}\n{}", read.faults, plan.resources());
-        let (snapshot, _) = Snapshot::compile(read.resources, &Roots::default(), None).unwrap();
+        let (snapshot, _) = Snapshot::compile(resources.clone(), &Roots::default(), None).unwrap();
         let producer = Producer::to(broker.sink(link));
         let shared = Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -168,7 +173,7 @@ impl Parts {
             replica: Arc::from(format!("replica-{id}")),
             spans: None,
             tap: None,
-            network: Network::Other(Arc::new(Wires { replica: id, calls: calls.clone() })),
+            network: Network::Other(Arc::new(Wires { replica: id, link: Arc::clone(link), calls: calls.clone() })),
         };
         let (broker, link) = (broker.clone(), Arc::clone(link));
         Self { id, broker, link, shared, workers: plan.workers, commit_map: plan.commit_map }
@@ -390,7 +395,7 @@ impl Desk {
                     done.send(()).ok();
                 }
                 Some(answers) = self.answers.recv() => self.answered(&answers),
-                () = time::sleep_ms(POLL_MS * 2) => {}
+                () = time::sleep_ms(POLL_MS) => {}
             }
             // A partition that never had a record needs no lane; it would only wait.
             let new: Vec<_> = {
@@ -659,10 +664,11 @@ impl Line {
         let (answer, applies, late_ms) = {
             let mut state = self.broker.state();
             let troubled = time::ms() < state.committing.0 && state.rng.u8(0..100) < state.committing.1;
-            let group = state.groups.get(self.group);
-            let known = group.is_none_or(|group| group.owns(self.member, &items[0].at).is_some());
-            let moving = group.is_some_and(Group::is_moving);
-            if self.is_cut() {
+            let cut = self.is_cut();
+            let mut group = state.groups.get_mut(self.group);
+            let known = !cut && group.as_mut().is_none_or(|group| group.hear(self.member));
+            let moving = group.is_some_and(|group| group.is_moving());
+            if cut {
                 (Answer::Transient, false, state.rng.u64(1_000..8_000))
             } else if !known {
                 (Answer::NotMember, false, 0)

@@ -13,9 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tidegate::config::{self, resources::Context as Reading};
 use tidegate::kafka::TopicPartition;
 use tidegate::model::clock::set_source;
 use tidegate::model::record::{Position, Record};
+use tidegate::model::resources::Resources;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -58,6 +60,7 @@ enum Action {
 
 struct World {
     plan: Rc<Plan>,
+    resources: Resources,
     broker: Broker,
     calls: mpsc::UnboundedSender<api::Call>,
     replicas: BTreeMap<u32, Replica>,
@@ -84,7 +87,11 @@ impl World {
         tokio::task::spawn_local(replica::carry(carried));
         let seats = (0..plan.replicas).map(|_| None).collect();
         let (replicas, actions) = Default::default();
-        let mut world = Self { plan, broker, calls, replicas, seats, started: 0, actions, numbered: 0 };
+        let reading = Reading { dead_letter_topic: "tg.dlq".to_owned(), ..Reading::default() };
+        let read = config::resources::read_text("plan.yaml", &plan.resources(), &reading);
+        assert!(read.faults.iter().all(|fault| fault.warning), "{:?}\n{}", read.faults, plan.resources());
+        let mut world =
+            Self { plan, resources: read.resources, broker, calls, replicas, seats, started: 0, actions, numbered: 0 };
         let plan = Rc::clone(&world.plan);
         for (n, event) in plan.events.iter().enumerate() {
             world.plans(event.at_ms, Action::Produce(event.clone(), n));
@@ -189,7 +196,8 @@ impl World {
                 if self.seats[seat].is_none() {
                     self.started += 1;
                     let id = self.started;
-                    self.replicas.insert(id, Replica::start(id, &self.plan, &self.broker, &self.calls));
+                    self.replicas
+                        .insert(id, Replica::start(id, &self.plan, &self.resources, &self.broker, &self.calls));
                     self.seats[seat] = Some(id);
                 }
             }
