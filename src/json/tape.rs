@@ -219,7 +219,7 @@ mod tests {
             tape.note(json);
             prop_assert_eq!(compare(&tape, json.text(), 0, None, json), tape.nodes().len());
             // A text that lies elsewhere is another.
-            prop_assert_eq!(tape.find(&json.text().to_owned(), &mut 0), None);
+            prop_assert_eq!(tape.find(String::from(json.text()).as_str(), &mut 0), None);
         }
     }
 }

@@ -196,7 +196,7 @@ mod tests {
         NOW.set(Some(origin + Duration::from_secs(3)));
         assert_eq!((Monotonic::now(), Monotonic::now().instant()), (Monotonic(3_000_000_000), NOW.get().unwrap()));
         assert_eq!(system_time(), UNIX_EPOCH + Duration::from_secs(7));
-        let elsewhere = std::thread::spawn(|| WallMs::now()).join().unwrap();
+        let elsewhere = std::thread::spawn(WallMs::now).join().unwrap();
         assert!(elsewhere > WallMs(1_700_000_000_000));
         set_source(None);
         assert!(WallMs::now() > WallMs(1_700_000_000_000));

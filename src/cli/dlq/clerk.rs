@@ -73,8 +73,8 @@ impl<'d> Clerk<'d> {
 
     /// Whether it was claimed by somebody who may have sent it before he ended.
     pub(super) fn is_uncertain(&self, entry: &Entry, now: WallMs) -> bool {
-        let claimed = |mark: &&Box<Mark>| matches!(mark.done, Done::Claimed | Done::Forced);
-        entry.mark.as_ref().filter(claimed).is_some() && !self.is_busy(entry, now)
+        let claimed = entry.mark.as_ref().is_some_and(|mark| matches!(mark.done, Done::Claimed | Done::Forced));
+        claimed && !self.is_busy(entry, now)
     }
 
     /// Notes something in the ledger.

@@ -316,7 +316,9 @@ impl<'a> Redrive<'a> {
                 Ok(()) => self.sent += 1,
                 Err(SendError::TooLarge { topic, size_bytes }) => {
                     let entry = self.book.entries.get(index);
-                    entry.and_then(|entry| entry.delivery).map(|id| self.waiting.forget(id));
+                    if let Some(id) = entry.and_then(|entry| entry.delivery) {
+                        self.waiting.forget(id);
+                    }
                     let error = SendError::TooLarge { topic, size_bytes };
                     let refusal = again::Unsendable::new(error.code(), error.to_string());
                     self.plan.refuse_with_twins(&self.book, index, &refusal);

@@ -307,7 +307,7 @@ fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         // Digits become 0 to 9; with 0x76 more, others have the high bit set.
         let word = u64::from_le_bytes(*word) ^ u64::from_ne_bytes([b'0'; 8]);
-        let others = ((word & LOW) + u64::from_ne_bytes([0x76; 8]) | word) & !LOW;
+        let others = (((word & LOW) + u64::from_ne_bytes([0x76; 8])) | word) & !LOW;
         if others != 0 {
             return at + chunk::first(others) / 8;
         }

@@ -22,6 +22,9 @@ const MANY_RANGES: usize = 6;
 /// A condition with more keys divides no group: the alternative would stand under each.
 const MOST_KEYS: usize = 8;
 
+/// An alternative with its lowest and highest number.
+type Ranged = (i64, i64, Draft);
+
 /// The keys of a condition, one of which a value must have.
 #[derive(Debug)]
 pub(super) struct Keyed {
@@ -107,7 +110,7 @@ impl Builder {
         for (class, _, _) in drafts.iter().flat_map(|draft| &draft.left).filter_map(|number| bounds(*number)) {
             *counts.entry(class).or_default() += 1;
         }
-        let mut ranges: BTreeMap<(u32, Shape), Vec<(i64, i64, Draft)>> = BTreeMap::new();
+        let mut ranges: BTreeMap<(u32, Shape), Vec<Ranged>> = BTreeMap::new();
         let mut rest = Vec::new();
         for mut draft in drafts {
             let found = draft.left.iter().enumerate().find_map(|(at, number)| {

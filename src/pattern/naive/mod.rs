@@ -119,7 +119,7 @@ impl Naive {
     fn branches<'t>(&self, key: &str, value: &'t Tree) -> Option<&'t [Tree]> {
         match value {
             Tree::Array(branches) if self.all_or_qualify && is_special(key, value, self.dialect) => Some(branches),
-            _ => None,
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Array(_) | Tree::Object(_) => None,
         }
     }
 
