@@ -120,6 +120,11 @@ pub(super) async fn run(
     redrive.end(done).await
 }
 
+fn too_slow() -> Failure {
+    let message = "Kafka takes longer to note that a letter is about to be sent than that may be relied on";
+    Failure::new(Exit::Unreachable, "REDRIVE_SLOW", message)
+}
+
 fn asked(force: bool) -> Asked {
     if force { Asked::All } else { Asked::Waiting }
 }
@@ -136,8 +141,10 @@ struct Redrive<'a> {
     outcomes: Outcomes,
     waiting: Waiting,
     progress: Progress,
-    /// Somebody can go on with it.
+    /// Everybody knows that it has begun, and must learn that it is done.
     saved: bool,
+    /// Letters that are claimed at once: fewer where Kafka is slow.
+    batch: usize,
     sent: usize,
     /// What was sent before this was gone on with, and not marked.
     sent_before: usize,
@@ -192,8 +199,8 @@ impl<'a> Redrive<'a> {
         let plan = Plan::make(desk, &book, Some(clerk), &meant, now);
         plan.tell_order();
         let outcomes = Outcomes::follow(&desk.kafka.client, &desk.names)?;
-        let saved = plan.send.len() > 0;
-        if saved {
+        let sends = plan.send.len() > 0;
+        if sends {
             begun.save(desk, clerk.producer()).await?;
         }
         Ok(Self {
@@ -207,7 +214,8 @@ impl<'a> Redrive<'a> {
             outcomes,
             waiting: Waiting::default(),
             progress: Progress::new(global.quiet, Monotonic::now()),
-            saved,
+            saved: sends || options.resume.is_some(),
+            batch: BATCH,
             sent: 0,
             sent_before,
         })
@@ -218,7 +226,7 @@ impl<'a> Redrive<'a> {
         let (begin, total) = (Monotonic::now(), self.plan.send.len());
         while let Some(at) = self.plan.send.next() {
             self.sleep(at, &mut stop).await?;
-            let taken = self.plan.send.take(Monotonic::now(), HORIZON, BATCH);
+            let taken = self.plan.send.take(Monotonic::now(), HORIZON, self.batch);
             self.batch(taken, &mut stop).await?;
             while let Some(trace) = self.outcomes.ready()? {
                 self.waiting.take(&trace);
@@ -278,6 +286,9 @@ impl<'a> Redrive<'a> {
             let stopped = self.sleep(*at, stop).await;
             let now = Monotonic::now();
             if stopped.is_err() || !claims.hold(now) {
+                let slow = self.batch == 1;
+                self.batch = (self.batch / 2).max(1);
+                let stopped = stopped.and_then(|()| if slow { Err(too_slow()) } else { Ok(()) });
                 return self.release(turns.map(|(_, one)| one).collect(), stopped).await;
             }
             let mut group = Vec::new();
