@@ -17,6 +17,9 @@
 //! back by whoever owns its [slot](pipeline::slots); what never can goes to a dead-letter topic. Only when Kafka has
 //! acknowledged that, or the destination has taken the request, is the offset complete.
 //!
+//! A target that keeps an order [reads its topics by itself](pipeline::ordered), in a group of its own: its deliveries
+//! [wait for each other](pipeline::sequences) in their lane, and nobody else waits for them.
+//!
 //! # The modules, in the order of the data
 //!
 //! | module | what it is |
@@ -43,6 +46,8 @@
 //!   never claims an incomplete one.
 //! - **Fencing**: what was learned in one epoch of a partition is not applied in another; a replica that cannot prove its
 //!   membership starts no request.
+//! - **Order**: of a target that keeps one, the next delivery of a sequence starts when the one before has ended durably,
+//!   in every epoch.
 //! - **Rate**: all replicas together never send more than a limit allows, retries included.
 //! - **Bounded memory**: windows have caps under one budget, prefetch is derived from it.
 

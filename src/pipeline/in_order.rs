@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How often a lane that holds sequences looks whether somebody has resumed their destination.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// When a delivery is tried again whose target a reload has removed; its lane is about to be closed.
+/// When a delivery is looked at again whose target a reload has removed or disabled.
 const ORPHANED: Duration = Duration::from_secs(1);
 
 /// The sequences of a lane.
@@ -70,7 +70,8 @@ impl Flow {
         }
     }
 
-    /// Its target is gone. It stays until its lane is closed, which a reload does next: others may still know the target.
+    /// Its target is gone, or disabled. It stays where it is, with what follows it: until its lane is closed, which a reload
+    /// does next, for others may still know the target; or until the rule is enabled again.
     pub(super) fn keep_orphan(&mut self, delivery: Delivery) {
         self.retry_at(Monotonic::now().plus(ORPHANED), delivery);
     }

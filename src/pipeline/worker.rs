@@ -157,13 +157,17 @@ impl Context {
     }
 
     /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
-    /// to its lane.
+    /// to its lane, and so does one in order whose rule is disabled.
     pub fn send(&self, mut delivery: Delivery) {
         if delivery.target.destination.is_retired() {
             match self.snapshot.load().today(&delivery.target) {
                 Some(today) => delivery.target = Arc::clone(today),
                 None => return delivery.orphaned(),
             }
+        }
+        if !delivery.target.enabled && delivery.ticket.turn().is_some() {
+            // It cannot wait elsewhere, as others do.
+            return delivery.orphaned();
         }
         self.dispatchers.submit(delivery, &self.network);
     }

@@ -332,3 +332,31 @@ fn a_new_target_begins_where_its_source_stands_and_its_order_cannot_change() {
     bed.api.log(|log| assert_eq!(count(log, "later"), 60));
     assert!(replica.stop(MINUTE).success());
 }
+
+/// Over a restart nothing but the group tells that a target has kept an order, and the embedded broker lists no groups.
+#[test]
+fn an_order_that_is_given_up_over_a_restart_is_told() {
+    if lacks_real_kafka("an_order_that_is_given_up_over_a_restart_is_told") {
+        return;
+    }
+    let bed = Bed::new("given-up", 1, |seen| {
+        if seen.header("x-target") == "later" && seen.event != "k/1" { Answer::status(500) } else { Answer::ok() }
+    });
+    let topics = [bed.topic()];
+    let free = "- {name: free, destination: sink, headers: {x-target: free, x-event: $.id}}\n";
+    let ordered = in_order("later", "ordering: key").replace("x-event", "x-target: later, x-event");
+    resources(&bed, &topics, &format!("{free}{ordered}"));
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), (1..=10).map(|n| event("k", n)));
+    eventually("the source is read", MINUTE, || bed.broker.at_end(&bed.group(), &bed.topic()));
+    eventually("the target stands at the second", MINUTE, || {
+        let committed = bed.broker.committed(&group(&bed, "later"), &bed.topic());
+        if committed[&0].0 == 1 { Ok(()) } else { Err(format!("{committed:?}")) }
+    });
+    assert!(replica.stop(MINUTE).success());
+    resources(&bed, &topics, &format!("{free}{}", ordered.replace("ordering: key", "ordering: none")));
+    let replica = bed.replica("b");
+    replica.wait_line("the warning", MINUTE, |line| {
+        line.contains("has kept an order before") && line.contains("undelivered=9") && line.contains("all.later")
+    });
+}
