@@ -40,7 +40,8 @@ pub struct IntakeOptions {
     pub instance_id: Option<String>,
     /// Partitions fetched at a time; the others wait for their turn.
     pub max_resumed: usize,
-    /// How long partitions are fetched before it is the turn of others.
+    /// How long partitions are fetched before it is the turn of others; those that have nothing to read give it up after a
+    /// quarter.
     pub turn: Duration,
     /// Bytes that the client may prefetch per partition; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,

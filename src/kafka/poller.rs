@@ -54,6 +54,10 @@ pub(super) struct Poller {
     leaves: bool,
     next_commit: Monotonic,
     next_turn: Monotonic,
+    /// When it is looked whether the turn is of use to anybody.
+    next_look: Monotonic,
+    /// What had been read of the partitions then.
+    read: i64,
     restarts: HashMap<TopicPartition, Monotonic>,
 }
 
@@ -66,7 +70,18 @@ impl Poller {
         leaves: bool,
     ) -> Self {
         let start = Monotonic(0);
-        Self { consumer, shared, inbox, topics, leaves, next_commit: start, next_turn: start, restarts: HashMap::new() }
+        Self {
+            consumer,
+            shared,
+            inbox,
+            topics,
+            leaves,
+            next_commit: start,
+            next_turn: start,
+            next_look: start,
+            read: 0,
+            restarts: HashMap::new(),
+        }
     }
 
     /// Runs until told to close. The consumer is dropped here, on this thread.
@@ -94,11 +109,35 @@ impl Poller {
                 self.next_commit = now.plus(self.shared.options.commit_interval);
                 self.shared.commit_due(&self.consumer, now);
             }
-            if now >= self.next_turn {
-                self.next_turn = now.plus(self.shared.options.turn);
-                self.shared.rotate(&self.consumer, false);
+            if now >= self.next_look {
+                self.take_turns(now);
             }
         }
+    }
+
+    /// Partitions that have nothing to read give their turn to others early. Now and then they keep it, for it may be the
+    /// broker that is slow.
+    fn take_turns(&mut self, now: Monotonic) {
+        let turn = self.shared.options.turn;
+        let read = self.positions();
+        let idle = read == self.read && fastrand::u8(..4) > 0;
+        if idle || now >= self.next_turn {
+            self.next_turn = now.plus(turn);
+            self.shared.rotate(&self.consumer, false);
+        }
+        self.read = read;
+        self.next_look = now.plus(turn / 4);
+    }
+
+    /// The sum of the offsets that have been read up to.
+    fn positions(&self) -> i64 {
+        let positions = self.consumer.position().map(|list| {
+            list.elements()
+                .iter()
+                .filter_map(|at| if let Offset::Offset(offset) = at.offset() { Some(offset) } else { None })
+                .sum()
+        });
+        positions.unwrap_or_default()
     }
 
     fn subscribe(&self) {
