@@ -20,6 +20,7 @@ use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::resources::{OnMissing, Resources, Source, Start};
 use crate::model::stored::{SLOTS, Topics};
+use crate::pipeline::changes;
 use crate::pipeline::holds::Keeper;
 use crate::pipeline::ordered::{self, OrderedIntakes};
 use crate::pipeline::slots::Slots;
@@ -178,7 +179,9 @@ impl App {
             tap: extras.tap,
             network: Network::default(),
         };
-        let (workers, threads) = start_workers(delivery.workers, &shared)?;
+        let started = Worker::start_all(delivery.workers, &shared);
+        let (workers, threads) =
+            started.map_err(|source| Error::System { what: "a worker thread cannot be started", source })?;
         let stored_group = format!("{}.stored", settings.kafka.group);
         let figures = snapshot.load().figures().source(STORED);
         let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);
@@ -289,9 +292,7 @@ impl App {
     /// Every fault; the old set stays.
     pub async fn reload(&mut self, resources: Resources) -> Result<(), Error> {
         let previous = self.snapshot.load_full();
-        let mut refused = renamed_sources(&self.settings.kafka.group, &previous.resources, &resources);
-        refused.extend(ordered::changed(&previous.resources, &resources));
-        refused.extend(ordered::clashes(&self.settings.kafka.group, &resources));
+        let refused = changes::refused(&self.settings.kafka.group, &previous.resources, &resources);
         if !refused.is_empty() {
             return Err(Error::Resources(refused));
         }
@@ -370,7 +371,7 @@ impl App {
             self.replica.set(&name, None);
             closing.push(intake);
         }
-        close_all(&closing, self.close_deadline());
+        Intake::close_all(&closing, self.close_deadline());
         let intakes = intake_count(&snapshot);
         for (name, source) in wanted {
             if self.sources.contains_key(name) {
@@ -424,10 +425,10 @@ impl App {
             let sources = sources.into_values().map(|running| running.intake);
             let sources: Vec<_> = sources.chain(ordered.into_all()).collect();
             // Each intake stops taking records, drains its lanes, commits and leaves its group.
-            close_all(&sources, deadline);
+            Intake::close_all(&sources, deadline);
             // Giving up the slots drains the tiers; only then is nobody left to write.
-            close_all(&[slots_intake], deadline);
-            close_all(&[stored_intake], deadline);
+            Intake::close_all(&[slots_intake], deadline);
+            Intake::close_all(&[stored_intake], deadline);
             for worker in workers.iter() {
                 worker.tell(Command::Stop);
             }
@@ -518,20 +519,6 @@ fn reads_alike(a: &Source, b: &Source) -> bool {
     a.topics == b.topics && a.group == b.group && a.start == b.start && a.on_missing == b.on_missing
 }
 
-/// A source with a new name and no `group` would begin its topics anew in another consumer group: refused, with the cure.
-fn renamed_sources(group: &str, before: &Resources, after: &Resources) -> Vec<Fault> {
-    let has = |resources: &Resources, name: &Name| resources.sources.iter().any(|source| source.name == *name);
-    let new = after.sources.iter().filter(|source| source.group.is_none() && !has(before, &source.name));
-    let renamed = new.filter_map(|new| {
-        let old = before.sources.iter().find(|old| old.topics == new.topics && !has(after, &old.name))?;
-        let message =
-            format!("source `{}` is now called `{}` and would read its topics from the start", old.name, new.name);
-        let cure = format!("keep its consumer group: kafka: {{group: {group}.{}}}", old.name);
-        Some(Fault::error("CONFIG_RENAMED", "/name", message).cure(cure).at(new.place.clone()))
-    });
-    renamed.collect()
-}
-
 /// The topics that are ours (delivery.md "Contracts"), every dead-letter topic in use, and perhaps those of the sources.
 #[must_use]
 pub fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Option<i32>) -> Vec<TopicSpec> {
@@ -564,21 +551,6 @@ pub fn topic_specs(settings: &Settings, resources: &Resources, source_partitions
         specs.extend(wanted.into_iter().map(|topic| spec(topic, partitions)));
     }
     specs
-}
-
-/// Worker threads: what others see of them, and what joins them.
-type Workers = (Arc<[Worker]>, Vec<thread::JoinHandle<()>>);
-
-fn start_workers(count: usize, shared: &Shared) -> Result<Workers, Error> {
-    let mut workers = Vec::new();
-    let mut threads = Vec::new();
-    for index in 0..count.max(1) {
-        let (worker, thread) = Worker::start(index, shared.clone())
-            .map_err(|source| Error::System { what: "a worker thread cannot be started", source })?;
-        workers.push(worker);
-        threads.push(thread);
-    }
-    Ok((Arc::from(workers), threads))
 }
 
 fn supervisor(
@@ -615,19 +587,6 @@ fn intake_count(snapshot: &Snapshot) -> usize {
     snapshot.resources.sources.len() + snapshot.ordered().count() + 1
 }
 
-/// Closes intakes side by side; one that hangs is left behind at the deadline.
-fn close_all(intakes: &[Arc<Intake>], deadline: Duration) {
-    thread::scope(|scope| {
-        for intake in intakes {
-            scope.spawn(move || {
-                if let Err(error) = intake.close(deadline) {
-                    tracing::warn!(code = error.code(), %error, "closing");
-                }
-            });
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -637,24 +596,6 @@ mod tests {
         let context =
             config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), ..config::Context::default() };
         config::resources::read_text("test.yaml", text, &context).resources
-    }
-
-    #[test]
-    fn a_renamed_source_must_keep_its_group() {
-        let before = resources("{kind: source, name: shop, kafka: {topics: [orders]}}");
-        let renamed = resources("{kind: source, name: store, kafka: {topics: [orders]}}");
-        let faults = renamed_sources("tidegate", &before, &renamed);
-        assert_eq!(faults.len(), 1);
-        assert!(faults[0].cure.contains("{group: tidegate.shop}") && faults[0].place.is_some(), "{faults:?}");
-        let kept = resources("{kind: source, name: store, kafka: {topics: [orders], group: tidegate.shop}}");
-        assert!(renamed_sources("tidegate", &before, &kept).is_empty());
-        // Beside the old one, or over other topics, it is a new source.
-        let beside = "{kind: source, name: shop, kafka: {topics: [orders]}}\n---\n{kind: source, name: b, kafka: {topics: [orders]}}";
-        assert!(renamed_sources("tidegate", &before, &resources(beside)).is_empty());
-        assert!(
-            renamed_sources("tidegate", &before, &resources("{kind: source, name: b, kafka: {topics: [x]}}"))
-                .is_empty()
-        );
     }
 
     #[test]

@@ -220,6 +220,19 @@ impl Intake {
         }
     }
 
+    /// Closes intakes side by side; one that hangs is left behind at the deadline.
+    pub fn close_all(intakes: &[Arc<Self>], deadline: Duration) {
+        std::thread::scope(|scope| {
+            for intake in intakes {
+                scope.spawn(move || {
+                    if let Err(error) = intake.close(deadline) {
+                        tracing::warn!(code = error.code(), %error, "closing");
+                    }
+                });
+            }
+        });
+    }
+
     /// A thread that has ended needs no command.
     fn tell(&self, command: Command) {
         if self.commands.send(command).is_err() {

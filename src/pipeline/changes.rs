@@ -1,9 +1,12 @@
-//! What a reload changed, by name, for the line that says so.
+//! What a reload changed, by name, for the line that says so, and what it may not change.
 
+use crate::model::fault::Fault;
+use crate::model::name::Name;
 use crate::model::node::Node;
 use crate::model::resources::{
     Auth, Connection, Destination, Resources, Response, ResponseOutcome, Rule, Source, Target, TokenExchange,
 };
+use crate::pipeline::ordered;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -85,4 +88,50 @@ fn responses(responses: &[Response]) -> Vec<(String, ResponseOutcome, Option<Dur
 fn source(s: &Source) -> String {
     let Source { topics, strict, group, start, on_missing, decode, .. } = s;
     format!("{topics:?} {strict} {group:?} {start:?} {on_missing:?} {decode:?}")
+}
+
+/// What a reload may not change, with the cure; `group` is `kafka.group`.
+#[must_use]
+pub fn refused(group: &str, before: &Resources, after: &Resources) -> Vec<Fault> {
+    let orders = ordered::changed(before, after).into_iter().chain(ordered::clashes(group, after));
+    renamed(group, before, after).into_iter().chain(orders).collect()
+}
+
+/// A source with a new name and no `group` would begin its topics anew in another consumer group: refused, with the cure.
+fn renamed(group: &str, before: &Resources, after: &Resources) -> Vec<Fault> {
+    let has = |resources: &Resources, name: &Name| resources.sources.iter().any(|source| source.name == *name);
+    let new = after.sources.iter().filter(|source| source.group.is_none() && !has(before, &source.name));
+    let renamed = new.filter_map(|new| {
+        let old = before.sources.iter().find(|old| old.topics == new.topics && !has(after, &old.name))?;
+        let message =
+            format!("source `{}` is now called `{}` and would read its topics from the start", old.name, new.name);
+        let cure = format!("keep its consumer group: kafka: {{group: {group}.{}}}", old.name);
+        Some(Fault::error("CONFIG_RENAMED", "/name", message).cure(cure).at(new.place.clone()))
+    });
+    renamed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn resources(text: &str) -> Resources {
+        config::resources::read_text("test.yaml", text, &config::Context::default()).resources
+    }
+
+    #[test]
+    fn a_renamed_source_must_keep_its_group() {
+        let before = resources("{kind: source, name: shop, kafka: {topics: [orders]}}");
+        let renamed = resources("{kind: source, name: store, kafka: {topics: [orders]}}");
+        let faults = refused("tidegate", &before, &renamed);
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].cure.contains("{group: tidegate.shop}") && faults[0].place.is_some(), "{faults:?}");
+        let kept = resources("{kind: source, name: store, kafka: {topics: [orders], group: tidegate.shop}}");
+        assert!(refused("tidegate", &before, &kept).is_empty());
+        // Beside the old one, or over other topics, it is a new source.
+        let beside = "{kind: source, name: shop, kafka: {topics: [orders]}}\n---\n{kind: source, name: b, kafka: {topics: [orders]}}";
+        assert!(refused("tidegate", &before, &resources(beside)).is_empty());
+        assert!(refused("tidegate", &before, &resources("{kind: source, name: b, kafka: {topics: [x]}}")).is_empty());
+    }
 }

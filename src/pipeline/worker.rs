@@ -360,7 +360,20 @@ pub struct Worker {
     commands: mpsc::UnboundedSender<Command>,
 }
 
+/// Worker threads: what others see of them, and what joins them.
+pub type Workers = (Arc<[Worker]>, Vec<thread::JoinHandle<()>>);
+
 impl Worker {
+    /// Starts so many worker threads, at least one.
+    ///
+    /// # Errors
+    /// See [`Worker::start`].
+    pub fn start_all(count: usize, shared: &Shared) -> std::io::Result<Workers> {
+        let started = (0..count.max(1)).map(|index| Self::start(index, shared.clone()));
+        let (workers, threads): (Vec<_>, Vec<_>) = started.collect::<std::io::Result<Vec<_>>>()?.into_iter().unzip();
+        Ok((Arc::from(workers), threads))
+    }
+
     /// Starts a worker thread, which ends when told to; the handle joins it.
     ///
     /// # Errors
