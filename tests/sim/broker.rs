@@ -347,15 +347,16 @@ impl Log for Cursor {
             return Some(Err(QueueError::Transient("the leader is away".to_owned())));
         }
         let partition = state.partitions.get_mut(&self.at)?;
-        if partition.is_unread && partition.life == self.life {
-            partition.is_unread = false;
-            state.commits.retain(|(_, of), _| *of != self.at);
-        }
         let committed = state.commits.get(&(self.group.to_owned(), self.at.clone()));
         let next = *self.next.get_or_insert_with(|| committed.map_or(partition.low, |stored| stored.next_offset));
         self.progress.fetch_max(next, Relaxed);
         if next < partition.low || next > partition.end || partition.life != self.life {
             return Some(Err(QueueError::OffsetOutOfRange));
+        }
+        if partition.is_unread {
+            // Kafka forgets the offsets of a topic that is deleted.
+            partition.is_unread = false;
+            state.commits.retain(|(_, of), _| *of != self.at);
         }
         let index = partition.records.partition_point(|record| record.position.offset < next);
         let record = partition.records.get(index)?.clone();

@@ -29,10 +29,12 @@ mod time;
 mod world;
 
 use oracle::Counts;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use world::{Outcome, play, seconds};
 
@@ -59,10 +61,12 @@ fn watch_panics() {
     }));
 }
 
-/// Plays a schedule; a panic is what went wrong.
+/// Plays a schedule; a panic is what went wrong, and so is a delivery that is dropped by mistake.
 fn played(seed: u64, tells: bool) -> Outcome {
     PANICKED.set(None);
-    let outcome = catch_unwind(AssertUnwindSafe(|| play(seed, tells)));
+    DROPPED.set(false);
+    let play = || catch_unwind(AssertUnwindSafe(|| play(seed, tells)));
+    let outcome = if tells { play() } else { tracing::subscriber::with_default(Ear, play) };
     let panicked = PANICKED.take();
     let mut outcome = outcome.unwrap_or_else(|_| Outcome {
         wrong: None,
@@ -72,6 +76,9 @@ fn played(seed: u64, tells: bool) -> Outcome {
         lasted_ms: 0,
     });
     outcome.wrong = outcome.wrong.or(panicked);
+    if DROPPED.get() {
+        outcome.wrong.get_or_insert_with(|| "a delivery was dropped unsettled".to_owned());
+    }
     outcome
 }
 
@@ -117,6 +124,34 @@ fn every_schedule_keeps_the_promises() {
         "schedules {failed:?} failed; tell one with SIM_SEED={} cargo test --test sim",
         failed[0]
     );
+}
+
+thread_local! {
+    /// The program said that it dropped a delivery.
+    static DROPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Hears only what must never be said.
+#[derive(Debug)]
+struct Ear;
+
+impl Subscriber for Ear {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR && metadata.target().ends_with("pipeline::ticket")
+    }
+
+    fn event(&self, _event: &Event<'_>) {
+        DROPPED.set(true);
+    }
+
+    fn new_span(&self, _attributes: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Values<'_>) {}
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+    fn enter(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {}
 }
 
 /// Plays one schedule and tells its story.

@@ -114,17 +114,27 @@ impl Plan {
         let calm_ms = if rng.u8(0..4) == 0 { rng.u64(20_000..45_000) } else { rng.u64(3_000..18_000) };
         let replicas = rng.u32(1..=3);
         let partitions = rng.i32(1..=4);
-        let destinations: Vec<_> = (0..rng.usize(1..=3)).map(|_| destination(rng, calm_ms)).collect();
+        // Sometimes all that counts is how fast requests go.
+        let scarce = rng.u8(0..6) == 0;
+        let mut destinations: Vec<_> = (0..rng.usize(1..=3)).map(|_| destination(rng, calm_ms)).collect();
+        if scarce {
+            destinations.truncate(1);
+            destinations[0].limit = Some((rng.u32(2..=6), rng.u32(1..=12)));
+            destinations[0].phases.clear();
+        }
         let rule = |rng: &mut Rng| {
             let kinds = (0..rng.usize(1..=2)).map(|_| rng.u8(0..4)).collect();
             let targets = (0..rng.usize(1..=2)).map(|_| rng.usize(0..destinations.len())).collect();
             (kinds, targets)
         };
         let rules = (0..rng.usize(1..=3)).map(|_| rule(rng)).collect();
-        let count = rng.usize(3..=40);
+        let count = if scarce { rng.usize(40..=80) } else { rng.usize(3..=40) };
         let troubled = rng.u8(0..4) != 0;
         let mut events: Vec<_> = (0..count).map(|_| event(rng, calm_ms, partitions, troubled)).collect();
         events.sort_by_key(|event| event.at_ms);
+        if scarce {
+            events.iter_mut().for_each(|event| event.at_ms /= 2);
+        }
         let faults = if rng.u8(0..8) == 0 { 0 } else { rng.usize(1..=6) };
         let mut faults: Vec<_> = (0..faults).map(|_| fault(rng, calm_ms, replicas, partitions)).collect();
         faults.sort_by_key(|(at, _)| *at);
@@ -216,7 +226,7 @@ fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
         limit: rng.bool().then(|| (rng.u32(2..=40), rng.u32(1..=12))),
         timeout_s: rng.u64(1..=5),
         max_attempts: if rng.bool() { 185 } else { rng.u32(2..12) },
-        max_age_s: rng.u64(60..600),
+        max_age_s: if rng.bool() { rng.u64(5..60) } else { rng.u64(60..600) },
         phases,
     }
 }
@@ -239,7 +249,8 @@ fn fault(rng: &mut Rng, calm_ms: u64, replicas: u32, partitions: i32) -> (u64, F
     // Also longer than the session of 15 s.
     let ms = rng.u64(200..25_000);
     let fault = match rng.u8(0..20) {
-        0..=3 => Fault::Crash { who, down_ms: rng.u64(100..20_000) },
+        0..=2 => Fault::Crash { who, down_ms: rng.u64(100..20_000) },
+        3 => Fault::CutSlots { who, ms },
         4..=5 => Fault::Leave { who, down_ms: rng.u64(100..20_000) },
         6..=7 => Fault::Freeze { who, ms },
         8..=9 => Fault::Cut { who, ms },
