@@ -141,7 +141,9 @@ impl Subscriber for Ear {
     }
 
     fn event(&self, _event: &Event<'_>) {
-        DROPPED.set(true);
+        if !time::is_dying() {
+            DROPPED.set(true);
+        }
     }
 
     fn new_span(&self, _attributes: &Attributes<'_>) -> Id {

@@ -76,7 +76,7 @@ impl Future for Living {
         let this = self.get_mut();
         *this.body.waker.borrow_mut() = Some(cx.waker().clone());
         if this.body.dead.get() {
-            time::shifted(this.body.shift_ms.get(), || drop(this.tasks.take()));
+            time::shifted(this.body.shift_ms.get(), || time::dying(|| drop(this.tasks.take())));
             return Poll::Ready(());
         }
         let Some(tasks) = this.tasks.as_mut().filter(|_| !this.body.frozen.get()) else { return Poll::Pending };

@@ -11,6 +11,7 @@ const EPOCH_MS: i64 = 1_800_000_000_000;
 thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
     static SHIFT_MS: Cell<i64> = const { Cell::new(0) };
+    static DYING: Cell<bool> = const { Cell::new(false) };
 }
 
 fn now() -> Instant {
@@ -45,6 +46,7 @@ pub(crate) fn true_ms() -> i64 {
 pub(crate) fn begin() {
     START.set(Some(now()));
     SHIFT_MS.set(0);
+    DYING.set(false);
     // Not from zero on, which means "never" in some places.
     let origin = now().checked_sub(Duration::from_secs(1)).unwrap();
     set_source(Some(Source { origin, now, time_of_day }));
@@ -56,6 +58,23 @@ pub(crate) fn shifted<T>(by_ms: i64, work: impl FnOnce() -> T) -> T {
     let done = work();
     SHIFT_MS.set(before);
     done
+}
+
+/// Runs `end`, which drops what a process that ends without a word leaves behind.
+pub(crate) fn dying(end: impl FnOnce()) {
+    DYING.set(true);
+    end();
+    DYING.set(false);
+}
+
+/// The schedule is over: what is left is dropped.
+pub(crate) fn end() {
+    DYING.set(true);
+}
+
+/// Whether what is dropped now was meant to be.
+pub(crate) fn is_dying() -> bool {
+    DYING.get()
 }
 
 /// Sleeps.

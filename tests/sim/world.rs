@@ -133,6 +133,7 @@ impl World {
             time::sleep_ms(next.saturating_sub(time::ms()).max(1)).await;
         }
         let lasted_ms = time::ms();
+        time::end();
         let mut state = self.broker.state();
         if state.oracle.wrong.is_none() {
             // A replica that was replaced may still have sent.
