@@ -435,7 +435,8 @@ impl Desk {
                     let Some((at, epoch)) = self.core.asks_after(now) else { return };
                     if !self.is_cut() {
                         let stored = self.committed(&at).unwrap_or(Stored { next_offset: 0, metadata: String::new() });
-                        self.send(vec![Item { at, epoch, stored }]);
+                        // It says again what is saved, whoever saved it.
+                        self.say(vec![Item { at, epoch, stored }]);
                     }
                 }
             }
@@ -461,6 +462,10 @@ impl Desk {
                 self.broker.state().oracle.fail(time::ns(), what);
             }
         }
+        self.say(items);
+    }
+
+    fn say(&mut self, items: Vec<Item>) {
         drop(self.wire.send(Said::Commit(items.clone())));
         self.core.sent(items, Monotonic::now());
     }
