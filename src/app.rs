@@ -14,19 +14,22 @@ use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::dial::Network;
 use crate::destinations::tls::Roots;
 use crate::destinations::{exchange, hold};
-use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition, TopicSpec};
+use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition};
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
 use crate::model::resources::{OnMissing, Resources, Source, Start};
-use crate::model::stored::{SLOTS, Topics};
+use crate::model::stored::Topics;
 use crate::pipeline::changes;
+use crate::pipeline::depths::Depths;
 use crate::pipeline::holds::Keeper;
 use crate::pipeline::ordered::{self, OrderedIntakes};
+use crate::pipeline::queues::Queues;
 use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::supervisor::Supervisor;
 use crate::pipeline::ticket::{Budget, Caps};
+use crate::pipeline::topics;
 use crate::pipeline::worker::{Command, LaneKind, STORED, Shared, Traced, Worker};
 use crate::telemetry::figures::lane::Lanes;
 use crate::telemetry::figures::{SourceFigures, Totals};
@@ -36,7 +39,7 @@ use crate::telemetry::state::{Missing, State};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opentelemetry_sdk::metrics::MeterProviderBuilder;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -77,6 +80,8 @@ pub struct App {
     traces: Producer,
     workers: Arc<[Worker]>,
     threads: Vec<thread::JoinHandle<()>>,
+    queues: Arc<Queues>,
+    depths: Arc<Depths>,
     slots: Arc<Slots>,
     slots_intake: Arc<Intake>,
     stored_intake: Arc<Intake>,
@@ -119,12 +124,6 @@ pub struct Extras {
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
 
-/// Room for our headers on top of the largest event (delivery.md "Missing offsets").
-const HEADER_BYTES: u64 = 64 << 10;
-
-/// How long the topic of states gathers records before it is compacted.
-const STATE_SEGMENT: Duration = Duration::from_secs(600);
-
 /// How long closing may take beyond the drain: the last commits must be answered and the groups left.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -146,7 +145,7 @@ impl App {
             return Err(Error::Resources(clashes));
         }
         let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
-        kafka.ensure(&topic_specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
+        kafka.ensure(&topics::specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
         let producer = Producer::connect(&client)?;
         let traces = Producer::for_traces(&client)?;
         let replica: Arc<str> = Arc::from(replica_name(&settings));
@@ -163,10 +162,13 @@ impl App {
         snapshot.load().hold_by(&held);
         let delivery = &settings.delivery;
         let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        let (queues, queues_inbox) = Queues::new(topics.clone(), topics::queue(&settings));
+        queues.learn(topics::queued(&snapshot.load().resources).map(|destination| destination.name.to_string()));
         let shared = Shared {
             snapshot: Arc::clone(&snapshot),
             producer: producer.clone(),
             topics: topics.clone(),
+            queues: Arc::clone(&queues),
             dead_letter_topic: Arc::from(settings.dead_letter.topic.as_str()),
             lanes: Arc::new(Lanes::default()),
             budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 2)),
@@ -188,11 +190,19 @@ impl App {
         // The slots' topic never has a record; the others share what may be prefetched.
         let intakes = intake_count(&snapshot.load());
         let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
+        let options = IntakeOptions { eager: Some(topics.queue("").to_string()), ..options };
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
         let stored_intake = Arc::new(Intake::manual(&client, &stored_group, options.clone(), owner)?);
         let patience = delivery.drain_timeout + CLOSE_GRACE;
-        let slots = Slots::new(topics.clone(), Arc::clone(&snapshot), Arc::clone(&stored_intake), patience);
-        let slots = Arc::new(slots);
+        let (stored, found) = (Arc::clone(&stored_intake), Arc::clone(&queues));
+        let slots = Arc::new(Slots::new(topics.clone(), Arc::clone(&snapshot), stored, found, patience));
+        services.spawn(Arc::clone(&queues).discover(kafka.clone()));
+        services.spawn(Arc::clone(&slots).watch());
+        let depths = Arc::new(Depths::new(client.clone(), stored_group.clone(), topics.clone()));
+        let ours = Arc::clone(&slots);
+        services.spawn(Arc::clone(&depths).watch(move || ours.queues()));
+        let look = Arc::clone(&slots);
+        services.spawn(Arc::clone(&queues).serve(kafka.clone(), queues_inbox, move || look.look()));
         let slots_group = format!("{}.slots", settings.kafka.group);
         let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
         let slots_topic = [topics.slots().to_string()];
@@ -204,6 +214,7 @@ impl App {
             producer: producer.clone(),
             traces: traces.clone(),
             slots: Arc::clone(&slots),
+            depths: Arc::clone(&depths),
             lanes: Arc::clone(&shared.lanes),
             budget: Arc::clone(&shared.budget),
             caps: shared.caps,
@@ -262,6 +273,8 @@ impl App {
             traces,
             workers,
             threads,
+            queues,
+            depths,
             slots,
             slots_intake,
             stored_intake,
@@ -297,7 +310,7 @@ impl App {
             return Err(Error::Resources(refused));
         }
         let (next, _) = Snapshot::compile(resources, &self.roots, Some(&previous)).map_err(Error::Resources)?;
-        self.kafka.ensure(&topic_specs(&self.settings, &next.resources, None)).await?;
+        self.kafka.ensure(&topics::specs(&self.settings, &next.resources, None)).await?;
         tokio::task::block_in_place(|| self.ordered.seed(&next))?;
         next.fetch_tokens_by(&self.tokens);
         next.hold_by(&self.held);
@@ -305,6 +318,8 @@ impl App {
         self.snapshot.store(Arc::new(next));
         self.keeper.holds().apply();
         bind(&self.metrics, &self.replica);
+        self.queues
+            .learn(topics::queued(&self.snapshot.load().resources).map(|destination| destination.name.to_string()));
         self.slots.share();
         for worker in self.workers.iter() {
             worker.tell(Command::Reloaded);
@@ -312,15 +327,17 @@ impl App {
         tokio::task::block_in_place(|| self.adjust_sources())
     }
 
-    /// Empties our retry tiers up to what is committed; they have no retention by time. To be called hourly. What fails is
-    /// tried again the next time.
+    /// Empties our retry tiers and queues up to what is committed, whether they are read now or not; they have no retention
+    /// by time. To be called hourly. What fails is tried again the next time.
     pub async fn tidy(&self) {
         let committed = self.stored_intake.state().partitions.into_iter().filter_map(|partition| {
             let offset = partition.committed.filter(|offset| *offset > 0)?;
             Some((TopicPartition::new(partition.topic, partition.partition), offset))
         });
-        if let Err(error) = self.kafka.delete_before(&committed.collect::<Vec<_>>()).await {
-            tracing::warn!(code = error.code(), %error, "retry tiers could not be emptied; trying again in an hour");
+        let mut done: HashMap<TopicPartition, i64> = self.depths.committed().into_iter().collect();
+        done.extend(committed);
+        if let Err(error) = self.kafka.delete_before(&done.into_iter().collect::<Vec<_>>()).await {
+            tracing::warn!(code = error.code(), %error, "tiers and queues could not be emptied; trying again in an hour");
         }
     }
 
@@ -478,7 +495,7 @@ pub fn client_settings(settings: &Settings) -> ClientSettings {
     let ms = |duration: Duration| duration.as_millis().to_string();
     properties.push(("max.poll.interval.ms".to_owned(), ms(kafka.max_poll_interval)));
     // What is read must also fit into a retry tier or a dead letter, with our headers.
-    let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;
+    let max_bytes = settings.delivery.max_event_bytes + topics::HEADER_BYTES;
     properties.push(("message.max.bytes".to_owned(), max_bytes.to_string()));
     // What waits to be written counts in the budget too.
     let waiting_kbytes = (settings.delivery.memory_budget_bytes / 8 / 1024).max(1024);
@@ -519,40 +536,6 @@ fn reads_alike(a: &Source, b: &Source) -> bool {
     a.topics == b.topics && a.group == b.group && a.start == b.start && a.on_missing == b.on_missing
 }
 
-/// The topics that are ours (delivery.md "Contracts"), every dead-letter topic in use, and perhaps those of the sources.
-#[must_use]
-pub fn topic_specs(settings: &Settings, resources: &Resources, source_partitions: Option<i32>) -> Vec<TopicSpec> {
-    let topics = Topics::new(&settings.kafka.prefix);
-    let replication = settings.kafka.replication_factor.map_or(-1, i32::from);
-    let max_bytes = settings.delivery.max_event_bytes + HEADER_BYTES;
-    let spec = |name: &str, partitions: i32| TopicSpec { replication, ..TopicSpec::new(name, partitions) };
-    let exact = |spec: TopicSpec| TopicSpec { exact: true, ..spec };
-    let slots = i32::try_from(SLOTS).unwrap_or(i32::MAX);
-    let mut specs = vec![exact(spec(&topics.slots(), slots))];
-    for (_, tier) in topics.tiers() {
-        let tier = spec(&tier, slots).set("max.message.bytes", max_bytes);
-        specs.push(exact(tier.set("retention.ms", -1).set("retention.bytes", -1)));
-    }
-    let destinations = resources.destinations.iter().map(|d| d.dead_letter_topic.as_str());
-    let targets = resources.rules.iter().flat_map(|r| &r.targets).filter_map(|t| t.dead_letter_topic.as_deref());
-    let dead_letters: BTreeSet<&str> =
-        destinations.chain(targets).chain([settings.dead_letter.topic.as_str()]).collect();
-    for topic in dead_letters {
-        let dead = spec(topic, i32::from(settings.dead_letter.partitions)).set("max.message.bytes", max_bytes);
-        specs.push(dead.set("retention.ms", settings.dead_letter.retention.as_millis()));
-    }
-    let trace = spec(&topics.trace(), i32::from(settings.trace.partitions));
-    specs.push(trace.set("retention.ms", settings.trace.retention.as_millis()));
-    // One record per replica; segments are closed soon, so that little but the newest is ever read.
-    let state = exact(spec(&topics.state(), 1)).set("cleanup.policy", "compact");
-    specs.push(state.set("segment.ms", STATE_SEGMENT.as_millis()));
-    if let Some(partitions) = source_partitions {
-        let wanted: BTreeSet<&str> = resources.sources.iter().flat_map(|s| &s.topics).map(String::as_str).collect();
-        specs.extend(wanted.into_iter().map(|topic| spec(topic, partitions)));
-    }
-    specs
-}
-
 fn supervisor(
     settings: &Settings,
     kind: LaneKind,
@@ -591,44 +574,6 @@ fn intake_count(snapshot: &Snapshot) -> usize {
 mod tests {
     use super::*;
     use crate::config::Env;
-
-    fn resources(text: &str) -> Resources {
-        let context =
-            config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), ..config::Context::default() };
-        config::resources::read_text("test.yaml", text, &context).resources
-    }
-
-    #[test]
-    fn every_topic_in_use_is_among_ours_once() {
-        let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
-        let text = "{kind: source, name: shop, kafka: {topics: [orders]}}
----
-{kind: connection, name: c, url: 'https://api.example'}
----
-{kind: destination, name: d, connection: c, endpoint: /x, dead_letter: {topic: d.dead}}
----
-{kind: rule, name: r, pattern: {}, targets: [{name: a, destination: d}, {name: b, destination: d, dead_letter: {topic: b.dead}}]}";
-        let specs = topic_specs(&settings, &resources(text), Some(3));
-        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let expected = [
-            "tidegate.slots",
-            "tidegate.retry.10s",
-            "tidegate.retry.1m",
-            "tidegate.retry.10m",
-            "tidegate.retry.1h",
-            "tidegate.retry.6h",
-            "b.dead",
-            "d.dead",
-            "tidegate.dlq",
-            "tidegate.trace",
-            "tidegate.state",
-            "orders",
-        ];
-        assert_eq!(names, expected);
-        let exact: Vec<bool> = specs.iter().map(|spec| spec.exact).collect();
-        assert_eq!(exact, [true, true, true, true, true, true, false, false, false, false, true, false]);
-        assert!(!topic_specs(&settings, &resources(text), None).iter().any(|spec| spec.name == "orders"));
-    }
 
     #[test]
     fn prefetch_fits_into_half_of_the_budget_whatever_the_number_of_intakes() {

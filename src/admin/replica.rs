@@ -4,9 +4,11 @@
 //! moments. [`/state`](super) shows the result, the metrics are read from it, and whoever is told of this replica in
 //! another way is told the same.
 
+use crate::destinations::Destination;
 use crate::kafka::{self, Intake, IntakeState, PartitionState, Producer};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::stored::SLOTS;
+use crate::pipeline::depths::Depths;
 use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::ticket::{Budget, Caps};
@@ -30,6 +32,8 @@ pub struct Parts {
     pub traces: Producer,
     /// Which slots are ours.
     pub slots: Arc<Slots>,
+    /// What lies in the queues of our slots.
+    pub depths: Arc<Depths>,
     /// What lanes say of themselves.
     pub lanes: Arc<Lanes>,
     /// Bytes for all windows.
@@ -97,7 +101,14 @@ impl Replica {
         let snapshot = parts.snapshot.load();
         let intakes = self.intake_states();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let mut destinations: Vec<_> = snapshot.destinations().map(|destination| destination.status(now)).collect();
+        let status = |destination: &Arc<Destination>| {
+            let status = destination.status(now);
+            match parts.depths.of(&status.name) {
+                Some(depth) => state::Destination { queued: depth.waiting, queued_since_ms: depth.oldest_ms, ..status },
+                None => status,
+            }
+        };
+        let mut destinations: Vec<_> = snapshot.destinations().map(status).collect();
         destinations.sort_by(|a, b| a.name.cmp(&b.name));
         let mut connections: Vec<_> = snapshot.connections().map(|connection| connection.status(now)).collect();
         connections.sort_by(|a, b| a.name.cmp(&b.name));

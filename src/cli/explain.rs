@@ -280,7 +280,7 @@ async fn send(snapshot: &Snapshot, event: &Rc<CloudEvent>, explained: &Explained
     explained.request.as_ref()?;
     let target = snapshot.target(explained.rule.as_str(), explained.target.as_ref()?.as_str())?;
     // Alone, so all of the limit is ours.
-    target.destination.set_share(rate::SLOTS, Monotonic::now());
+    target.destination.set_share(rate::WHOLE, Monotonic::now());
     let delivery_id = delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str());
     let ended = Rc::new(Cell::new(None));
     let job = Once { target: Arc::clone(target), event: Rc::clone(event), delivery_id, ended: Rc::clone(&ended) };

@@ -2,7 +2,7 @@
 //!
 //! They live longer than the resource they were written in: a reload that does not change them changes nothing.
 
-use super::rate::{Decision, LATENESS_NS, Rate, SLOTS};
+use super::rate::{Decision, LATENESS_NS, Rate, WHOLE};
 use crate::model::clock::Monotonic;
 use crate::model::resources::RateLimit;
 use arc_swap::{ArcSwap, Guard};
@@ -56,17 +56,17 @@ impl Limiter {
         self.rate.load().peek(now, 0, Duration::ZERO)
     }
 
-    /// Owned slots.
+    /// Its share, in parts of [`WHOLE`].
     #[must_use]
     pub fn share(&self) -> u8 {
         self.share.load(Ordering::SeqCst)
     }
 
     /// See [`Rate::set_share`].
-    pub fn set_share(&self, owned: u8, now: Monotonic) {
-        let owned = owned.min(SLOTS);
-        self.share.store(owned, Ordering::SeqCst);
-        self.rate.load().set_share(owned, now);
+    pub fn set_share(&self, share: u8, now: Monotonic) {
+        let share = share.min(WHOLE);
+        self.share.store(share, Ordering::SeqCst);
+        self.rate.load().set_share(share, now);
     }
 
     /// Other limits in their place. They start empty.
@@ -123,6 +123,12 @@ impl Both {
         (longer != Decision::Granted).then_some((of, longer))
     }
 
+    /// Time between two permits of the slowest limit, at this replica's share; `None` if nothing is limited.
+    #[must_use]
+    pub fn slowest(&self) -> Option<Duration> {
+        self.slowest_ns().map(Duration::from_nanos)
+    }
+
     /// Permits come so fast that a timer of one millisecond cannot follow.
     #[must_use]
     pub fn is_faster_than_timers(&self) -> bool {
@@ -160,9 +166,9 @@ mod tests {
 
     #[test]
     fn a_request_takes_the_permits_of_both_or_none() {
-        let connection = limiter(&[limit(10, Duration::from_secs(1), 1)], 32);
-        let fast = limiter(&[limit(1_000, Duration::from_secs(1), 5)], 32);
-        let slow = limiter(&[limit(1, Duration::from_secs(1), 1)], 32);
+        let connection = limiter(&[limit(10, Duration::from_secs(1), 1)], WHOLE);
+        let fast = limiter(&[limit(1_000, Duration::from_secs(1), 5)], WHOLE);
+        let slow = limiter(&[limit(1, Duration::from_secs(1), 1)], WHOLE);
         let both = |own| Both::load(own, &connection);
         assert_eq!(both(&fast).acquire(ms(5_000)), Decision::Granted);
         assert!(matches!(both(&slow).acquire(ms(5_000)), Decision::WaitUntil(_)), "the connection's is spent");
@@ -180,19 +186,19 @@ mod tests {
 
     #[test]
     fn changed_limits_start_empty_with_the_share_that_is_owned() {
-        let own = limiter(&[], 16);
+        let own = limiter(&[], 64);
         own.replace(&[limit(10, Duration::from_secs(1), 3)], ms(1_000));
-        assert_eq!((own.share(), own.peek(ms(1_000))), (16, Decision::WaitUntil(ms(1_200))));
+        assert_eq!((own.share(), own.peek(ms(1_000))), (64, Decision::WaitUntil(ms(1_200))));
     }
 
     #[test]
     fn destinations_of_a_connection_ask_again_at_different_moments() {
-        let (own, none) = (limiter(&[], 32), limiter(&[], 32));
-        let connection = limiter(&[limit(100, Duration::from_secs(1), 1)], 32);
+        let (own, none) = (limiter(&[], WHOLE), limiter(&[], WHOLE));
+        let connection = limiter(&[limit(100, Duration::from_secs(1), 1)], WHOLE);
         let both = Both::load(&own, &connection);
         assert_eq!([0.0, 1.0].map(|chance| both.ask_again(ms(50), chance)), [ms(50), ms(55)]);
         assert_eq!(Both::load(&connection, &none).ask_again(ms(50), 1.0), ms(50));
-        let fast = limiter(&[limit(5_000, Duration::from_secs(1), 1)], 32);
+        let fast = limiter(&[limit(5_000, Duration::from_secs(1), 1)], WHOLE);
         assert!(Both::load(&own, &fast).is_faster_than_timers());
         assert_eq!(Both::load(&own, &fast).ask_again(ms(50), 1.0), ms(50));
     }
@@ -207,7 +213,7 @@ mod tests {
             let shared = [limit(requests, Duration::from_secs(1), burst)];
             let owned = [limit(own, Duration::from_secs(1), 1)];
             let replicas: Vec<_> = (0..2)
-                .map(|_| (limiter(&shared, 16), [limiter(&owned, 16), limiter(&[], 16)]))
+                .map(|_| (limiter(&shared, 64), [limiter(&owned, 64), limiter(&[], 64)]))
                 .collect();
             let (mut now, mut sent) = (0, Vec::new());
             let mut by_first = Vec::new();

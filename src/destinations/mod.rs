@@ -23,6 +23,7 @@ pub mod pool;
 pub mod proxy;
 pub mod rate;
 pub mod responses;
+pub mod sick;
 pub mod sign;
 pub mod status;
 pub mod stream;
@@ -348,11 +349,11 @@ impl Destination {
         self.shared.waiters.sit()
     }
 
-    /// Tells how many of the [`rate::SLOTS`] this replica owns; a share that is new starts empty. So does that of its
-    /// connection, which the first of its destinations tells.
-    pub fn set_share(&self, owned: u8, now: Monotonic) {
-        self.connection.limiter().set_share(owned, now);
-        self.shared.limiter.set_share(owned, now);
+    /// Tells which part of its rate limits this replica may use, in parts of [`rate::WHOLE`]; a share that is new starts
+    /// empty. So does that of its connection, which the first of its destinations tells: all have the same.
+    pub fn set_share(&self, share: u8, now: Monotonic) {
+        self.connection.limiter().set_share(share, now);
+        self.shared.limiter.set_share(share, now);
         self.shared.waiters.wake_all();
     }
 

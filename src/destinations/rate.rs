@@ -1,7 +1,8 @@
 //! Rate limit: the generic cell rate algorithm over one atomic word per limit (pure; `now` is an argument).
 //!
-//! A destination's limits hold for the whole group of replicas. Each replica owns some of the 32 slots and may use
-//! that share of every limit. One limiter serves all workers of the process; a permit is a compare-and-swap.
+//! A destination's limits hold for the whole group of replicas. Each replica has a share of them, counted in parts of
+//! 128: [`shared`] gives every replica some, [`exact`] all to one. One limiter serves all workers of the process; a
+//! permit is a compare-and-swap.
 //!
 //! Seen as a bucket, a replica with share s may hold burst · s + 1 permits at most, the one extra only to make up
 //! for timers that fire late. So all replicas together stay within L·w + burst + replicas in every window w (I6).
@@ -14,12 +15,26 @@ use crate::model::resources::RateLimit;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Slots of a group; a share is so many of them.
-pub const SLOTS: u8 = 32;
+/// Parts of a limit: the share of whoever may use all of it.
+pub const WHOLE: u8 = 128;
+
+/// The parts of a limit that the replicas share: a quarter is that of the replica which owns the slot of the destination,
+/// for that replica also drains its queue; of the rest each slot of 32 brings its part.
+#[must_use]
+pub fn shared(owns: bool, owned_slots: u8) -> u8 {
+    let own = if owns { WHOLE / 4 } else { 0 };
+    own.saturating_add(owned_slots.min(32).saturating_mul(3))
+}
+
+/// The parts of a limit that only the owner of the destination's slot uses.
+#[must_use]
+pub fn exact(owns: bool) -> u8 {
+    if owns { WHOLE } else { 0 }
+}
 
 /// How late a timer may fire without costing throughput.
 pub(super) const LATENESS_NS: u64 = 10_000_000;
-const SHARE_BITS: u32 = 6;
+const SHARE_BITS: u32 = 8;
 const SHARE_MASK: u64 = (1 << SHARE_BITS) - 1;
 const TIME_MAX: u64 = u64::MAX >> SHARE_BITS;
 
@@ -40,8 +55,8 @@ pub struct Rate {
     limits: Vec<Limit>,
 }
 
-/// One limit. The word holds the theoretical arrival time of the next request (58 bits of nanoseconds) above the
-/// number of slots owned (6 bits), so that both change together.
+/// One limit. The word holds the theoretical arrival time of the next request (56 bits of nanoseconds: two years of a
+/// process) above its share (8 bits), so that both change together.
 #[derive(Debug)]
 struct Limit {
     /// Between two requests at full share.
@@ -98,11 +113,11 @@ impl Rate {
         latest
     }
 
-    /// Tells how many of the [`SLOTS`] this replica owns. A slot that comes brings no permits, one that goes takes
-    /// its part: whole permits are forgotten, only the wait for the next one goes on.
-    pub fn set_share(&self, owned: u8, now: Monotonic) {
+    /// Tells the share of this replica, in parts of [`WHOLE`]. A part that comes brings no permits, one that goes takes
+    /// them with it: whole permits are forgotten, only the wait for the next one goes on.
+    pub fn set_share(&self, share: u8, now: Monotonic) {
         for limit in &self.limits {
-            limit.set_share(owned.min(SLOTS), now);
+            limit.set_share(share.min(WHOLE), now);
         }
     }
 
@@ -143,8 +158,7 @@ impl Limit {
 
     /// `None` without a share.
     fn pace(&self, share: u8) -> Option<Pace> {
-        let slots = u64::from(SLOTS);
-        let interval = self.interval_ns.saturating_mul(slots).checked_div(u64::from(share))?.min(TIME_MAX);
+        let interval = self.interval_ns.saturating_mul(u64::from(WHOLE)).checked_div(u64::from(share))?.min(TIME_MAX);
         let own = self.burst_ns.saturating_sub(interval).saturating_add(interval.min(LATENESS_NS));
         Some(Pace { interval, tolerance: own.min(self.burst_ns).min(TIME_MAX) })
     }
@@ -242,7 +256,7 @@ pub(in crate::destinations) mod tests {
     fn no_share_waits_and_a_new_share_starts_empty() {
         let rate = Rate::new(&[limit(10, Duration::from_secs(1), 5)]);
         assert_eq!(rate.acquire(ms(1_000)), Decision::NoShare);
-        rate.set_share(32, ms(1_000));
+        rate.set_share(WHOLE, ms(1_000));
         assert_eq!(rate.acquire(ms(1_000)), Decision::WaitUntil(ms(1_100)));
         assert_eq!(rate.acquire(ms(1_100)), Decision::Granted);
         assert_eq!(rate.acquire(ms(1_100)), Decision::WaitUntil(ms(1_200)));
@@ -252,17 +266,26 @@ pub(in crate::destinations) mod tests {
     }
 
     #[test]
-    fn half_the_slots_is_half_the_rate() {
+    fn half_the_share_is_half_the_rate() {
         let rate = Rate::new(&[limit(100, Duration::from_secs(1), 1)]);
-        rate.set_share(16, ms(0));
+        rate.set_share(WHOLE / 2, ms(0));
         let granted = (0..10_000).filter(|t| rate.acquire(ms(*t)) == Decision::Granted).count();
         assert!((498..=501).contains(&granted), "{granted}");
     }
 
     #[test]
+    fn the_shares_of_all_replicas_make_the_whole() {
+        for (slots, owner) in [([32, 0, 0], 0), ([11, 11, 10], 2), ([1, 30, 1], 1), ([16, 16, 0], 0)] {
+            let sum = slots.iter().enumerate().map(|(at, slots)| u32::from(shared(at == owner, *slots))).sum::<u32>();
+            assert_eq!(sum, u32::from(WHOLE));
+        }
+        assert_eq!((exact(true), exact(false), shared(false, 0)), (WHOLE, 0, 0));
+    }
+
+    #[test]
     fn late_timers_cost_no_throughput() {
         let rate = Rate::new(&[limit(500, Duration::from_secs(1), 1)]);
-        rate.set_share(32, ms(0));
+        rate.set_share(WHOLE, ms(0));
         let (mut now, mut granted) = (0, 0);
         while now < 10_000 {
             match rate.acquire(ms(now)) {
@@ -278,7 +301,7 @@ pub(in crate::destinations) mod tests {
     #[test]
     fn every_limit_holds_and_a_refusal_takes_nothing() {
         let rate = Rate::new(&[limit(10, Duration::from_secs(1), 10), limit(1, Duration::from_secs(60), 1)]);
-        rate.set_share(32, ms(0));
+        rate.set_share(WHOLE, ms(0));
         assert_eq!(rate.acquire(ms(61_000)), Decision::Granted);
         for _ in 0..100 {
             assert_eq!(rate.acquire(ms(61_000)), Decision::WaitUntil(Monotonic(ms(121_000).0 - 10_000_000)));
@@ -292,7 +315,7 @@ pub(in crate::destinations) mod tests {
     #[test]
     fn peek_counts_those_ahead() {
         let rate = Rate::new(&[limit(1, Duration::from_secs(1), 1)]);
-        rate.set_share(32, ms(0));
+        rate.set_share(WHOLE, ms(0));
         assert_eq!(rate.peek(ms(5_000), 0, Duration::ZERO), Decision::Granted);
         assert_ne!(rate.peek(ms(5_000), 1, Duration::ZERO), Decision::Granted);
         assert_eq!(rate.peek(ms(5_000), 1, Duration::from_secs(1)), Decision::Granted);
@@ -303,7 +326,7 @@ pub(in crate::destinations) mod tests {
         let rate = Rate::new(&[limit(60, Duration::from_secs(60), 1)]);
         let mut granted = 0;
         for second in 0..100 {
-            rate.set_share(if second % 2 == 0 { 32 } else { 31 }, ms(second * 500));
+            rate.set_share(if second % 2 == 0 { 128 } else { 124 }, ms(second * 500));
             if rate.acquire(ms(second * 500 + 499)) == Decision::Granted {
                 granted += 1;
             }
@@ -324,7 +347,7 @@ pub(in crate::destinations) mod tests {
         let step = prop_oneof![
             3 => (0u64..40_000_000).prop_map(Step::Pass),
             8 => (0usize..3).prop_map(Step::Ask),
-            1 => (0usize..3, 0usize..3, 1u8..32).prop_map(|(from, to, slots)| Step::Move { from, to, slots }),
+            1 => (0usize..3, 0usize..3, 1u8..128).prop_map(|(from, to, slots)| Step::Move { from, to, slots }),
             1 => (0usize..3).prop_map(Step::Refund),
         ];
         prop::collection::vec(step, 1..300)
@@ -353,8 +376,8 @@ pub(in crate::destinations) mod tests {
         fn no_window_has_more_than_the_limit(steps in steps(), requests in 1u32..2_000, burst in 1u32..20) {
             let limits = [limit(requests, Duration::from_secs(1), burst)];
             let group: Vec<Rate> = (0..3).map(|_| Rate::new(&limits)).collect();
-            let mut slots = [32u8, 0, 0];
-            group[0].set_share(32, Monotonic(0));
+            let mut slots = [WHOLE, 0, 0];
+            group[0].set_share(WHOLE, Monotonic(0));
             let mut now = 0u64;
             let mut sent: Vec<u64> = Vec::new();
             for step in steps {

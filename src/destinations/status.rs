@@ -113,6 +113,8 @@ impl Destination {
             in_flight: self.shared.concurrency.in_flight(),
             concurrency_limit: self.shared.concurrency.limit(),
             waiting: self.figures().waiting(),
+            queued: 0,
+            queued_since_ms: None,
             rate_limits: self.resource.rate_limits.iter().map(|limit| limit.rate.to_string()).collect(),
             share: self.shared.limiter.share(),
             trouble,

@@ -444,6 +444,15 @@ impl Lags {
         Ok(Self(consumer, group.to_owned()))
     }
 
+    /// The names of all topics.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub fn topics(&self) -> Result<Vec<String>, Error> {
+        let all = self.0.fetch_metadata(None, PATIENCE).map_err(|e| Error::request("listing topics", e))?;
+        Ok(all.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
     /// Waits while the group's coordinator moves, or begins.
     fn committed(&self, all: &[TopicPartition]) -> KafkaResult<HashMap<TopicPartition, Option<Stored>>> {
         let until = Monotonic::now().plus(PATIENCE);

@@ -186,6 +186,19 @@ impl Admin {
         .await
     }
 
+    /// The names of all topics.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub async fn list(&self) -> Result<Vec<String>, Error> {
+        let client = Arc::clone(&self.client);
+        blocking(move || {
+            let all = client.inner().fetch_metadata(None, PATIENCE).map_err(|e| Error::request("listing topics", e))?;
+            Ok(all.topics().iter().map(|topic| topic.name().to_owned()).collect())
+        })
+        .await
+    }
+
     /// The ends of all partitions of a topic.
     ///
     /// # Errors

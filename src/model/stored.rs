@@ -47,6 +47,15 @@ pub const TIERS: [Tier; 5] = [
     Tier { name: "6h", delay: Duration::from_secs(21_600) },
 ];
 
+/// Where a delivery is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// A retry tier.
+    Tier(Tier),
+    /// The queue of its destination.
+    Queue,
+}
+
 /// The tier where a delivery waits whose rule or target nobody knows now.
 pub const UNKNOWN_TARGETS: Tier = Tier { name: "10m", delay: Duration::from_secs(600) };
 
@@ -78,6 +87,18 @@ impl Topics {
     #[must_use]
     pub fn retry(&self, tier: Tier) -> Arc<str> {
         self.named(&format!("retry.{}", tier.name))
+    }
+
+    /// The queue of a destination: what it could not take when it came.
+    #[must_use]
+    pub fn queue(&self, destination: &str) -> Arc<str> {
+        self.named(&format!("queue.{destination}"))
+    }
+
+    /// Whose queue a topic is.
+    #[must_use]
+    pub fn queue_of<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        topic.strip_prefix(&*self.prefix)?.strip_prefix(".queue.")
     }
 
     /// Dead letters, where no rule or destination says otherwise.
@@ -387,6 +408,8 @@ mod tests {
         let topics = Topics::new("tg");
         let names = [topics.slots(), topics.retry(TIERS[0]), topics.dlq(), topics.trace()];
         assert_eq!(names.map(|n| n.to_string()), ["tg.slots", "tg.retry.10s", "tg.dlq", "tg.trace"]);
+        assert_eq!((&*topics.queue("crm"), topics.queue_of("tg.queue.crm")), ("tg.queue.crm", Some("crm")));
+        assert_eq!([topics.queue_of("tg.retry.10s"), topics.queue_of("tgx.queue.crm")], [None, None]);
     }
 
     #[test]

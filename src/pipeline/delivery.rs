@@ -10,7 +10,7 @@ use crate::model::request::Request;
 use crate::model::stored::{Address, StoredHeaders, delivery_id};
 use crate::model::text::ShowText;
 use crate::model::trace_context::TraceParent;
-use crate::pipeline::deliver::Job;
+use crate::pipeline::deliver::{Burden, Job};
 use crate::pipeline::settle::{self, Attempt, EventTrace};
 use crate::pipeline::snapshot::CompiledTarget;
 use crate::pipeline::spans;
@@ -44,6 +44,17 @@ pub struct Delivery {
     pub attempt: RefCell<Option<Box<AttemptSpan>>>,
 }
 
+/// Where a delivery was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// The topic of its source.
+    Source,
+    /// A retry tier.
+    Tier,
+    /// The queue of its destination: it stays there until it is delivered, or has a back-off of its own.
+    Queue,
+}
+
 /// What already happened to a delivery.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -65,8 +76,8 @@ pub struct History {
     pub received: WallMs,
     /// How often it was redriven.
     pub redrives: u32,
-    /// It came from a retry tier, not from its source.
-    pub stored: bool,
+    /// Where it was read.
+    pub came: Came,
     /// Attempts that failed since it came to this process, for its trace: nothing is kept of one that is taken at once.
     pub failed: Vec<Report>,
     /// The span of the last attempt, if it was sampled.
@@ -87,15 +98,15 @@ impl History {
             first_attempt_here: None,
             received: now,
             redrives: 0,
-            stored: false,
+            came: Came::Source,
             failed: Vec::new(),
             traceparent: None,
         }
     }
 
-    /// Of a delivery that was read back from a retry tier.
+    /// Of a delivery that was read back from where it was stored.
     #[must_use]
-    pub fn resumed(headers: &StoredHeaders, address: &Address, now: WallMs) -> Self {
+    pub fn resumed(headers: &StoredHeaders, address: &Address, came: Came, now: WallMs) -> Self {
         Self {
             delivery_id: address.delivery_id.clone(),
             deliveries: None,
@@ -106,7 +117,7 @@ impl History {
             first_attempt_here: None,
             received: now,
             redrives: headers.redrives,
-            stored: true,
+            came,
             failed: Vec::new(),
             traceparent: spans::previous(headers),
         }
@@ -120,6 +131,7 @@ pub struct Inbox {
     ended: RefCell<Vec<(Delivery, Report)>>,
     orphans: RefCell<Vec<Delivery>>,
     returned: RefCell<Vec<Delivery>>,
+    evacuated: RefCell<Vec<Delivery>>,
     closed: Cell<bool>,
     wake: Arc<Notify>,
 }
@@ -133,6 +145,7 @@ impl Inbox {
             ended: RefCell::new(Vec::new()),
             orphans: RefCell::new(Vec::new()),
             returned: RefCell::new(Vec::new()),
+            evacuated: RefCell::new(Vec::new()),
             closed: Cell::new(false),
             wake,
         })
@@ -150,12 +163,19 @@ impl Inbox {
         self.returned.take()
     }
 
+    /// Takes the deliveries that have waited too long for their destination.
+    #[must_use]
+    pub fn take_evacuated(&self) -> Vec<Delivery> {
+        self.evacuated.take()
+    }
+
     /// Its lane has ended: what still comes is dropped, for nobody would look.
     pub fn close(&self) {
         self.closed.set(true);
         drop(self.ended.take());
         drop(self.orphans.take());
         drop(self.returned.take());
+        drop(self.evacuated.take());
     }
 
     /// Swaps what has ended into `into`, which must be empty; the capacity of both is kept.
@@ -269,9 +289,47 @@ impl Delivery {
             deliveries: history.deliveries,
             redrives: history.redrives,
             delivery_id: Some(history.delivery_id.as_str().into()),
-            received: (!history.stored).then(|| history.received.rfc3339().into()),
+            received: (history.came == Came::Source).then(|| history.received.rfc3339().into()),
             ..EventTrace::default()
         }
+    }
+
+    /// Its trace when it is stored without an attempt.
+    #[must_use]
+    pub fn stored_trace(&self, code: &'static str, message: &'static str, now: WallMs) -> EventTrace<'static> {
+        let (target, history) = (&self.target, &self.history);
+        let trace =
+            EventTrace::of(self.event(), &self.event().record.position, Settlement::HandedOff, now).into_owned();
+        EventTrace {
+            rule: Some(target.rule.to_string().into()),
+            target: Some(target.name.to_string().into()),
+            destination: Some(target.destination.resource().name.to_string().into()),
+            code: Some(code.into()),
+            message: Some(message).filter(|text| !text.is_empty()).map(Into::into),
+            attempts: history.attempts,
+            tried: history.failed.iter().filter_map(Attempt::of).map(Attempt::into_owned).collect(),
+            deliveries: history.deliveries,
+            redrives: history.redrives,
+            delivery_id: Some(history.delivery_id.clone().into()),
+            ..trace
+        }
+    }
+
+    /// Whether it may be stored elsewhere: what keeps an order stays in its lane, and what came from the queue of its
+    /// destination stays there.
+    #[must_use]
+    pub fn is_movable(&self) -> bool {
+        self.ticket.turn().is_none()
+            && match self.history.came {
+                Came::Source | Came::Tier => true,
+                Came::Queue => false,
+            }
+    }
+
+    /// Its destination takes its events from its queue, and this one did not come from there.
+    #[must_use]
+    pub fn belongs_into_queue(&self) -> bool {
+        self.is_movable() && self.target.destination.resource().is_exact()
     }
 
     /// The window whose room it takes.
@@ -331,6 +389,22 @@ impl Job for Delivery {
         let inbox = Rc::clone(&self.inbox);
         if !inbox.closed.get() {
             inbox.returned.borrow_mut().push(self);
+            inbox.wake.notify_one();
+        }
+    }
+
+    fn goes_first(&self) -> bool {
+        self.history.came == Came::Queue
+    }
+
+    fn burden(&self, now: Monotonic) -> Option<Burden> {
+        self.is_movable().then(|| self.ticket.window().burden(self.event().record.size_bytes(), now))
+    }
+
+    fn evacuated(self) {
+        let inbox = Rc::clone(&self.inbox);
+        if !inbox.closed.get() {
+            inbox.evacuated.borrow_mut().push(self);
             inbox.wake.notify_one();
         }
     }

@@ -4,15 +4,15 @@
 //! or written to a retry tier or the dead-letter topic. A ticket is settled only when the write is acknowledged.
 //! [`run`] is the loop of a lane: one task, one `select!`, in the order settlements → hand-offs → timers → new records.
 
+use crate::destinations::sick::Sick;
 use crate::kafka::{Commit, Committer, Membership, QueueError, Restart, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::{Report, Settlement};
-use crate::model::stored::TIERS;
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::handing::{Account, Acknowledged, Kept};
 use crate::pipeline::in_order::InOrder;
-use crate::pipeline::settle::{self, HandOff, Next};
+use crate::pipeline::settle::{self, HandOff, Next, Room, SICK_IN_MEMORY};
 use crate::pipeline::ticket::Window;
 use crate::pipeline::worker::{Context, Traced};
 use crate::telemetry::figures::lane::LaneSeat;
@@ -162,9 +162,29 @@ impl Flow {
         self.source.count(self.context.worker, what);
     }
 
-    /// Gives a delivery to the dispatcher of its destination.
-    pub fn begin(&self, delivery: Delivery) {
+    /// Gives a delivery to the dispatcher of its destination; to the queue at once, if it could not be sent soon or its
+    /// destination takes its events from there.
+    pub fn begin(&self, delivery: Delivery, now: Monotonic) {
+        if delivery.belongs_into_queue() {
+            return self.enqueue(delivery, None);
+        }
+        let destination = &delivery.target.destination;
+        let sick = destination.sick(now).filter(|sick| delivery.is_movable() && sick.outlasts(SICK_IN_MEMORY));
+        if let Some(Sick { cause, .. }) = sick {
+            return self.enqueue(delivery, Some((cause.code(), cause.message())));
+        }
+        self.window.serves(Arc::as_ptr(destination).addr(), now);
         self.context.send(delivery);
+    }
+
+    /// A delivery has waited too long for its destination, which is to be sent from its queue then.
+    fn evacuate(&self, delivery: Delivery, now: Monotonic) {
+        let why = match delivery.target.destination.sick(now) {
+            _ if delivery.belongs_into_queue() => None,
+            Some(Sick { cause, .. }) => Some((cause.code(), cause.message())),
+            None => Some(("DESTINATION_BUSY", "the destination is slower than its events come; it waits in its queue")),
+        };
+        self.enqueue(delivery, why);
     }
 
     /// What to do when reading from Kafka failed.
@@ -206,7 +226,10 @@ impl Flow {
 
     fn settle_ended(&mut self) {
         for delivery in self.inbox.take_returned() {
-            self.begin(delivery);
+            self.begin(delivery, Monotonic::now());
+        }
+        for delivery in self.inbox.take_evacuated() {
+            self.evacuate(delivery, Monotonic::now());
         }
         for orphan in self.inbox.take_orphans() {
             match orphan.ticket.turn() {
@@ -233,14 +256,7 @@ impl Flow {
         if report.sent.is_some() {
             target.figures.attempted(worker, End { class, code, status });
         }
-        let room = self.window.is_relaxed() && !self.window.is_closing();
-        let history = delivery.for_settle(wall);
-        let mut next = settle::decide(&report, &history, &delivery.target.retry, room, wall, &mut self.context.rng());
-        if delivery.target.destination.exceeds_budget(&report, now) && next == (Next::DeadLetter { exhausted: None }) {
-            // It would be one of many: kept until someone has looked.
-            let [tier, ..] = TIERS;
-            next = Next::Tier { due: wall.plus(tier.delay) };
-        }
+        let mut next = self.next(&delivery, &report, now, wall);
         if delivery.ticket.turn().is_some() {
             next = settle::in_order(next, target.on_exhausted, wall);
         }
@@ -274,6 +290,10 @@ impl Flow {
                 let (topics, tier) = (&self.context.topics, settle::tier_for(due.since(wall)));
                 HandOff::to_tier(record, delivery.stored(&report), topics, tier, due, dead_letter_topic)
             }
+            Next::Queue => {
+                let topic = self.context.topics.queue(target.destination.resource().name.as_str());
+                HandOff::to_queue(record, delivery.stored(&report), topic, dead_letter_topic)
+            }
             Next::DeadLetter { exhausted } => {
                 HandOff::to_dead_letter(record, delivery.stored(&report), dead_letter_topic, exhausted)
             }
@@ -284,6 +304,31 @@ impl Flow {
         }
         let account = Account::new(&target.figures, class, code);
         self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
+    }
+
+    /// Where a delivery goes after an attempt that ended with `report`: the one place that decides it.
+    fn next(&self, delivery: &Delivery, report: &Report, now: Monotonic, wall: WallMs) -> Next {
+        let (target, destination) = (&delivery.target, &delivery.target.destination);
+        let room = Room {
+            relaxed: self.window.is_relaxed() && !self.window.is_closing(),
+            sick: destination.sick(now).map(|sick| sick.left.unwrap_or(Duration::MAX)),
+        };
+        let history = delivery.for_settle(wall);
+        let mut next = settle::decide(report, &history, &target.retry, room, wall, &mut self.context.rng());
+        if destination.exceeds_budget(report, now) && next == (Next::DeadLetter { exhausted: None }) {
+            // It would be one of many: kept until someone has looked.
+            next = Next::Queue;
+        }
+        match next {
+            // It is there already. The queue is let go if the destination stays sick; until then it is not read again.
+            Next::Queue if !delivery.is_movable() => Next::RetryInMemory { after: SICK_IN_MEMORY },
+            Next::Delivered
+            | Next::RetryInMemory { .. }
+            | Next::Tier { .. }
+            | Next::Queue
+            | Next::Hold { .. }
+            | Next::DeadLetter { .. } => next,
+        }
     }
 
     /// Settles the hand-offs that Kafka has acknowledged, without waiting for others.
@@ -309,7 +354,7 @@ impl Flow {
         }
         while self.retries.peek().is_some_and(|Reverse(retry)| retry.due <= now) {
             if let Some(Reverse(retry)) = self.retries.pop() {
-                self.begin(retry.delivery);
+                self.begin(retry.delivery, now);
             }
         }
     }

@@ -1,15 +1,15 @@
-//! Handing over: the records that end a claim otherwise than by the destination's yes, to a retry tier or the
-//! dead-letter topic, and what is told of them when Kafka has acknowledged them.
+//! Handing over: the records that end a claim otherwise than by the destination's yes, to a retry tier, the queue of the
+//! destination or the dead-letter topic, and what is told of them when Kafka has acknowledged them.
 
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::outcome::{Class, Settlement};
 use crate::model::record::Record;
-use crate::model::stored::{StoredHeaders, Tier, UNKNOWN_TARGETS};
+use crate::model::stored::{Store, StoredHeaders, Tier, UNKNOWN_TARGETS};
 use crate::pattern::EvaluationLimit;
 use crate::pipeline::delivery::{self, Delivery};
 use crate::pipeline::flow::Flow;
-use crate::pipeline::settle::{self, Attempt, EventTrace, HandOff, Written};
+use crate::pipeline::settle::{self, EventTrace, HandOff, Written};
 use crate::pipeline::ticket::{Held, Room, Ticket};
 use crate::telemetry::burst::{Burst, WINDOW};
 use crate::telemetry::figures::{End, TargetFigures};
@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 /// Code of a stored record that went to the end of its tier again.
 const REAPPENDED: &str = "REAPPENDED";
+
+/// Code of a delivery whose destination takes its events from its queue.
+const QUEUED: &str = "QUEUED";
 
 /// Code of a delivery that waits for its target to be known again.
 const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
@@ -30,6 +33,7 @@ pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
 pub(super) struct Acknowledged {
     ticket: Ticket,
     written: Written,
+    store: Option<Store>,
     trace: EventTrace<'static>,
     account: Account,
     /// Let go only now, so that the bytes count until they are no longer needed.
@@ -97,10 +101,15 @@ impl Flow {
             source.hand_off_failed(worker);
             lines.tells(code, Monotonic::now())
         };
+        let store = hand_off.store();
+        let queue = hand_off.queue().map(|destination| self.context.queues.ready(destination));
         let writing = settle::write(self.context.producer.clone(), hand_off, failed);
         self.hand_offs.push(Box::pin(async move {
+            if let Some(ready) = queue {
+                ready.await;
+            }
             let written = writing.await;
-            Acknowledged { ticket, written, trace, account, kept }
+            Acknowledged { ticket, written, store, trace, account, kept }
         }));
     }
 
@@ -115,6 +124,35 @@ impl Flow {
         let topics = &self.context.topics;
         let hand_off = HandOff::to_tier(record, headers, topics, tier, due, &self.context.dead_letter_topic);
         self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
+    }
+
+    /// Moves a stored record into the queue of its destination: nothing is sent for its target now.
+    pub fn queue_record(&self, ticket: Ticket, record: &Record, headers: StoredHeaders, destination: &str) {
+        let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
+        let topic = self.context.topics.queue(destination);
+        let hand_off = HandOff::to_queue(record, headers, topic, &self.context.dead_letter_topic);
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
+    }
+
+    /// Puts a delivery into the queue of its destination. Nothing was sent for it, so nothing is counted as an attempt;
+    /// `why` is told if it is more than that its destination's events go that way.
+    pub(super) fn enqueue(&self, delivery: Delivery, why: Option<(&'static str, &'static str)>) {
+        let now = WallMs::now();
+        let mut headers = delivery.stored_headers();
+        if let Some((code, message)) = why {
+            headers.refused(code, Class::Overload, message);
+        }
+        let target = &delivery.target;
+        let name = &target.destination.resource().name;
+        let record = &delivery.event().record;
+        let hand_off =
+            HandOff::to_queue(record, headers, self.context.topics.queue(name.as_str()), &target.dead_letter_topic);
+        let (code, message) = why.unwrap_or((QUEUED, ""));
+        let mut trace = delivery.stored_trace(code, message, now);
+        // Without a code nothing is told of it.
+        trace.code = trace.code.filter(|_| why.is_some());
+        let account = Account::new(&target.figures, Class::Overload, code);
+        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
     }
 
     /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
@@ -166,30 +204,22 @@ impl Flow {
         let due = now;
         let record = &delivery.event().record;
         let hand_off = HandOff::to_tier(record, headers, &self.context.topics, UNKNOWN_TARGETS, due, topic);
-        let trace = EventTrace::of(delivery.event(), &record.position, Settlement::HandedOff, now).into_owned();
-        let trace = EventTrace {
-            rule: Some(delivery.target.rule.to_string().into()),
-            target: Some(delivery.target.name.to_string().into()),
-            destination: Some(delivery.target.destination.resource().name.to_string().into()),
-            code: Some(TARGET_UNKNOWN.into()),
-            attempts: delivery.history.attempts,
-            tried: delivery.history.failed.iter().filter_map(Attempt::of).map(Attempt::into_owned).collect(),
-            deliveries: delivery.history.deliveries,
-            redrives: delivery.history.redrives,
-            delivery_id: Some(delivery.history.delivery_id.clone().into()),
-            due: Some(due.rfc3339().into()),
-            ..trace
-        };
+        let trace = delivery.stored_trace(TARGET_UNKNOWN, "", now);
+        let trace = EventTrace { due: Some(due.rfc3339().into()), ..trace };
         let account = Account::new(&delivery.target.figures, Class::Reject, TARGET_UNKNOWN);
         self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
     }
 
     pub(super) fn acknowledged(&self, done: Acknowledged) {
-        let Acknowledged { ticket, written, mut trace, account: Account { figures, end }, kept } = done;
+        let Acknowledged { ticket, written, store, mut trace, account: Account { figures, end }, kept } = done;
         let worker = self.context.worker;
         trace.outcome = written.settlement.as_str().into();
         match written.settlement {
-            Settlement::HandedOff => figures.handed_off(worker, &written.position.topic),
+            Settlement::HandedOff => {
+                if let Some(store) = store {
+                    figures.handed_off(worker, store);
+                }
+            }
             Settlement::DeadLettered => {
                 figures.dead_lettered(worker, end);
                 trace.dead_letter = Some(written.position.to_string().into());

@@ -58,7 +58,7 @@ impl Flow {
     pub fn begin_in_order(&mut self, key: Key, delivery: Delivery) {
         if let Some((mut delivery, turn)) = self.order.sequences.enter(key, delivery) {
             delivery.ticket.take_turn(turn);
-            self.begin(delivery);
+            self.begin(delivery, Monotonic::now());
         }
     }
 
@@ -66,7 +66,7 @@ impl Flow {
     pub(super) fn begin_next(&mut self) {
         while let Some((mut delivery, turn)) = self.order.sequences.next_turn() {
             delivery.ticket.take_turn(turn);
-            self.begin(delivery);
+            self.begin(delivery, Monotonic::now());
         }
     }
 
@@ -132,7 +132,7 @@ impl Flow {
                 received: WallMs::now(),
                 ..kept
             };
-            self.begin(delivery);
+            self.begin(delivery, Monotonic::now());
         }
         self.show_held();
     }

@@ -10,7 +10,7 @@
 
 use crate::json::document::Document;
 use crate::kafka::Queue;
-use crate::model::clock::WallMs;
+use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::name::{Name, TargetName};
 use crate::model::outcome::Settlement;
@@ -46,6 +46,9 @@ pub struct SourceFeed {
     queue: Queue,
 }
 
+/// The present of a batch, on both clocks.
+type Now = (WallMs, Monotonic);
+
 type Wanted<'s> = SmallVec<[(&'s Arc<CompiledRule>, Result<(), EvaluationLimit>); 4]>;
 
 impl SourceFeed {
@@ -62,7 +65,7 @@ impl SourceFeed {
         }
     }
 
-    fn process(&self, record: Record, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+    fn process(&self, record: Record, rules: &SourceRules, flow: &mut Flow, (now, moment): Now) {
         if flow.window.already_done(&record) {
             flow.count(Intake::SkippedByMap);
             flow.window.admit(&record, 0).for_each(drop);
@@ -71,8 +74,8 @@ impl SourceFeed {
         flow.count(Intake::Received);
         let decoded = decode::decode_noting(record, &rules.decode_options(), &mut flow.context.tape());
         match (decoded, &self.reader) {
-            (Ok(event), Reader::Source(_)) => route(event, rules, flow, now),
-            (Ok(event), Reader::Ordered(_)) => route_in_order(event, rules, flow, now),
+            (Ok(event), Reader::Source(_)) => route(event, rules, flow, (now, moment)),
+            (Ok(event), Reader::Ordered(_)) => route_in_order(event, rules, flow, (now, moment)),
             // Its source makes a dead letter of it.
             (Err((record, _)), Reader::Ordered(_)) => pass_over(&record, flow),
             (Err((record, error)), Reader::Source(_)) => {
@@ -87,7 +90,7 @@ impl SourceFeed {
 }
 
 /// Begins all deliveries of an event but those of targets that keep an order.
-fn route(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+fn route(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, (now, moment): Now) {
     let mut wanted: Wanted<'_> = SmallVec::new();
     {
         let tape = flow.context.tape();
@@ -121,7 +124,7 @@ fn route(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
             let (held, target) = (Rc::clone(&held), Arc::clone(target));
             let delivery = Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() };
             match verdict {
-                Ok(()) => flow.begin(delivery),
+                Ok(()) => flow.begin(delivery, moment),
                 Err(limit) => flow.undecided(delivery, limit, now),
             }
         }
@@ -131,7 +134,7 @@ fn route(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
 }
 
 /// Begins the delivery of an event to the one target of these rules, when its turn has come.
-fn route_in_order(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: WallMs) {
+fn route_in_order(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, (now, moment): Now) {
     let found = {
         let tape = flow.context.tape();
         let document = Document::noted(&event, &tape);
@@ -156,7 +159,7 @@ fn route_in_order(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, now: 
         match (verdict, sequence) {
             (Err(limit), _) => flow.undecided(delivery, limit, now),
             (Ok(()), Some(key)) => flow.begin_in_order(key, delivery),
-            (Ok(()), None) => flow.begin(delivery),
+            (Ok(()), None) => flow.begin(delivery, moment),
         }
     }
     flow.count(Intake::Matched);
@@ -189,7 +192,7 @@ impl Feed for SourceFeed {
         let snapshot = flow.context.snapshot.load();
         // A source that a reload removed keeps its partitions until its intake is closed, but reads nothing more.
         let Some(rules) = self.rules(&snapshot, &flow.claim.at.topic) else { return Took::Idle };
-        let now = WallMs::now();
+        let now = (WallMs::now(), Monotonic::now());
         for _ in 0..BATCH {
             match consume::next(&mut self.queue, flow.window.has_room()) {
                 Ok(record) => self.process(record, rules, flow, now),

@@ -1,65 +1,190 @@
 //! Slots: which replica owns what of the things that belong to the whole group.
 //!
 //! `<prefix>.slots` has 32 partitions and never a record; the group `<group>.slots` spreads them over the replicas.
-//! The owner of slot i reads partition i of every retry tier, and its share of each rate limit is owned slots / 32.
-//! Kafka revokes a slot before it assigns it to another, so the shares never add up to more than the limit (I6).
+//! The owner of slot i reads partition i of every retry tier, and the queues of the destinations whose slot is i. Shares
+//! of rate limits follow the slots. Kafka revokes a slot before it assigns it to another, so the shares never add up to
+//! more than the limit (I6), and nothing is read by two.
+//!
+//! The queue of a destination is read only while that can take something: it is assigned when the destination is well,
+//! or a probe is due (then the first record of the queue is the probe), and let go when it is sick for longer. What lies
+//! in the queue of a dead destination costs nothing.
 
+use crate::destinations::Destination;
+use crate::destinations::rate;
 use crate::kafka::{Assigned, Commit, Intake, Owner, Pending, TopicPartition};
 use crate::model::clock::Monotonic;
-use crate::model::stored::{SLOTS, Topics};
+use crate::model::name::Name;
+use crate::model::stored::{self, SLOTS, Topics};
+use crate::pipeline::queues::Queues;
 use crate::pipeline::snapshot::Snapshot;
 use arc_swap::ArcSwap;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Turns owned slots into assigned tiers and shares of rates.
+/// How often is looked which destinations can take something.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A queue is taken when its destination will be well this soon: reading it takes a while to begin.
+const SOON: Duration = Duration::from_millis(150);
+
+/// A queue is let go when its destination is sick for longer than this.
+const LONG: Duration = Duration::from_secs(2);
+
+/// How long the queue of an unknown destination stays unread: deployments overlap.
+const UNKNOWN: Duration = Duration::from_secs(3_600);
+
+/// Turns owned slots into assigned tiers and queues, and shares of rates.
 #[derive(Debug)]
 pub struct Slots {
     topics: Topics,
     snapshot: Arc<ArcSwap<Snapshot>>,
     stored: Arc<Intake>,
+    queues: Arc<Queues>,
     patience: Duration,
-    owned: Mutex<BTreeSet<i32>>,
+    holding: Mutex<Holding>,
+}
+
+/// What is ours now.
+#[derive(Debug, Default)]
+struct Holding {
+    slots: BTreeSet<i32>,
+    /// What the intake was told to read.
+    read: BTreeSet<TopicPartition>,
+    /// Since when the destinations of queues are unknown.
+    unknown: HashMap<String, Monotonic>,
 }
 
 impl Slots {
     /// Owns nothing yet. `stored` is the intake that reads what the slots stand for; it is given `patience` to drain.
     #[must_use]
-    pub fn new(topics: Topics, snapshot: Arc<ArcSwap<Snapshot>>, stored: Arc<Intake>, patience: Duration) -> Self {
-        Self { topics, snapshot, stored, patience, owned: Mutex::new(BTreeSet::new()) }
+    pub fn new(
+        topics: Topics,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        stored: Arc<Intake>,
+        queues: Arc<Queues>,
+        patience: Duration,
+    ) -> Self {
+        Self { topics, snapshot, stored, queues, patience, holding: Mutex::default() }
     }
 
     /// How many of the 32 slots this replica owns.
     #[must_use]
     pub fn owned(&self) -> usize {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.holding().slots.len()
+    }
+
+    /// The destinations whose queues are this replica's, read or not.
+    #[must_use]
+    pub fn queues(&self) -> Vec<String> {
+        let snapshot = self.snapshot.load();
+        let holding = self.holding();
+        let slot = |name: &str| match Name::new(name).and_then(|name| snapshot.destination(&name).cloned()) {
+            Some(destination) => destination.resource().slot(),
+            None => stored::slot(name),
+        };
+        self.queues.found().iter().filter(|name| holding.slots.contains(&slot(name))).cloned().collect()
+    }
+
+    fn holding(&self) -> MutexGuard<'_, Holding> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives every destination and its connection their share; also needed after a reload, for new destinations begin without one.
     pub fn share(&self) {
         // Held over the loop, so that a reload and a rebalance cannot overtake each other.
-        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = u8::try_from(owned.len()).unwrap_or(u8::MAX);
+        self.share_held(&self.holding());
+    }
+
+    fn share_held(&self, holding: &Holding) {
+        let count = u8::try_from(holding.slots.len()).unwrap_or(u8::MAX);
         let now = Monotonic::now();
         for destination in self.snapshot.load().destinations() {
+            let resource = destination.resource();
+            let owns = holding.slots.contains(&resource.slot());
+            let share = if resource.is_exact() { rate::exact(owns) } else { rate::shared(owns, count) };
             destination.set_share(share, now);
         }
     }
 
-    fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> Pending {
-        let owned = {
-            let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-            act(&mut owned);
-            owned.clone()
-        };
+    /// Looks again which queues are to be read, and has that done.
+    pub fn look(&self) {
+        let mut holding = self.holding();
+        self.read(&mut holding, Monotonic::now());
+    }
+
+    /// Looks, for ever.
+    pub async fn watch(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.look();
+        }
+    }
+
+    /// Has the intake read what is to be read now, if that has changed.
+    fn read(&self, holding: &mut Holding, now: Monotonic) -> Option<Pending> {
+        let wanted = self.wanted(holding, now);
+        if wanted == holding.read {
+            return None;
+        }
+        holding.read.clone_from(&wanted);
+        // Under the lock, so that the last one told is the last one looked for.
+        Some(self.stored.set_partitions(wanted.into_iter().collect()))
+    }
+
+    fn wanted(&self, holding: &mut Holding, now: Monotonic) -> BTreeSet<TopicPartition> {
+        let at = |topic: &Arc<str>, partition| TopicPartition { topic: Arc::clone(topic), partition };
+        let tiers = self
+            .topics
+            .tiers()
+            .flat_map(|(_, topic)| holding.slots.iter().map(|slot| at(&topic, *slot)).collect::<Vec<_>>());
+        let mut wanted: BTreeSet<TopicPartition> = tiers.collect();
+        if holding.slots.is_empty() {
+            return wanted;
+        }
+        let snapshot = self.snapshot.load();
+        for name in self.queues.found().iter() {
+            let known = Name::new(name).and_then(|name| snapshot.destination(&name).cloned());
+            let queue = at(&self.topics.queue(name), 0);
+            let reads = match known {
+                Some(destination) => {
+                    holding.unknown.remove(name);
+                    holding.slots.contains(&destination.resource().slot())
+                        && snapshot.is_fed(&destination.resource().name)
+                        && takes(&destination, holding.read.contains(&queue), now)
+                }
+                // Another deployment may know it. What nobody knows for long is given up, by the lane that reads it.
+                None => {
+                    let since = *holding.unknown.entry(name.clone()).or_insert(now);
+                    holding.slots.contains(&stored::slot(name)) && now.since(since) >= UNKNOWN
+                }
+            };
+            if reads {
+                wanted.insert(queue);
+            }
+        }
+        wanted
+    }
+
+    fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> Option<Pending> {
+        let mut holding = self.holding();
+        act(&mut holding.slots);
         // The share shrinks before the slot is given up and grows only once it is ours.
-        self.share();
-        tracing::info!(owned = owned.len(), of = SLOTS, "slots owned");
-        let partitions = self.topics.tiers().flat_map(|(_, topic)| {
-            owned.iter().map(|slot| TopicPartition { topic: Arc::clone(&topic), partition: *slot }).collect::<Vec<_>>()
-        });
-        self.stored.set_partitions(partitions.collect())
+        self.share_held(&holding);
+        tracing::info!(owned = holding.slots.len(), of = SLOTS, "slots owned");
+        self.read(&mut holding, Monotonic::now())
+    }
+}
+
+/// Whether the queue of a destination is to be read; `read` says that it is now.
+fn takes(destination: &Destination, read: bool, now: Monotonic) -> bool {
+    match destination.sick(now) {
+        None => true,
+        // Letting go waits for what is in flight, so that is let end first.
+        Some(sick) if read => !sick.outlasts(LONG) || destination.concurrency().in_flight() > 0,
+        Some(sick) => !sick.outlasts(SOON),
     }
 }
 
@@ -75,9 +200,11 @@ impl Owner for Slots {
                 owned.remove(&partition.partition);
             }
         });
-        // The next owner reads the tiers as soon as this returns: ours must be drained and committed before.
-        if !let_go.wait(self.patience) {
-            tracing::warn!("retry tiers were not drained in time; what was in flight comes again at their next owner");
+        // The next owner reads them as soon as this returns: ours must be drained and committed before.
+        if let_go.is_some_and(|let_go| !let_go.wait(self.patience)) {
+            tracing::warn!(
+                "tiers and queues were not drained in time; what was in flight comes again at their next owner"
+            );
         }
         Vec::new()
     }

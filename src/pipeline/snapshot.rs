@@ -24,7 +24,7 @@ use crate::pipeline::ordered::{self, OrderedTarget};
 use crate::pipeline::sequences::Order;
 use crate::pipeline::transform::{self, Template};
 use crate::telemetry::figures::{Figures, TargetFigures};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Compiled resources.
@@ -38,6 +38,8 @@ pub struct Snapshot {
     ordered: BTreeMap<TargetName, Arc<OrderedTarget>>,
     connections: HashMap<Name, Arc<Connection>>,
     destinations: HashMap<Name, Arc<destinations::Destination>>,
+    /// Destinations all of whose targets belong to disabled rules.
+    disabled: HashSet<Name>,
     figures: Arc<Figures>,
 }
 
@@ -136,8 +138,11 @@ impl Snapshot {
         if faults.iter().any(|fault| !fault.warning) {
             return Err(faults);
         }
-        let targets = rules.iter().flat_map(|rule: &Arc<CompiledRule>| &rule.targets);
-        let targets = targets.map(|t| ((t.rule.clone(), t.name.clone()), Arc::clone(t))).collect();
+        let targets = || rules.iter().flat_map(|rule: &Arc<CompiledRule>| &rule.targets);
+        let names = |enabled| targets().filter(move |t| t.enabled == enabled).map(|t| &t.destination.resource().name);
+        let enabled: HashSet<&Name> = names(true).collect();
+        let disabled = names(false).filter(|name| !enabled.contains(name)).cloned().collect();
+        let targets = targets().map(|t| ((t.rule.clone(), t.name.clone()), Arc::clone(t))).collect();
         let sources = resources.sources.iter().map(|source| {
             let rules: Vec<_> = rules
                 .iter()
@@ -148,7 +153,7 @@ impl Snapshot {
         });
         let sources = sources.collect();
         let ordered = ordered::targets(&resources.sources, &rules);
-        Ok((Self { resources, rules, sources, targets, ordered, connections, destinations, figures }, faults))
+        Ok((Self { resources, rules, sources, targets, ordered, connections, destinations, disabled, figures }, faults))
     }
 
     /// Takes the place of `previous`: to be called when the whole reload is accepted, before the snapshot is used.
@@ -186,6 +191,12 @@ impl Snapshot {
     #[must_use]
     pub fn destination(&self, name: &Name) -> Option<&Arc<destinations::Destination>> {
         self.destinations.get(name)
+    }
+
+    /// Whether some target may send to a destination now: not all of them belong to disabled rules.
+    #[must_use]
+    pub fn is_fed(&self, destination: &Name) -> bool {
+        !self.disabled.contains(destination)
     }
 
     /// All connections.

@@ -125,6 +125,7 @@ fn decision(next: &Next) -> Decision {
             Decision::Retry { after_ms: i64::try_from(after.as_millis()).unwrap_or(i64::MAX) }
         }
         Next::Tier { due } => Decision::HandOff { due_ms: due.0 },
+        Next::Queue => Decision::Queue,
         Next::DeadLetter { exhausted } => Decision::DeadLetter { exhausted: exhausted.map(Exhausted::as_str) },
         Next::Hold { exhausted } => Decision::Hold { exhausted: exhausted.map(Exhausted::as_str) },
     }

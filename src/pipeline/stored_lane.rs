@@ -1,21 +1,25 @@
-//! A stored lane: the pipeline of one partition of a retry tier. A stored record names its rule and target, so nothing is
-//! matched again: consume → (due?) → decode → deliver → settle → commit.
+//! A stored lane: the pipeline of one partition of a retry tier, or of the queue of a destination. A stored record names its
+//! rule and target, so nothing is matched again: consume → (due?) → decode → deliver → settle → commit.
 //!
-//! A tier has one delay, so its records are due in the order they lie in, and waiting for the first delays no other.
+//! A tier has one delay, so its records are due in the order they lie in, and waiting for the first delays no other. What
+//! is due goes to its dispatcher, or to the queue of a destination that cannot take it. A queue is read only while its
+//! destination can take something (see `slots`), no further ahead than that needs.
 
+use crate::destinations::Destination;
 use crate::kafka::Queue;
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::name::Name;
 use crate::model::record::Record;
-use crate::model::stored::{Address, StoredHeaders, Tier, UNKNOWN_TARGETS};
+use crate::model::stored::{Address, StoredHeaders, TIERS, Tier, Topics, UNKNOWN_TARGETS};
 use crate::pipeline::consume::{self, BATCH, Nothing};
 use crate::pipeline::decode;
-use crate::pipeline::delivery::{Delivery, History};
+use crate::pipeline::delivery::{Came, Delivery, History};
 use crate::pipeline::flow::{Feed, Flow, Took};
 use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::{self, Step};
 use crate::pipeline::snapshot::{CompiledTarget, Snapshot};
+use crate::pipeline::ticket::Caps;
 use crate::telemetry::figures::Intake;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,20 +29,106 @@ use std::time::Duration;
 /// How often a record is looked at whose target is unknown or disabled.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads one partition of a retry tier.
+/// A queue is read ahead for so many seconds of its destination's rate.
+const AHEAD_S: f64 = 4.0;
+
+/// Records that are read ahead of a destination at least, and of one without a rate.
+const AHEAD: (usize, usize) = (32, 1_024);
+
+/// Reads one partition of a retry tier, or the queue of a destination.
 #[derive(Debug)]
 pub struct StoredFeed {
     queue: Queue,
-    tier: Tier,
+    reads: Reads,
     /// Taken from the queue, but not due yet.
     head: Option<Record>,
 }
 
+/// What a feed reads.
+#[derive(Debug)]
+enum Reads {
+    Tier(Tier),
+    /// The queue of this destination; `None` if nobody can have that name.
+    Queue(Option<Name>),
+}
+
+/// What becomes of a stored record.
+enum Turn<'s> {
+    /// It is looked at again then.
+    Wait(WallMs),
+    /// It is sent.
+    Begin(&'s Arc<CompiledTarget>, Came),
+    /// It goes to the end of that tier, as due then.
+    Tier(Tier, WallMs),
+    /// It goes to the queue of the destination.
+    Queue(&'s Destination),
+    /// Its target has been unknown for too long.
+    Gone,
+}
+
 impl StoredFeed {
-    /// A feed for a partition of a retry tier.
+    /// A feed for a partition of one of our topics.
     #[must_use]
-    pub fn new(queue: Queue, tier: Tier) -> Self {
-        Self { queue, tier, head: None }
+    pub fn new(queue: Queue, topics: &Topics, topic: &str) -> Self {
+        let reads = match topics.queue_of(topic) {
+            Some(destination) => Reads::Queue(Name::new(destination)),
+            None => {
+                let [shortest, ..] = TIERS;
+                let tier = topics.tiers().find(|(_, known)| **known == *topic);
+                Reads::Tier(tier.map_or(shortest, |(tier, _)| tier))
+            }
+        };
+        Self { queue, reads, head: None }
+    }
+
+    /// What becomes of a record now.
+    fn turn<'s>(&self, record: &Record, headers: &StoredHeaders, snapshot: &'s Snapshot, now: WallMs) -> Turn<'s> {
+        let address = headers.delivery.as_ref();
+        let target = address.and_then(|address| snapshot.target(&address.rule, &address.target));
+        let due = WallMs(headers.due_ms.unwrap_or(now.0));
+        let tier = match &self.reads {
+            Reads::Tier(tier) => *tier,
+            Reads::Queue(of) => {
+                return match target {
+                    // A rule that sends elsewhere by now is served as from a tier: the queue is not of that place.
+                    Some(target) if target.enabled => {
+                        let here = of.as_ref() == Some(&target.destination.resource().name);
+                        Turn::Begin(target, if here { Came::Queue } else { Came::Tier })
+                    }
+                    Some(_) => Turn::Tier(UNKNOWN_TARGETS, now),
+                    // Its hour begins in the tier, or has passed before anybody was allowed to read this queue.
+                    None if of.as_ref().is_some_and(|of| snapshot.destination(of).is_some()) => {
+                        Turn::Tier(UNKNOWN_TARGETS, now)
+                    }
+                    None => Turn::Gone,
+                };
+            }
+        };
+        // The clock of the replica that wrote it may be ahead of ours.
+        let appended = WallMs(record.timestamp_ms.unwrap_or(now.0).min(now.0));
+        match target {
+            Some(target) if target.enabled => match settle::tier_step(tier, due, appended, now) {
+                Step::Wait(until) => Turn::Wait(until),
+                Step::Due => Turn::Begin(target, Came::Tier),
+                Step::Reappend(tier) => Turn::Tier(tier, due),
+                Step::Gone => Turn::Gone,
+            },
+            // A disabled rule keeps what it has, for as long as it takes.
+            Some(target) => match settle::unknown_target_step(tier, due, appended, now) {
+                Step::Wait(until) => Turn::Wait(until.min(now.plus(LOOK_AGAIN))),
+                Step::Due | Step::Reappend(_) | Step::Gone => {
+                    let fed = snapshot.is_fed(&target.destination.resource().name);
+                    if fed { Turn::Tier(UNKNOWN_TARGETS, due) } else { Turn::Queue(&target.destination) }
+                }
+            },
+            None => match settle::unknown_target_step(tier, due, appended, now) {
+                // A reload may make the target known.
+                Step::Wait(until) => Turn::Wait(until.min(now.plus(LOOK_AGAIN))),
+                Step::Due => Turn::Tier(UNKNOWN_TARGETS, due),
+                Step::Reappend(tier) => Turn::Tier(tier, due),
+                Step::Gone => Turn::Gone,
+            },
+        }
     }
 
     /// Begins what a stored record asks for; gives the record back with the time to look again if it must wait.
@@ -61,32 +151,21 @@ impl StoredFeed {
             dead_letter(&record, Some(headers), None, ("STORED_HEADER", message), flow, now);
             return None;
         };
-        let due = WallMs(headers.due_ms.unwrap_or(now.0));
-        // The clock of the replica that wrote it may be ahead of ours.
-        let appended = WallMs(record.timestamp_ms.unwrap_or(now.0).min(now.0));
         let snapshot = flow.context.snapshot.load();
-        let target = snapshot.target(&address.rule, &address.target);
-        let step = match target {
-            Some(target) if target.enabled => settle::tier_step(self.tier, due, appended, now),
-            // A disabled rule keeps what it has, for as long as it takes.
-            Some(_) => match settle::unknown_target_step(self.tier, due, appended, now) {
-                Step::Gone => Step::Reappend(UNKNOWN_TARGETS),
-                step @ (Step::Wait(_) | Step::Due | Step::Reappend(_)) => step,
-            },
-            None => settle::unknown_target_step(self.tier, due, appended, now),
-        };
-        match (step, target) {
-            (Step::Wait(until), Some(target)) if target.enabled => return Some((record, until)),
-            // It is looked at again soon: a reload may make the target known.
-            (Step::Wait(until), _) => return Some((record, until.min(now.plus(LOOK_AGAIN)))),
-            (Step::Due, Some(target)) => begin(&record, headers, &address, target, &snapshot, flow, now),
-            (Step::Reappend(_) | Step::Due, _) => {
-                let tier = if let Step::Reappend(tier) = step { tier } else { UNKNOWN_TARGETS };
+        match self.turn(&record, &headers, &snapshot, now) {
+            Turn::Wait(until) => return Some((record, until)),
+            Turn::Begin(target, came) => begin(&record, headers, (&address, came), target, &snapshot, flow, now),
+            Turn::Tier(tier, due) => {
                 for ticket in flow.window.admit(&record, 1) {
                     flow.reappend(ticket, &record, headers.clone(), tier, due);
                 }
             }
-            (Step::Gone, _) => {
+            Turn::Queue(destination) => {
+                for ticket in flow.window.admit(&record, 1) {
+                    flow.queue_record(ticket, &record, headers.clone(), destination.resource().name.as_str());
+                }
+            }
+            Turn::Gone => {
                 let message = format!("rule {} has no target {} any more", address.rule, address.target);
                 let event = original(&record, &headers, &address.rule, &snapshot).ok();
                 dead_letter(&record, Some(headers), event.as_ref(), ("TARGET_GONE", message), flow, now);
@@ -94,13 +173,33 @@ impl StoredFeed {
         }
         None
     }
+
+    /// Reads a queue no further ahead than its destination needs: what waits here takes memory from others.
+    fn keep_pace(&self, flow: &Flow) {
+        let Reads::Queue(Some(name)) = &self.reads else { return };
+        let caps = flow.context.caps;
+        let snapshot = flow.context.snapshot.load();
+        let slowest = snapshot.destination(name).and_then(|destination| destination.limits().slowest());
+        let (least, most) = AHEAD;
+        let records = match slowest {
+            #[allow(
+                clippy::as_conversions,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "`as` saturates, which is meant"
+            )]
+            Some(interval) => ((AHEAD_S / interval.as_secs_f64()) as usize).max(least),
+            None => most,
+        };
+        flow.window.set_caps(Caps { records: records.min(caps.records), bytes: caps.bytes / 4 });
+    }
 }
 
 /// Begins the delivery that a due record asks for.
 fn begin(
     record: &Record,
     headers: StoredHeaders,
-    address: &Address,
+    (address, came): (&Address, Came),
     target: &Arc<CompiledTarget>,
     snapshot: &Snapshot,
     flow: &Flow,
@@ -109,13 +208,14 @@ fn begin(
     match original(record, &headers, &address.rule, snapshot) {
         Ok(event) => {
             target.figures.resumed(flow.context.worker);
-            let history = History::resumed(&headers, address, now);
+            let history = History::resumed(&headers, address, came, now);
             let span = flow.event_span(&event, &record.position, Some(&headers));
             let held = flow.window.hold(event, span);
             for ticket in flow.window.admit(record, 1) {
                 let (held, target, inbox) = (Rc::clone(&held), Arc::clone(target), Rc::clone(&flow.inbox));
                 let history = history.clone();
-                flow.begin(Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() });
+                let delivery = Delivery { held, target, ticket, history, inbox, attempt: RefCell::default() };
+                flow.begin(delivery, Monotonic::now());
             }
         }
         Err(error) => dead_letter(record, Some(headers), None, (error.code(), error.to_string()), flow, now),
@@ -154,6 +254,7 @@ fn dead_letter(
 impl Feed for StoredFeed {
     fn take(&mut self, flow: &mut Flow) -> Took {
         let now = WallMs::now();
+        self.keep_pace(flow);
         for _ in 0..BATCH {
             let record = match self.head.take() {
                 Some(head) => head,

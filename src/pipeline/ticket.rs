@@ -4,9 +4,11 @@
 //! away, or we have a defect) leaves its offset incomplete, and an incomplete offset is never committed: forgetting can
 //! cost a duplicate, never a loss (I1). The window is the only writer of the tracker and lives on one thread: no locks.
 
+use crate::model::clock::Monotonic;
 use crate::model::event::CloudEvent;
 use crate::model::record::Record;
 use crate::pipeline::commit::{CommitState, OffsetTracker, Scope};
+use crate::pipeline::deliver::Burden;
 use crate::pipeline::sequences::Turn;
 use crate::telemetry::figures::lane::Position;
 use crate::telemetry::spans::EventSpan;
@@ -14,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Bytes that the windows of all lanes may hold together (I7).
@@ -84,14 +87,20 @@ pub struct Caps {
 pub struct Window {
     /// Which offsets are complete; `None` until the first record, if nobody told where the partition begins.
     tracker: RefCell<Option<OffsetTracker>>,
-    caps: Caps,
+    caps: Cell<Caps>,
     bytes: Cell<usize>,
     open: Cell<usize>,
     changed: Cell<bool>,
     closing: Cell<bool>,
+    /// The destination of the last delivery that began here, and when that last changed.
+    last: Cell<usize>,
+    mixed: Cell<Option<Monotonic>>,
     budget: Arc<Budget>,
     wake: Arc<Notify>,
 }
+
+/// For how long a window counts as one that several destinations use.
+const MIXED: Duration = Duration::from_secs(30);
 
 impl Window {
     /// An empty window over `tracker`. `wake` is notified whenever something was settled.
@@ -99,11 +108,13 @@ impl Window {
     pub fn new(tracker: Option<OffsetTracker>, caps: Caps, budget: Arc<Budget>, wake: Arc<Notify>) -> Rc<Self> {
         Rc::new(Self {
             tracker: RefCell::new(tracker),
-            caps,
+            caps: Cell::new(caps),
             bytes: Cell::new(0),
             open: Cell::new(0),
             changed: Cell::new(false),
             closing: Cell::new(false),
+            last: Cell::new(0),
+            mixed: Cell::new(None),
             budget,
             wake,
         })
@@ -114,13 +125,19 @@ impl Window {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let held = self.bytes.get();
-        self.records() < self.caps.records && (held == 0 || (held < self.caps.bytes && self.budget.has_room()))
+        self.records() < self.caps.get().records
+            && (held == 0 || (held < self.caps.get().bytes && self.budget.has_room()))
+    }
+
+    /// Other caps from now on.
+    pub fn set_caps(&self, caps: Caps) {
+        self.caps.set(caps);
     }
 
     /// Whether less than half of it is in use; only then are retries kept in memory (delivery.md).
     #[must_use]
     pub fn is_relaxed(&self) -> bool {
-        self.records() < self.caps.records / 2 && self.bytes.get() < self.caps.bytes / 2
+        self.records() < self.caps.get().records / 2 && self.bytes.get() < self.caps.get().bytes / 2
     }
 
     /// Records between the watermark and the newest one taken.
@@ -172,6 +189,26 @@ impl Window {
         self.bytes.set(self.bytes.get() + size_bytes);
         self.budget.take(size_bytes);
         Room { size_bytes, window: Rc::clone(self) }
+    }
+
+    /// A delivery to this destination begins, named by a number of its own.
+    pub fn serves(&self, destination: usize, now: Monotonic) {
+        let last = self.last.replace(destination);
+        if last != destination && last != 0 {
+            self.mixed.set(Some(now));
+        }
+    }
+
+    /// What an event of that size takes up of it.
+    #[must_use]
+    pub fn burden(self: &Rc<Self>, size_bytes: usize, now: Monotonic) -> Burden {
+        let part = |of: usize, all: usize| u32::try_from(of.saturating_mul(1_000_000) / all.max(1)).unwrap_or(u32::MAX);
+        let mixed = self.mixed.get().is_some_and(|at| now.since(at) < MIXED);
+        Burden {
+            lane: Rc::as_ptr(self).addr(),
+            parts: part(1, self.caps.get().records).max(part(size_bytes, self.caps.get().bytes)),
+            crowds: mixed && !self.is_relaxed(),
+        }
     }
 
     /// What it looks like, for who watches.

@@ -7,14 +7,15 @@ use crate::kafka::Producer;
 use crate::kafka::{Commit, Queue, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::name::{Name, TargetName};
-use crate::model::stored::{TIERS, Topics};
+use crate::model::stored::Topics;
 use crate::pattern::index::Scratch;
 use crate::pipeline::commit::{OffsetTracker, Scope};
-use crate::pipeline::deliver::Dispatcher;
+use crate::pipeline::deliver::{Dispatcher, Job};
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::{self, Claim, Flow};
 use crate::pipeline::handing::Lines;
 use crate::pipeline::lane::{Reader, SourceFeed};
+use crate::pipeline::queues::Queues;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::stored_lane::StoredFeed;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub producer: Producer,
     /// Names of our own topics.
     pub topics: Topics,
+    /// The queues of destinations.
+    pub queues: Arc<Queues>,
     /// Where records go that belong to no target.
     pub dead_letter_topic: Arc<str>,
     /// What lanes say of themselves.
@@ -163,6 +166,9 @@ impl Context {
             match self.snapshot.load().today(&delivery.target) {
                 Some(today) => delivery.target = Arc::clone(today),
                 None => return delivery.orphaned(),
+            }
+            if delivery.belongs_into_queue() {
+                return delivery.evacuated();
             }
         }
         if !delivery.target.enabled && delivery.ticket.turn().is_some() {
@@ -328,7 +334,7 @@ pub struct Opening {
     pub metadata: Option<String>,
 }
 
-/// What the retry tiers are called where a source is named; no source may have this name.
+/// What the retry tiers and queues are called where a source is named; no source may have this name.
 pub const STORED: &str = "stored";
 
 /// The kinds of lanes.
@@ -338,7 +344,7 @@ pub enum LaneKind {
     Source(Name),
     /// A partition that this target reads, which keeps an order, within its part of the budget.
     Ordered(TargetName, Arc<Budget>),
-    /// Partitions of retry tiers.
+    /// Partitions of retry tiers and destination queues.
     Stored,
 }
 
@@ -514,10 +520,8 @@ fn open(context: &Rc<Context>, opening: Opening) -> Lane {
             tokio::task::spawn_local(flow::run(feed, flow, until))
         }
         LaneKind::Stored => {
-            let [shortest, ..] = TIERS;
-            let tier = context.topics.tiers().find(|(_, topic)| *topic == flow.claim.at.topic);
-            let tier = tier.map_or(shortest, |(tier, _)| tier);
-            tokio::task::spawn_local(flow::run(StoredFeed::new(queue, tier), flow, until))
+            let feed = StoredFeed::new(queue, &context.topics, &flow.claim.at.topic);
+            tokio::task::spawn_local(flow::run(feed, flow, until))
         }
     };
     Lane { window, deadline, task }

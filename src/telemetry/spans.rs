@@ -262,6 +262,8 @@ pub enum Decision {
         /// Milliseconds since 1970.
         due_ms: i64,
     },
+    /// Written to the queue of its destination.
+    Queue,
     /// Written to the dead-letter topic.
     DeadLetter {
         /// The condition of the policy that ended it.
@@ -280,6 +282,7 @@ impl Decision {
             Self::Delivered => return None,
             Self::Retry { after_ms } => ("retry", vec![KeyValue::new("tidegate.after_ms", after_ms)]),
             Self::HandOff { due_ms } => ("hand_off", vec![KeyValue::new("tidegate.due_ms", due_ms)]),
+            Self::Queue => ("queue", Vec::new()),
             Self::DeadLetter { exhausted } => {
                 let exhausted = exhausted.map(|condition| KeyValue::new("tidegate.exhausted", condition));
                 ("dead_letter", exhausted.into_iter().collect())

@@ -165,9 +165,13 @@ pub struct Destination {
     pub concurrency_limit: u32,
     /// Deliveries that wait to be sent.
     pub waiting: u64,
+    /// Deliveries that wait in its queue, if that is this replica's.
+    pub queued: u64,
+    /// When the first of them was put there, in milliseconds since 1970.
+    pub queued_since_ms: Option<i64>,
     /// Its limits, for the whole group, as written: `50/s`.
     pub rate_limits: Vec<String>,
-    /// Owned slots of 32: this replica's share of the limits.
+    /// This replica's share of the limits, in parts of 128.
     pub share: u8,
     /// What stopped it last, until it is back.
     pub trouble: Option<Trouble>,
@@ -191,7 +195,7 @@ pub struct Connection {
     pub name: String,
     /// Its limits, for the whole group and all its destinations, as written.
     pub rate_limits: Vec<String>,
-    /// Owned slots of 32: this replica's share of the limits.
+    /// This replica's share of the limits, in parts of 128.
     pub share: u8,
     /// Milliseconds until its next permit; absent if one is there, or if there is no share.
     pub rate_wait_ms: Option<u64>,

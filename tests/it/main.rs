@@ -30,6 +30,7 @@ mod metrics;
 mod missing;
 mod online;
 mod ordering;
+mod queues;
 mod rate;
 mod redrive;
 mod reload;

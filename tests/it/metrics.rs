@@ -100,12 +100,13 @@ fn every_metric_of_the_contract_is_there_and_clean() {
     eventually("all of it is counted", Duration::from_secs(30), || {
         let (families, _) = scrape();
         let dead = families["tidegate_dead_letters_total"].sum(&[]);
-        let lag = families.get("tidegate_partition_lag").map_or(f64::NAN, |lag| lag.sum(&[("source", "orders")]));
+        let crm = families["tidegate_destination_waiting"].sum(&[("destination", "crm")]);
+        let queued = families["tidegate_hand_offs_total"].sum(&[("tier", "queue"), ("destination", "crm")]);
         let failing = families["tidegate_connection_token_failures_total"].sum(&[("connection", "crm")]);
-        // The delivery that waits for a token holds its partition's committed offset.
-        (dead >= 4.0 && lag >= 1.0 && failing >= 1.0)
+        // The delivery that waits for a token has gone to the queue of its destination, and waits at its head.
+        (dead >= 4.0 && queued >= 1.0 && crm >= 1.0 && failing >= 1.0)
             .then_some(())
-            .ok_or(format!("{dead} dead, lag {lag}, {failing} failures"))
+            .ok_or(format!("{dead} dead, {queued} queued, {crm} waiting, {failing} failures"))
     });
     let (families, faults) = scrape();
     assert_eq!(faults, Vec::<String>::new());
@@ -165,7 +166,7 @@ fn the_state_says_the_same(address: &str) {
     let sink = state.destinations.iter().find(|destination| destination.name == "sink").expect("sink");
     assert_eq!(
         (sink.rate_limits.as_slice(), sink.share, sink.breaker.as_str()),
-        (&["40/s".to_owned()][..], 32, "closed")
+        (&["40/s".to_owned()][..], 128, "closed")
     );
     let orders = state.intakes.iter().find(|intake| intake.name == "orders").expect("the source");
     assert!(orders.partitions.len() == 3 && orders.commits > 0, "{orders:?}");

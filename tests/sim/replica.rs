@@ -17,15 +17,18 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidegate::destinations::dial::Network;
+use tidegate::destinations::rate;
 use tidegate::destinations::tls::Roots;
 use tidegate::kafka::{
     Answer, Committer, Core, Due, Item, Life, Membership, Owner, Producer, Queue, Restart, Stored, TopicPartition,
+    TopicSpec,
 };
 use tidegate::model::clock::Monotonic;
 use tidegate::model::name::Name;
 use tidegate::model::resources::Resources;
-use tidegate::model::stored::Topics;
+use tidegate::model::stored::{self, Topics};
 use tidegate::pipeline::flow::Link as FlowLink;
+use tidegate::pipeline::queues::Queues;
 use tidegate::pipeline::snapshot::Snapshot;
 use tidegate::pipeline::supervisor::Supervisor;
 use tidegate::pipeline::ticket::{Budget, Caps};
@@ -159,10 +162,14 @@ impl Parts {
     ) -> Self {
         let (snapshot, _) = Snapshot::compile(resources.clone(), &Roots::default(), None).unwrap();
         let producer = Producer::to(broker.sink(link));
+        let topics = Topics::new("tg");
+        let (queues, _) = Queues::new(topics.clone(), TopicSpec::new("", 1));
+        queues.learn(snapshot.destinations().map(|destination| destination.resource().name.to_string()));
         let shared = Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             producer: producer.clone(),
-            topics: Topics::new("tg"),
+            topics,
+            queues,
             dead_letter_topic: Arc::from("tg.dlq"),
             lanes: Arc::new(Lanes::default()),
             budget: Arc::clone(budget),
@@ -387,7 +394,7 @@ impl Desk {
                 next = wanted.recv() => {
                     let Some((now, done)) = next else { break };
                     slots = now;
-                    let gone: Vec<_> = self.progress.keys().filter(|at| !slots.contains(&at.partition)).cloned().collect();
+                    let gone: Vec<_> = self.progress.keys().filter(|at| !slots.contains(&slot(at))).cloned().collect();
                     if !gone.is_empty() {
                         self.revoke(&gone, false, None).await;
                         self.await_answers().await;
@@ -400,7 +407,7 @@ impl Desk {
             // A partition that never had a record needs no lane; it would only wait.
             let new: Vec<_> = {
                 let state = self.broker.state();
-                let ours = |at: &&TopicPartition| at.topic.starts_with("tg.retry.") && slots.contains(&at.partition);
+                let ours = |at: &&TopicPartition| is_stored(&at.topic) && slots.contains(&slot(at));
                 state.partitions.keys().filter(ours).filter(|at| !self.progress.contains_key(*at)).cloned().collect()
             };
             if !new.is_empty() {
@@ -581,7 +588,17 @@ impl Desk {
     }
 }
 
-/// What slots mean: shares of the rates, and partitions of the tiers.
+/// Whether deliveries are stored in a topic: a tier, or the queue of a destination.
+pub(crate) fn is_stored(topic: &str) -> bool {
+    topic.starts_with("tg.retry.") || topic.starts_with("tg.queue.")
+}
+
+/// Whose owner reads a partition of such a topic.
+fn slot(at: &TopicPartition) -> i32 {
+    Topics::new("tg").queue_of(&at.topic).map_or(at.partition, stored::slot)
+}
+
+/// What slots mean: shares of the rates, partitions of the tiers, and queues. Here queues are read at all times.
 struct Slots {
     snapshot: Arc<ArcSwap<Snapshot>>,
     owned: BTreeSet<i32>,
@@ -593,9 +610,12 @@ impl Slots {
         let snapshot = self.snapshot.load();
         let mut destinations: Vec<_> = snapshot.destinations().collect();
         destinations.sort_by_key(|destination| destination.resource().name.to_string());
-        let (share, now) = (u8::try_from(self.owned.len()).unwrap(), Monotonic::now());
+        let (slots, now) = (u8::try_from(self.owned.len()).unwrap(), Monotonic::now());
         // It shrinks before the slot is given up and grows only once it is ours.
-        destinations.iter().for_each(|destination| destination.set_share(share, now));
+        for destination in destinations {
+            let owns = self.owned.contains(&destination.resource().slot());
+            destination.set_share(rate::shared(owns, slots), now);
+        }
         let (done, pending) = oneshot::channel();
         drop(self.sets.send((self.owned.clone(), done)));
         pending

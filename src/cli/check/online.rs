@@ -10,6 +10,7 @@ use crate::kafka::{self, Admin, ClientSettings, Reader, TopicSpec, TopicState};
 use crate::model::clock::Monotonic;
 use crate::model::record::Position;
 use crate::pipeline::snapshot::Snapshot;
+use crate::pipeline::topics;
 use futures_util::future::join_all;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -143,7 +144,7 @@ async fn topics(settings: &Settings, snapshot: &Snapshot, client: &ClientSetting
             Ok(format!("{partitions} partitions, read by {}", by.join(", ")))
         })
     });
-    let specs = app::topic_specs(settings, &snapshot.resources, None);
+    let specs = topics::specs(settings, &snapshot.resources, None);
     let began = Monotonic::now();
     let (mut found, states) = tokio::join!(join_all(sources), admin.inspect(&specs));
     let took_ms = u64::try_from(Monotonic::now().since(began).as_millis()).unwrap_or(u64::MAX);

@@ -1,5 +1,6 @@
 //! From what each replica tells to one row for each thing.
 
+use super::QUEUE;
 use super::overview::{
     ConnectionRow, DestinationRow, HeldRow, Part, PartitionRow, ReplicaRow, Source, SourceRow, Tier, TierRow,
 };
@@ -98,6 +99,11 @@ pub(super) fn tier(tier: Tier) -> TierRow {
     TierRow { tier: name, waiting, oldest: oldest.map(WallMs::rfc3339), by_destination, oldest_at: oldest }
 }
 
+/// How many deliveries of a destination are stored in these tiers.
+fn stored(tiers: &[Tier], name: &str, which: impl Fn(&&Tier) -> bool) -> u64 {
+    tiers.iter().filter(which).filter_map(|tier| tier.by_destination.get(name)).sum()
+}
+
 pub(super) fn destinations(fresh: &[&Report], tiers: &[Tier]) -> Vec<DestinationRow> {
     let mut rows: BTreeMap<&str, Vec<(&Report, &Destination)>> = BTreeMap::new();
     for report in fresh {
@@ -124,7 +130,8 @@ pub(super) fn destinations(fresh: &[&Report], tiers: &[Tier]) -> Vec<Destination
             }),
             breaker: worst.breaker.clone(),
             waiting: parts.iter().map(|(_, part)| part.waiting).sum(),
-            in_tiers: tiers.iter().filter_map(|tier| tier.by_destination.get(name)).sum(),
+            in_tiers: stored(tiers, name, |tier| tier.name != QUEUE),
+            in_queue: stored(tiers, name, |tier| tier.name == QUEUE),
             in_flight: parts.iter().map(|(_, part)| part.in_flight).sum(),
             concurrency_limit: parts.iter().map(|(_, part)| part.concurrency_limit).sum(),
             rate_limits: worst.rate_limits.clone(),

@@ -25,6 +25,12 @@ use std::ops::ControlFlow;
 /// Records of a retry tier that are looked at to tell whose they are; beyond that only their number is told.
 const LOOKED_AT: usize = 20_000;
 
+/// Queues whose first record is looked at to tell how long it waits.
+const QUEUES_LOOKED_INTO: usize = 100;
+
+/// What the queues of destinations are called among the tiers.
+const QUEUE: &str = "queue";
+
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -50,7 +56,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     };
     let found = Found {
         sources: sources(&tool, &kafka, &reports, resources.as_ref())?,
-        tiers: tiers(&tool, &kafka)?,
+        tiers: stored(&tool, &kafka)?,
         members: members(&tool, &kafka),
         dead_letters: dlq::waiting(global).await?,
         reports,
@@ -161,6 +167,46 @@ fn tiers(tool: &Tool, kafka: &Kafka) -> Result<Vec<Tier>, Failure> {
         tiers.push(found);
     }
     Ok(tiers)
+}
+
+/// The tiers, and the queues of destinations as one more.
+fn stored(tool: &Tool, kafka: &Kafka) -> Result<Vec<Tier>, Failure> {
+    let mut stored = tiers(tool, kafka)?;
+    stored.push(queues(tool, kafka)?);
+    Ok(stored)
+}
+
+/// What waits in the queues of destinations; a queue says whose it is by its name.
+fn queues(tool: &Tool, kafka: &Kafka) -> Result<Tier, Failure> {
+    let group = format!("{}.stored", tool.settings.kafka.group);
+    let topics = tool.topics();
+    let mut found = Tier { name: QUEUE.to_owned(), ..Tier::default() };
+    let read = tokio::task::block_in_place(|| {
+        let lags = Lags::open(&kafka.client, &group)?;
+        let mut reader = Reader::open(&kafka.client)?;
+        let mut looked_at = 0;
+        for topic in lags.topics()? {
+            let Some(destination) = topics.queue_of(&topic) else { continue };
+            let waiting: Vec<_> = lags.of(&topic)?.into_iter().filter(|lag| lag.unread() > 0).collect();
+            let count: u64 = waiting.iter().map(kafka::Lag::unread).sum();
+            if count == 0 {
+                continue;
+            }
+            found.waiting += count;
+            found.by_destination.insert(destination.to_owned(), count);
+            looked_at += 1;
+            if looked_at <= QUEUES_LOOKED_INTO {
+                let from = waiting.iter().map(|lag| (lag.at.partition, lag.committed.unwrap_or(lag.low))).collect();
+                reader.scan_offsets(&topic, &from, |record| {
+                    found.oldest = found.oldest.into_iter().chain(record.timestamp_ms.map(WallMs)).min();
+                    ControlFlow::Break(())
+                })?;
+            }
+        }
+        Ok::<(), kafka::Error>(())
+    });
+    read?;
+    Ok(found)
 }
 
 /// How many members the group of the slots has: one per replica. The embedded broker cannot be asked.

@@ -159,11 +159,13 @@ pub(super) struct DestinationRow {
     pub(super) waiting: u64,
     /// Deliveries that wait in retry tiers.
     pub(super) in_tiers: u64,
+    /// Deliveries that wait in its queue.
+    pub(super) in_queue: u64,
     pub(super) in_flight: u32,
     pub(super) concurrency_limit: u32,
     /// As written, for all replicas together.
     pub(super) rate_limits: Vec<String>,
-    /// Slots of 32 that somebody owns.
+    /// What the replicas may use of them together, in parts of 128.
     pub(super) share: u32,
     pub(super) trouble: Option<Trouble>,
     pub(super) replicas: Vec<Part>,

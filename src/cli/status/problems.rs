@@ -43,7 +43,7 @@ pub(super) fn find(overview: &Overview, fresh: &[&Report], now: WallMs) -> Vec<P
     for row in &overview.destinations {
         let Some(held) = row.held.as_ref().filter(|held| is_problem(&held.reason)) else { continue };
         let message = format!("{}{}: {}", row.destination, since(held.since_ms, now), held.detail);
-        let mut cure = format!("{}, nothing lost", waiting(row.waiting + row.in_tiers, "event"));
+        let mut cure = format!("{}, nothing lost", waiting(row.waiting + row.in_tiers + row.in_queue, "event"));
         if let Some(next) = held.next_ms {
             let left = WallMs(next).since(now).as_secs();
             cure.push_str(&if left == 0 { ", being tried now".to_owned() } else { format!(", next try in {left} s") });
@@ -56,7 +56,7 @@ pub(super) fn find(overview: &Overview, fresh: &[&Report], now: WallMs) -> Vec<P
     for row in &overview.connections {
         let Some(trouble) = row.token.as_ref().and_then(|token| token.trouble.as_ref()) else { continue };
         let through = overview.destinations.iter().filter(|d| d.connection == row.connection);
-        let count = through.map(|d| d.waiting + d.in_tiers).sum();
+        let count = through.map(|d| d.waiting + d.in_tiers + d.in_queue).sum();
         let cure = format!("{}, no attempts used", waiting(count, "event"));
         add(&trouble.code, &row.connection, format!("connection {}: {}", row.connection, trouble.message), cure);
     }

@@ -136,13 +136,14 @@ fn partitions(source: &SourceRow, format: Output) -> io::Result<()> {
 }
 
 fn destinations(rows: &[DestinationRow], format: Output, now: WallMs) -> io::Result<()> {
-    let columns = ["DESTINATION", "STATE", "WAITING", "IN TIERS", "IN FLIGHT", "RATE", "SHARE"];
+    let columns = ["DESTINATION", "STATE", "WAITING", "IN TIERS", "IN QUEUE", "IN FLIGHT", "RATE", "SHARE"];
     table(rows, format, &columns, |row| {
         vec![
             row.destination.clone(),
             state(row, now),
             grouped(row.waiting),
             grouped(row.in_tiers),
+            grouped(row.in_queue),
             format!("{}/{}", row.in_flight, row.concurrency_limit),
             dash(row.rate_limits.join(", ")),
             share(row.share, &row.rate_limits),
@@ -151,8 +152,8 @@ fn destinations(rows: &[DestinationRow], format: Output, now: WallMs) -> io::Res
 }
 
 /// The part of the limits that somebody may use; of no interest without a limit.
-fn share(slots: u32, limits: &[String]) -> String {
-    if limits.is_empty() { "-".to_owned() } else { format!("{slots}/32") }
+fn share(parts: u32, limits: &[String]) -> String {
+    if limits.is_empty() { "-".to_owned() } else { format!("{} %", (parts * 100).div_ceil(128)) }
 }
 
 /// In a few words.

@@ -55,11 +55,7 @@ pub(super) fn destination(
         timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
         concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
         rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
-        rate: match plain(node, "rate") {
-            Some("exact") => Some(Sharing::Exact),
-            Some(_) => Some(Sharing::Shared),
-            None => None,
-        },
+        rate: Sharing::default(),
         responses: responses(node)?,
         retry: retry(node, "", checker).unwrap_or_default(),
         dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),

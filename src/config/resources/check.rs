@@ -1,8 +1,8 @@
 //! Walks a written resource along its key table: unknown keys, wrong kinds of values, values out of bounds, missing
 //! keys, secrets. Resolves references in place. What passes here can be built without further doubt.
 
-use super::keys::{EXPECTATION, LIMIT, Shape, Table, Word};
-use super::scalar::{describe, example, is_word};
+use super::keys::{EXPECTATION, LIMIT, Shape, Table};
+use super::scalar::{describe, example};
 use super::texts::Allowed;
 use super::{Context, names, scalar, url};
 use crate::config::env::Env;
@@ -201,9 +201,7 @@ impl<'a> Checker<'a> {
             return;
         }
         if let Err((message, cure)) = scalar::fits(shape, node, at.key) {
-            let later_word = |words: &[Word]| words.iter().any(|word| word.later && is_word(node, word));
-            let later = matches!(shape, Shape::Words(words) if later_word(words))
-                || matches!(shape, Shape::Url) && node.as_plain().is_some_and(url::is_later);
+            let later = matches!(shape, Shape::Url) && node.as_plain().is_some_and(url::is_later);
             let code = if later { "CONFIG_NOT_SUPPORTED" } else { "CONFIG_VALUE" };
             let place = node.place.clone();
             self.fault(code, at.pointer, &place, message, cure);

@@ -17,6 +17,7 @@ mod ordered;
 mod proxy;
 mod scalar;
 mod schema;
+mod sharing;
 mod texts;
 mod url;
 mod whole;
@@ -187,6 +188,8 @@ struct Assembly<'a> {
     doubtful: HashSet<String>,
     /// Destinations of targets that keep an order.
     ordered: HashSet<String>,
+    /// Connections of which some destination has to share its rate.
+    sharing: HashSet<String>,
     read: Read,
     connections: Kept<Connection>,
     destinations: Kept<Destination>,
@@ -204,6 +207,7 @@ fn assemble(mut written: Written, context: &Context) -> Read {
         }
     }
     assembly.ordered = ordered::destinations(by_kind.get("rule"));
+    assembly.sharing = sharing::connections(by_kind.get("destination"), &assembly.ordered);
     // What is referred to comes before what refers.
     for table in KINDS {
         let mut places: HashMap<Name, Place> = HashMap::new();
@@ -220,6 +224,7 @@ impl<'a> Assembly<'a> {
             context,
             doubtful: written.doubtful,
             ordered: HashSet::new(),
+            sharing: HashSet::new(),
             read: Read::default(),
             connections: Kept::new(),
             destinations: Kept::new(),
@@ -302,8 +307,14 @@ impl Assembly<'_> {
             Some(connection) if !checker.failed() => {
                 let topic = &self.context.dead_letter_topic;
                 let mut built = build::destination(name.clone(), node, connection, topic, checker);
-                if let Some(built) = built.as_mut().filter(|_| self.ordered.contains(name.as_str())) {
-                    built.rate.get_or_insert(Sharing::Shared);
+                if let Some(built) = &mut built {
+                    let ordered = self.ordered.contains(name.as_str()) && node.get("rate").is_none();
+                    let others = self.sharing.contains(built.connection.name.as_str());
+                    built.rate = if ordered {
+                        Sharing::Shared
+                    } else {
+                        sharing::decide(node, &built.rate_limits, &built.connection, others, checker)
+                    };
                 }
                 settled(built, &name, node, checker)
             }

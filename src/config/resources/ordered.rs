@@ -28,7 +28,7 @@ pub(super) fn check(target: &Target, node: &Node, pointer: &str, checker: &mut C
         }
         return;
     }
-    if target.destination.rate == Some(Sharing::Exact) {
+    if target.destination.rate == Sharing::Exact {
         let name = &target.destination.name;
         let message = format!(
             "`ordering: {}` cannot go to `{name}`, whose `rate: exact` sends everything through a queue",

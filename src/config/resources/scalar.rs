@@ -81,15 +81,12 @@ fn text_fits(shape: Shape, text: &str, key: &str, node: &Node) -> Result<(), Wro
             let cure = |(message, _)| (message, format!("write `{key}: 1h`, or the path of a number of seconds"));
             text_fits(LIFETIME, text, key, node).map_err(cure)
         }
-        Shape::Words(words) | Shape::WordOr(words, _) if words.iter().any(|word| word.text == text && !word.later) => {
-            Ok(())
-        }
+        Shape::Words(words) | Shape::WordOr(words, _) if words.iter().any(|word| word.text == text) => Ok(()),
         Shape::Words(words) if words.iter().any(|word| word.text == text) => {
             Err((format!("`{key}: {text}` is not supported by this version"), format!("write {}", list(words))))
         }
         Shape::Words(words) => {
-            let near = names::word_instead(key, text)
-                .or_else(|| nearest(text, words.iter().filter(|w| !w.later).map(|w| w.text)));
+            let near = names::word_instead(key, text).or_else(|| nearest(text, words.iter().map(|w| w.text)));
             wrong(&list(words), near.map_or_else(example, |near| format!("write `{key}: {near}`")))
         }
         Shape::WordOr(words, _) => wrong(&format!("{} or a map", list(words)), example()),
@@ -165,12 +162,8 @@ fn signature_format(text: &str) -> Result<(), String> {
     if timestamps > 1 { Err("holds {timestamp} twice".to_owned()) } else { Ok(()) }
 }
 
-pub(super) fn is_word(node: &Node, word: &Word) -> bool {
-    node.as_plain() == Some(word.text)
-}
-
 fn list(words: &[Word]) -> String {
-    let words: Vec<_> = words.iter().filter(|word| !word.later).map(|word| word.text).collect();
+    let words: Vec<_> = words.iter().map(|word| word.text).collect();
     match words.as_slice() {
         [one] => format!("`{one}`"),
         many => many.join(" or "),
@@ -218,7 +211,7 @@ pub(super) fn example(key: &str, shape: Shape) -> String {
         Shape::Count(from, to) => from.max(10).min(to).to_string(),
         Shape::Duration(..) => "15s".to_owned(),
         Shape::WordOr(_, table) => format!("{{{}: …}}", table.keys.first().map_or("name", |k| k.name)),
-        Shape::Words(words) => words.iter().find(|w| !w.later).map_or("…", |w| w.text).to_owned(),
+        Shape::Words(words) => words.first().map_or("…", |w| w.text).to_owned(),
         Shape::Topic => "shop.orders".to_owned(),
         Shape::Topics => "[shop.orders]".to_owned(),
         Shape::Delay => "[1s, 10m]".to_owned(),

@@ -81,7 +81,7 @@ fn filters(at_least: u32) -> Value {
 }
 
 fn enumeration(words: &[Word]) -> Value {
-    let words: Vec<_> = words.iter().filter(|word| !word.later).map(|word| word.text).collect();
+    let words: Vec<_> = words.iter().map(|word| word.text).collect();
     json!({ "enum": words })
 }
 

@@ -12,6 +12,7 @@ pub use ordering::{OnExhausted, Ordering, Sharing};
 use super::fault::Place;
 use super::name::Name;
 use super::node::Node;
+use super::stored;
 use super::units::Rate;
 use secrecy::SecretString;
 use std::fmt;
@@ -79,8 +80,8 @@ pub struct Destination {
     pub concurrency_max: u32,
     /// Limits over the whole group, all of which hold.
     pub rate_limits: Vec<RateLimit>,
-    /// How replicas share them, if it is written or a target in order asks for it; else the limits decide.
-    pub rate: Option<Sharing>,
+    /// How replicas share them.
+    pub rate: Sharing,
     /// What answers mean; the connection's entries follow (transforms.md rule 51).
     pub responses: Vec<Response>,
     /// What happens to deliveries that fail for a while.
@@ -91,6 +92,21 @@ pub struct Destination {
     pub dead_letter_budget: Option<DeadLetterBudget>,
     /// Where it stands.
     pub place: Place,
+}
+
+impl Destination {
+    /// Its slot: whoever owns that sends what lies in its queue. All destinations of a limited connection have the same.
+    #[must_use]
+    pub fn slot(&self) -> i32 {
+        let limited = !self.connection.rate_limits.is_empty();
+        stored::slot(if limited { self.connection.name.as_str() } else { self.name.as_str() })
+    }
+
+    /// Its events go through its queue, whatever it can take now.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.rate == Sharing::Exact
+    }
 }
 
 /// The endpoint is left out, for it may be secret.

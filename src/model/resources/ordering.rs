@@ -62,10 +62,11 @@ impl OnExhausted {
 }
 
 /// How the replicas share a destination's rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sharing {
-    /// One replica sends for all: exactly the limit.
+    /// One replica sends for all: exactly the limit. The events go through the destination's queue.
     Exact,
     /// Each has its share by slots.
+    #[default]
     Shared,
 }

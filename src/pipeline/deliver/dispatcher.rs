@@ -8,6 +8,7 @@ use super::run::Run;
 use crate::destinations::Destination;
 use crate::destinations::dial::Network;
 use crate::destinations::waiters::Seat;
+use crate::model::clock::Monotonic;
 use crate::telemetry::figures::destination::Line;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,11 +35,16 @@ pub struct Dispatcher<J> {
     pub(super) closing: Cell<bool>,
 }
 
+/// The first turn of jobs that do not go first.
+const THEN: u64 = 1 << 63;
+
 /// A job in the line.
 pub(super) struct Waiting<J> {
     pub(super) job: J,
-    /// Its turn, counted from 0.
+    /// Its turn, counted from 0 for those that go first and from [`THEN`] for the others.
     pub(super) turn: u64,
+    /// When it was first seen waiting.
+    pub(super) since: Option<Monotonic>,
     /// Already spent on dialling; counts towards the deadline.
     pub(super) spent: Duration,
     /// Its connection turned out to be stale: take a new one.
@@ -52,7 +58,7 @@ pub(super) struct Waiting<J> {
 impl<J> Waiting<J> {
     /// A job that has not been tried.
     pub(super) const fn new(job: J, turn: u64) -> Self {
-        Self { job, turn, spent: Duration::ZERO, fresh: false, dials: 0, renewed: false }
+        Self { job, turn, since: None, spent: Duration::ZERO, fresh: false, dials: 0, renewed: false }
     }
 }
 
@@ -89,11 +95,18 @@ impl<J: Job> Dispatcher<J> {
         &self.destination
     }
 
-    /// Puts a job at the end of the line.
+    /// Puts a job at the end of the line, or of those that go first.
     pub fn submit(&self, job: J) {
-        let turn = self.turns.get();
-        self.turns.set(turn + 1);
-        self.waiting.borrow_mut().push_back(Waiting::new(job, turn));
+        let next = self.turns.get();
+        self.turns.set(next + 1);
+        let mut line = self.waiting.borrow_mut();
+        if job.goes_first() {
+            let before = line.partition_point(|waiting| waiting.turn < THEN);
+            line.insert(before, Waiting::new(job, next));
+        } else {
+            line.push_back(Waiting::new(job, THEN + next));
+        }
+        drop(line);
         self.wake();
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Log {
     pub(super) deadline: Monotonic,
     /// Its turn when it waited.
     pub(super) turn: u64,
+    /// When it was first seen waiting.
+    pub(super) since: Option<Monotonic>,
     /// Connections dialled for it, this one included.
     pub(super) dials: u8,
     /// Spent on dialling before it began.
@@ -55,7 +57,7 @@ pub(super) struct Log {
 impl Log {
     /// Its job as it goes back into the line, at its turn.
     pub(super) fn again<J>(&self, job: J) -> Waiting<J> {
-        Waiting { renewed: self.renewed, ..Waiting::new(job, self.turn) }
+        Waiting { renewed: self.renewed, since: self.since, ..Waiting::new(job, self.turn) }
     }
 }
 

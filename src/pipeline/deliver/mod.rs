@@ -13,6 +13,7 @@ mod attempt;
 mod content;
 mod dispatcher;
 mod error;
+mod evacuate;
 mod flight;
 mod judge;
 mod run;
@@ -54,4 +55,33 @@ pub trait Job: 'static {
 
     /// It was not sent, or does not count, and another destination has taken the place of the one it was for.
     fn returned(self);
+
+    /// It goes before those that do not: it came from the destination's queue, where it has waited longer.
+    fn goes_first(&self) -> bool {
+        false
+    }
+
+    /// What it takes up in its lane while it waits; `None` if it must stay where it is, however long that takes.
+    fn burden(&self, _now: Monotonic) -> Option<Burden> {
+        None
+    }
+
+    /// It has waited too long for its destination, or that takes up too much of its lane: its lane is to store it.
+    fn evacuated(self)
+    where
+        Self: Sized,
+    {
+        self.returned();
+    }
+}
+
+/// What a waiting job takes up in its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burden {
+    /// Tells lanes apart.
+    pub lane: usize,
+    /// Its part of the lane's window, in millionths.
+    pub parts: u32,
+    /// Deliveries to other destinations have to wait for room in that window.
+    pub crowds: bool,
 }

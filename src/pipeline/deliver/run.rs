@@ -47,14 +47,16 @@ const ROUNDS: usize = 16;
 
 /// The state of the running task.
 pub(super) struct Run<'a, J: Job> {
-    owner: &'a Dispatcher<J>,
+    pub(super) owner: &'a Dispatcher<J>,
     flights: FuturesUnordered<Flight<'a, J>>,
     dialling: u32,
     /// The last dial failed.
     unreachable: bool,
     pool: Pool,
     /// What the first in the line waits for.
-    waits_for: Option<Wait>,
+    pub(super) waits_for: Option<Wait>,
+    /// When the line is next looked at for jobs that have waited too long.
+    pub(super) looks_at: Option<Monotonic>,
     /// No deadline in flight is before this.
     alarm: Option<Monotonic>,
     timer: Pin<Box<Sleep>>,
@@ -78,6 +80,7 @@ impl<'a, J: Job> Run<'a, J> {
             unreachable: false,
             pool: Pool::default(),
             waits_for: None,
+            looks_at: None,
             alarm: None,
             timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
             timer_at: None,
@@ -112,6 +115,7 @@ impl<'a, J: Job> Run<'a, J> {
             }
         }
         let now = Monotonic::now();
+        let look = self.evacuate(now);
         self.owner.line.stands(self.owner.waiting(), self.waits_for, now);
         if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
             return Poll::Ready(());
@@ -119,7 +123,7 @@ impl<'a, J: Job> Run<'a, J> {
         let idle = self.pool.tidy(now);
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
-        let next = [wait, self.alarm, idle, ask].into_iter().flatten().min();
+        let next = [wait, self.alarm, idle, ask, look].into_iter().flatten().min();
         self.sleep(cx, next);
         Poll::Pending
     }
@@ -331,11 +335,11 @@ impl<'a, J: Job> Run<'a, J> {
     }
 
     fn log(&self, began: Monotonic, waiting: &Waiting<J>, probe: bool, dialling: bool) -> Log {
-        let Waiting { turn, spent, dials, renewed, .. } = *waiting;
+        let Waiting { turn, since, spent, dials, renewed, .. } = *waiting;
         let dials = dials.saturating_add(u8::from(dialling));
         let left = self.owner.destination.resource().timeout.saturating_sub(spent);
         let (sent, deadline) = (WallMs::now(), began.plus(left));
-        Log { began, sent, deadline, turn, dials, spent, probe, dialling, renewed, token: None }
+        Log { began, sent, deadline, turn, since, dials, spent, probe, dialling, renewed, token: None }
     }
 
     fn take_off(&mut self, flight: Flight<'a, J>) {

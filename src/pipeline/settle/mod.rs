@@ -16,9 +16,12 @@ mod write;
 mod tests;
 
 pub use ledger::{Done, Mark, OWN_CLAIM, due_tier, replay_record};
-pub use policy::{Exhausted, History, Next, Step, decide, in_order, tier_for, tier_step, unknown_target_step};
+pub use policy::{
+    Exhausted, History, Next, Room, SICK_IN_MEMORY, Step, decide, in_order, tier_for, tier_step, unknown_target_step,
+};
 pub use records::{
-    RedriveError, dead_letter, dead_letter_by_reference, redrive_record, tier_record, without_optional_headers,
+    RedriveError, dead_letter, dead_letter_by_reference, queue_record, redrive_record, tier_record,
+    without_optional_headers,
 };
 pub use trace::{Attempt, EventTrace, REDRIVEN};
 pub use write::{HandOff, Written, write};

@@ -14,6 +14,8 @@ const TIME_IN_MEMORY: Duration = Duration::from_secs(5);
 
 /// The shortest wait between two attempts in place, whatever the policy says.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait for the destination in memory.
+pub const SICK_IN_MEMORY: Duration = Duration::from_secs(1);
 
 /// How long a tier waits for a target that nobody knows: deployments overlap.
 const TIME_UNKNOWN: Duration = Duration::from_secs(3_600);
@@ -46,6 +48,8 @@ pub enum Next {
         /// Until then.
         due: WallMs,
     },
+    /// It waits in the queue of its destination, until that can take it.
+    Queue,
     /// It is given up.
     DeadLetter {
         /// The condition of the policy that ended it; `None` if the failure itself is final.
@@ -78,17 +82,27 @@ impl Exhausted {
     }
 }
 
-/// Decides after an attempt. `room`: the lane's window is less than half full, so the delivery may stay in it.
+/// Where a delivery may wait in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// The lane's window is less than half full, so the delivery may stay in it for a few seconds.
+    pub relaxed: bool,
+    /// How long the destination takes nothing, if that is so; [`Duration::MAX`] until someone resumes it.
+    pub sick: Option<Duration>,
+}
+
+/// Decides after an attempt.
 ///
 /// The wait that the answer asked for is never cut short, and one that `responses` fix stands in for the policy's. An attempt that would come after `max_age` comes at
 /// `max_age` instead, so that every delivery gets its last chance; a destination incident is not the event's fault and
-/// ends it by age only.
+/// ends it by age only. What must wait longer for the destination than for its own back-off waits in the destination's
+/// queue: so does what met an incident.
 #[must_use]
 pub fn decide(
     report: &Report,
     history: &History,
     policy: &RetryPolicy,
-    room: bool,
+    room: Room,
     now: WallMs,
     rng: &mut fastrand::Rng,
 ) -> Next {
@@ -110,19 +124,23 @@ pub fn decide(
         Some(wait) => wait,
         None => delay(&policy.delay, history.attempts, rng).max(asked).min(left),
     };
+    if !counted || room.sick.is_some_and(|sick| sick > after.max(SICK_IN_MEMORY)) {
+        return Next::Queue;
+    }
     let here = now.since(history.first_attempt_here);
-    if room && history.attempts_here < ATTEMPTS_IN_MEMORY && here.saturating_add(after) <= TIME_IN_MEMORY {
+    if room.relaxed && history.attempts_here < ATTEMPTS_IN_MEMORY && here.saturating_add(after) <= TIME_IN_MEMORY {
         return Next::RetryInMemory { after };
     }
     Next::Tier { due: now.plus(after) }
 }
 
 /// The same for a delivery that others of its sequence wait for: it never leaves its place, so what would go to a tier
-/// is tried again here, and under `on_exhausted: hold` what would be a dead letter stays.
+/// or queue is tried again here, and under `on_exhausted: hold` what would be a dead letter stays.
 #[must_use]
 pub fn in_order(next: Next, on_exhausted: OnExhausted, now: WallMs) -> Next {
     match (next, on_exhausted) {
         (Next::Tier { due }, _) => Next::RetryInMemory { after: due.since(now).max(SHORTEST_WAIT) },
+        (Next::Queue, _) => Next::RetryInMemory { after: SICK_IN_MEMORY },
         (Next::DeadLetter { exhausted }, OnExhausted::Hold) => Next::Hold { exhausted },
         (Next::Delivered | Next::RetryInMemory { .. } | Next::DeadLetter { .. } | Next::Hold { .. }, _) => next,
     }

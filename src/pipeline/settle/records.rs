@@ -32,6 +32,13 @@ pub fn tier_record(
     store(topics.retry(tier), partition, record, &headers, now)
 }
 
+/// The record that waits in the queue of its destination. One taken from a tier for it keeps all but when it was due.
+#[must_use]
+pub fn queue_record(topic: Arc<str>, record: &Record, headers: &StoredHeaders, now: WallMs) -> OutRecord {
+    let headers = StoredHeaders { due_ms: None, exhausted: None, ..headers.clone() };
+    store(topic, Some(0), record, &headers, now)
+}
+
 /// The dead letter: the original with everything that is known of its failure.
 #[must_use]
 pub fn dead_letter(

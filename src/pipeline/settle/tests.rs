@@ -14,6 +14,7 @@ use std::time::Duration;
 
 const T0: WallMs = WallMs(1_700_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
+const RELAXED: Room = Room { relaxed: true, sick: None };
 
 fn report(class: Class, retry_after: Option<Duration>) -> Report {
     Report {
@@ -57,7 +58,7 @@ fn decisions() {
         (Transient, None, 1, SECOND, 1, SECOND, true, stay(1)),
         (Ambiguous, None, 2, SECOND, 2, SECOND, true, stay(2)),
         (Overload, Some(SECOND * 3), 1, SECOND, 1, SECOND, true, stay(3)),
-        (Incident, None, 1, SECOND, 1, SECOND, true, stay(1)),
+        (Incident, None, 1, SECOND, 1, SECOND, true, Next::Queue),
         // Three attempts, five seconds, half a window.
         (Transient, None, 3, SECOND, 3, SECOND, true, due(SECOND, 4)),
         (Transient, None, 2, SECOND * 4, 2, SECOND * 4, true, due(SECOND * 4, 2)),
@@ -70,7 +71,7 @@ fn decisions() {
         (Transient, None, 185, minute, 1, SECOND, true, dead(Some(Exhausted::MaxAttempts))),
         (Ambiguous, None, 185, minute, 1, SECOND, true, dead(Some(Exhausted::MaxAttempts))),
         (Overload, None, 185, minute, 1, SECOND, true, dead(Some(Exhausted::MaxAttempts))),
-        (Incident, None, 9_999, minute, 1, SECOND, true, due(minute, 600)),
+        (Incident, None, 9_999, minute, 1, SECOND, true, Next::Queue),
         (Incident, None, 9_999, day, 1, SECOND, true, dead(Some(Exhausted::MaxAge))),
         (Transient, None, 20, day - minute, 1, SECOND, true, due(day - minute, 60)),
         (Transient, None, 20, day, 1, SECOND, true, dead(Some(Exhausted::MaxAge))),
@@ -78,9 +79,30 @@ fn decisions() {
     ];
     for (class, asked, attempts, age, attempts_here, here, room, expected) in cases {
         let (history, now) = history(attempts, age, attempts_here, here);
+        let room = Room { relaxed: room, sick: None };
         let next = decide(&report(class, asked), &history, &policy, room, now, &mut fastrand::Rng::with_seed(1));
-        assert_eq!(next, expected, "{class:?} {asked:?} {attempts} {age:?} {attempts_here} {here:?} {room}");
+        assert_eq!(next, expected, "{class:?} {asked:?} {attempts} {age:?} {attempts_here} {here:?} {room:?}");
     }
+}
+
+#[test]
+fn who_must_wait_longer_for_the_destination_than_for_itself_goes_to_its_queue() {
+    let after = |class, asked: Option<u64>, attempts, sick: Duration| {
+        let (history, now) = history(attempts, SECOND, 1, Duration::ZERO);
+        let room = Room { relaxed: true, sick: Some(sick) };
+        let report = report(class, asked.map(Duration::from_secs));
+        decide(&report, &history, &exact(8), room, now, &mut fastrand::Rng::with_seed(1))
+    };
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(after(Class::Transient, None, 1, hour), Next::Queue);
+    assert_eq!(after(Class::Transient, None, 1, Duration::MAX), Next::Queue);
+    // Its own delay is 8 s, then 16 s.
+    assert!(matches!(after(Class::Transient, None, 2, SECOND * 16), Next::Tier { .. }));
+    assert_eq!(after(Class::Transient, None, 2, SECOND * 17), Next::Queue);
+    assert!(matches!(after(Class::Overload, Some(30), 1, SECOND * 30), Next::Tier { .. }));
+    // The end comes before.
+    assert_eq!(after(Class::Reject, None, 1, hour), Next::DeadLetter { exhausted: None });
+    assert_eq!(after(Class::Transient, None, 185, hour), Next::DeadLetter { exhausted: Some(Exhausted::MaxAttempts) });
 }
 
 #[test]
@@ -89,7 +111,7 @@ fn a_wait_that_responses_fix_stands_in_for_the_policy() {
     let after = |wait: Duration, attempts, age| {
         let (history, now) = history(attempts, age, 1, Duration::ZERO);
         let report = Report { wait: Some(wait), ..report(Class::Transient, None) };
-        (decide(&report, &history, &exact(60), true, now, &mut fastrand::Rng::with_seed(1)), now)
+        (decide(&report, &history, &exact(60), RELAXED, now, &mut fastrand::Rng::with_seed(1)), now)
     };
     // Shorter than the policy's delay of a minute or ten, and longer.
     assert_eq!(after(SECOND * 2, 1, SECOND).0, Next::RetryInMemory { after: SECOND * 2 });
@@ -107,7 +129,7 @@ fn alibabas_policies() {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut failed = |policy: &RetryPolicy, attempts, age| {
         let (history, now) = history(attempts, age, 1, Duration::ZERO);
-        decide(&report(Class::Transient, None), &history, policy, false, now, &mut rng)
+        decide(&report(Class::Transient, None), &history, policy, Room { relaxed: false, sick: None }, now, &mut rng)
     };
     let backoff = RetryPolicy::backoff_retry();
     for _ in 0..100 {
@@ -142,7 +164,8 @@ proptest! {
         attempts_here in 1..6u32,
         here_ms in 0..10_000u64,
         asked in prop::option::of(1..3_600u64),
-        room: bool,
+        relaxed: bool,
+        sick in prop::option::of(0..2_000u64),
         seed: u64,
     ) {
         let policy = RetryPolicy::default();
@@ -150,15 +173,20 @@ proptest! {
         let report = report(class, asked.map(Duration::from_secs));
         let asked = report.retry_after.unwrap_or_default();
         let end = T0.plus(policy.max_age);
+        let room = Room { relaxed, sick: sick.map(Duration::from_secs) };
         match decide(&report, &history, &policy, room, now, &mut fastrand::Rng::with_seed(seed)) {
             Next::Delivered | Next::Hold { .. } => prop_assert!(false),
             Next::RetryInMemory { after } => {
-                prop_assert!(room && attempts_here < 3 && Duration::from_millis(here_ms) + after <= SECOND * 5);
+                prop_assert!(relaxed && attempts_here < 3 && Duration::from_millis(here_ms) + after <= SECOND * 5);
                 prop_assert!(after >= asked);
             }
             Next::Tier { due } => {
                 prop_assert!(due >= now.plus(asked) && due <= end);
                 prop_assert!(due.since(now) <= Duration::from_secs(600).max(asked));
+            }
+            Next::Queue => {
+                let sick = room.sick.unwrap_or_default();
+                prop_assert!(class == Class::Incident || (sick > SECOND && sick > asked));
             }
             Next::DeadLetter { exhausted: Some(Exhausted::MaxAttempts) } => {
                 prop_assert!(attempts >= policy.max_attempts && class != Class::Incident);

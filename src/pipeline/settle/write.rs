@@ -5,12 +5,12 @@
 //! as too large loses its optional headers, then becomes a dead letter by reference.
 
 use super::policy::Exhausted;
-use super::records::{dead_letter, dead_letter_by_reference, tier_record, without_optional_headers};
+use super::records::{dead_letter, dead_letter_by_reference, queue_record, tier_record, without_optional_headers};
 use crate::kafka::{Producer, SendError};
 use crate::model::clock::WallMs;
 use crate::model::outcome::Settlement;
 use crate::model::record::{OutRecord, Position, Record};
-use crate::model::stored::{StoredHeaders, Tier, Topics};
+use crate::model::stored::{Store, StoredHeaders, Tier, Topics};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub struct HandOff {
 #[derive(Debug)]
 enum Kind {
     Tier { topics: Topics, tier: Tier, due: WallMs, dead_letter_topic: Arc<str> },
+    Queue { topic: Arc<str>, dead_letter_topic: Arc<str> },
     DeadLetter { topic: Arc<str>, exhausted: Option<Exhausted> },
 }
 
@@ -58,6 +59,30 @@ impl HandOff {
         Self { record: record.clone(), headers, kind }
     }
 
+    /// To the queue of its destination; too large, to the dead-letter topic.
+    #[must_use]
+    pub fn to_queue(record: &Record, headers: StoredHeaders, topic: Arc<str>, dead: &Arc<str>) -> Self {
+        let kind = Kind::Queue { topic, dead_letter_topic: Arc::clone(dead) };
+        Self { record: record.clone(), headers, kind }
+    }
+
+    /// Where it is stored; `None` is a dead-letter topic.
+    #[must_use]
+    pub fn store(&self) -> Option<Store> {
+        match &self.kind {
+            Kind::Tier { tier, .. } => Some(Store::Tier(*tier)),
+            Kind::Queue { .. } => Some(Store::Queue),
+            Kind::DeadLetter { .. } => None,
+        }
+    }
+
+    /// The destination to whose queue it goes, if it does.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        let to_queue = matches!(self.kind, Kind::Queue { .. });
+        self.headers.delivery.as_ref().filter(|_| to_queue).map(|address| address.destination.as_str())
+    }
+
     /// To a dead-letter topic.
     #[must_use]
     pub fn to_dead_letter(
@@ -72,6 +97,7 @@ impl HandOff {
     fn whole(&self, now: WallMs) -> OutRecord {
         match &self.kind {
             Kind::Tier { topics, tier, due, .. } => tier_record(topics, *tier, &self.record, &self.headers, *due, now),
+            Kind::Queue { topic, .. } => queue_record(Arc::clone(topic), &self.record, &self.headers, now),
             Kind::DeadLetter { topic, exhausted } => {
                 dead_letter(Arc::clone(topic), &self.record, &self.headers, *exhausted, now)
             }
@@ -80,7 +106,7 @@ impl HandOff {
 
     fn by_reference(&self, now: WallMs) -> OutRecord {
         let (topic, exhausted) = match &self.kind {
-            Kind::Tier { dead_letter_topic, .. } => (dead_letter_topic, None),
+            Kind::Tier { dead_letter_topic, .. } | Kind::Queue { dead_letter_topic, .. } => (dead_letter_topic, None),
             Kind::DeadLetter { topic, exhausted } => (topic, *exhausted),
         };
         dead_letter_by_reference(Arc::clone(topic), &self.record, &self.headers, exhausted, now)
@@ -88,8 +114,8 @@ impl HandOff {
 
     fn settlement(&self, by_reference: bool) -> Settlement {
         match &self.kind {
-            Kind::Tier { .. } if !by_reference => Settlement::HandedOff,
-            Kind::Tier { .. } | Kind::DeadLetter { .. } => Settlement::DeadLettered,
+            Kind::Tier { .. } | Kind::Queue { .. } if !by_reference => Settlement::HandedOff,
+            Kind::Tier { .. } | Kind::Queue { .. } | Kind::DeadLetter { .. } => Settlement::DeadLettered,
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod destination;
 pub mod lane;
 
 use crate::model::outcome::Class;
-use crate::model::stored::TIERS;
+use crate::model::stored::{Store, TIERS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -228,7 +228,8 @@ struct TargetStripe {
     delivered: AtomicU64,
     attempts: Ends,
     dead_letters: Ends,
-    handed_off: [AtomicU64; TIERS.len()],
+    /// By tier; the last one counts the queue.
+    handed_off: [AtomicU64; TIERS.len() + 1],
 }
 
 impl TargetFigures {
@@ -272,10 +273,13 @@ impl TargetFigures {
         }
     }
 
-    /// Kafka has acknowledged a record in a retry tier.
-    pub fn handed_off(&self, worker: usize, topic: &str) {
-        let tier = TIERS.iter().position(|tier| topic.ends_with(tier.name)).unwrap_or(0);
-        if let Some(word) = self.stripes.at(worker).and_then(|stripe| stripe.handed_off.get(tier)) {
+    /// Kafka has acknowledged a record in a retry tier or a destination queue.
+    pub fn handed_off(&self, worker: usize, store: Store) {
+        let index = match store {
+            Store::Tier(tier) => TIERS.iter().position(|known| *known == tier).unwrap_or(0),
+            Store::Queue => TIERS.len(),
+        };
+        if let Some(word) = self.stripes.at(worker).and_then(|stripe| stripe.handed_off.get(index)) {
             count(word);
         }
     }
@@ -320,11 +324,12 @@ impl TargetFigures {
         self.stripes.all().next().is_none()
     }
 
-    /// Hand-offs by tier.
+    /// Hand-offs by tier, and to the queue.
     pub fn hand_offs(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        TIERS.iter().enumerate().map(|(index, tier)| {
+        let names = TIERS.iter().map(|tier| tier.name).chain(["queue"]);
+        names.enumerate().map(|(index, name)| {
             let words = self.stripes.all().filter_map(|stripe| stripe.handed_off.get(index));
-            (tier.name, words.map(|word| word.load(Relaxed)).sum())
+            (name, words.map(|word| word.load(Relaxed)).sum())
         })
     }
 }
@@ -538,10 +543,10 @@ mod tests {
     fn hand_offs_are_told_apart_by_tier() {
         let figures = Figures::default();
         let target = figures.target("r", "t", "d");
-        for tier in TIERS {
-            target.handed_off(0, &format!("tidegate.retry.{}", tier.name));
+        for store in TIERS.map(Store::Tier).into_iter().chain([Store::Queue]) {
+            target.handed_off(0, store);
         }
         assert!(target.hand_offs().all(|(_, count)| count == 1));
-        assert_eq!(figures.totals().handed_off, u64::try_from(TIERS.len()).unwrap());
+        assert_eq!(figures.totals().handed_off, u64::try_from(TIERS.len() + 1).unwrap());
     }
 }

@@ -4,6 +4,7 @@ use super::api::{Answer, Api, Seen};
 use super::broker::Broker;
 use super::command::Said;
 use super::replica::Replica;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub(crate) struct Bed {
     folder: TempDir,
     /// More sections for the replicas' settings.
     sections: Mutex<String>,
+    /// The queues made for them.
+    queues: Mutex<HashSet<String>>,
 }
 
 impl Drop for Bed {
@@ -55,6 +58,7 @@ impl Bed {
             name: unique(test),
             folder: TempDir::new().expect("a folder for settings"),
             sections: Mutex::default(),
+            queues: Mutex::default(),
         };
         fs::create_dir(bed.folder.path().join("resources")).expect("a folder for resources");
         bed.broker.create_topic(&bed.topic(), partitions);
@@ -149,6 +153,20 @@ allow_networks: [127.0.0.0/8]",
 
     /// Writes one resource file.
     pub(crate) fn resources(&self, file: &str, yaml: &str) {
+        if super::real_kafka().is_none() {
+            // Nor can a replica make the queue of a destination there.
+            let named = |document: &str| {
+                let words: Vec<&str> = document.split(|c: char| c.is_whitespace() || "{},'\"".contains(c)).collect();
+                let after = |key: &str| words.iter().skip_while(|w| **w != key).nth(1).copied();
+                after("name:").filter(|_| after("kind:") == Some("destination")).map(str::to_owned)
+            };
+            for destination in yaml.split("---").filter_map(named) {
+                let queue = self.own_topic(&format!("queue.{destination}"));
+                if self.queues.lock().expect("nobody panicked").insert(queue.clone()) {
+                    self.broker.create_topic(&queue, 1);
+                }
+            }
+        }
         fs::write(self.folder.path().join("resources").join(file), yaml).expect("a resource file");
     }
 

@@ -135,8 +135,6 @@ pub(super) enum Exchange {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
     pub(super) text: &'static str,
-    /// Known, but this version cannot do it.
-    pub(super) later: bool,
 }
 
 const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
@@ -152,11 +150,7 @@ const fn later(name: &'static str) -> Key {
 }
 
 const fn word(text: &'static str) -> Word {
-    Word { text, later: false }
-}
-
-const fn later_word(text: &'static str) -> Word {
-    Word { text, later: true }
+    Word { text }
 }
 
 const KIND: Key = required("kind", Shape::Kind, "Which kind of resource this is.");
@@ -184,7 +178,7 @@ pub(super) static DESTINATION: Table = Table {
         key("timeout", Shape::Duration(1, 300), "Total deadline of a request, 1s to 300s; 10s by default."),
         key("concurrency", Shape::Table(&CONCURRENCY), "Requests in flight."),
         key("rate_limit", Shape::Rates, "Requests of all replicas together, e.g. 50/min."),
-        key("rate", Shape::Words(&[word("shared"), later_word("exact")]), "How replicas share the limit."),
+        key("rate", Shape::Words(&[word("exact"), word("shared")]), "How replicas share the limit."),
         key("responses", Shape::List(&RESPONSE), "What answers mean; asked before the connection's."),
         RETRY,
         DEAD_LETTER,

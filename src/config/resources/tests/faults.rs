@@ -95,10 +95,6 @@ fn every_fault_has_code_place_and_cure() {
         ),
         (source("kafka: {topic: t, topics: [t]}"), "/kafka/topic: kafka has no key `topic`; write `topics: […]`"),
         // Not built yet.
-        (
-            destination("rate: exact"),
-            "4:7 CONFIG_NOT_SUPPORTED /rate: `rate: exact` is not supported by this version; write `shared`",
-        ),
         (destination("batch: {}"), "CONFIG_NOT_SUPPORTED /batch"),
         (destination("breaker: {}"), "CONFIG_NOT_SUPPORTED /breaker"),
         (

@@ -48,8 +48,8 @@ fn the_destination_of_a_target_in_order_shares_its_rate() {
         )
     ));
     assert_eq!(said(&read), Vec::<String>::new());
-    let rates: Vec<Option<Sharing>> = read.resources.destinations.iter().map(|d| d.rate).collect();
-    assert_eq!(rates, [None, Some(Sharing::Shared), Some(Sharing::Shared)]);
+    let rates: Vec<Sharing> = read.resources.destinations.iter().map(|d| d.rate).collect();
+    assert_eq!(rates, [Sharing::Shared; 3]);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn an_exact_rate_and_an_order_exclude_each_other() {
         rule("{name: a, destination: d, ordering: key}")
     ));
     let mut target = read.resources.rules[0].targets[0].clone();
-    let exact = Destination { rate: Some(Sharing::Exact), ..Destination::clone(&target.destination) };
+    let exact = Destination { rate: Sharing::Exact, ..Destination::clone(&target.destination) };
     target.destination = Arc::new(exact);
     let context = Context::default();
     let mut checker = Checker::new(&context, false);

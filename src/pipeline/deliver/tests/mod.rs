@@ -57,7 +57,7 @@ impl Setup {
             timeout: Duration::from_secs(10),
             concurrency_max: 64,
             rate_limits: Vec::new(),
-            rate: None,
+            rate: resources::Sharing::Shared,
             responses: Vec::new(),
             retry: RetryPolicy::default(),
             dead_letter_topic: "tidegate.dlq".to_owned(),
@@ -82,7 +82,7 @@ impl Setup {
         assert!(faults.is_empty(), "{faults:?}");
         let destination = Destination::new(resource, connection, None).unwrap();
         let destination = destination.judged_by(Responses::new(&own, &theirs));
-        destination.set_share(rate::SLOTS, now);
+        destination.set_share(rate::WHOLE, now);
         Arc::new(destination)
     }
 }

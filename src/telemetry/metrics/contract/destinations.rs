@@ -1,6 +1,7 @@
 //! Of the contract: destinations and connections.
 
 use super::{BREAKER_STATES, DESTINATION_HOLDS, HTTP, Metric, Read, TOKEN_STATES, is_held, metric, with};
+use crate::model::clock::WallMs;
 use crate::telemetry::figures::destination::WAITS;
 use crate::telemetry::metrics::instruments::Sample;
 use crate::telemetry::state::Destination;
@@ -44,6 +45,28 @@ pub(super) static METRICS: &[Metric] = &[
         Read::Level(|sample, tell| destinations(sample, |at, labels| tell(at.waiting, labels))),
     ),
     metric(
+        "tidegate.destination.queue.depth",
+        "tidegate_destination_queue_depth",
+        "{delivery}",
+        &["destination"],
+        "Deliveries that wait in the queue of the destination, told by the replica that owns its slot.",
+        Read::Level(|sample, tell| destinations(sample, |at, labels| tell(at.queued, labels))),
+    ),
+    metric(
+        "tidegate.destination.queue.age",
+        "tidegate_destination_queue_age_seconds",
+        "s",
+        &["destination"],
+        "How long the first delivery in the queue of the destination has waited there; 0 if it is empty.",
+        Read::Ratio(|sample, tell| {
+            let at_ms = sample.state.at_ms;
+            destinations(sample, |at, labels| {
+                let since = at.queued_since_ms.filter(|_| at.queued > 0).unwrap_or(at_ms);
+                tell(WallMs(at_ms).since(WallMs(since)).as_secs_f64(), labels);
+            });
+        }),
+    ),
+    metric(
         "tidegate.destination.wait.time",
         "tidegate_destination_wait_time_seconds_total",
         "s",
@@ -72,7 +95,7 @@ pub(super) static METRICS: &[Metric] = &[
         "1",
         &["destination"],
         "This replica's share of the destination's rate limits.",
-        Read::Ratio(|sample, tell| destinations(sample, |at, labels| tell(f64::from(at.share) / 32.0, labels))),
+        Read::Ratio(|sample, tell| destinations(sample, |at, labels| tell(f64::from(at.share) / 128.0, labels))),
     ),
     metric(
         "tidegate.destination.breaker.state",

@@ -52,7 +52,7 @@ pub(super) static METRICS: &[Metric] = &[
         "tidegate_deliveries_resumed_total",
         "{delivery}",
         TARGET,
-        "Deliveries read back from a retry tier.",
+        "Deliveries read back from a retry tier or a queue.",
         Read::Count(|sample, tell| targets(sample, |target, labels| tell(target.resumptions(), labels))),
     ),
     metric(
@@ -60,7 +60,7 @@ pub(super) static METRICS: &[Metric] = &[
         "tidegate_deliveries_total",
         "{delivery}",
         &["rule", "target", "destination", "settlement"],
-        "Deliveries by where they ended: delivered, handed_off (to a retry tier), dead_lettered.",
+        "Deliveries by where they ended: delivered, handed_off (to a retry tier or a queue), dead_lettered.",
         Read::Count(|sample, tell| {
             targets(sample, |target, labels| {
                 let hand_offs = target.hand_offs().map(|(_, count)| count).sum();
@@ -105,7 +105,7 @@ pub(super) static METRICS: &[Metric] = &[
         "tidegate_hand_offs_total",
         "{delivery}",
         &["rule", "target", "destination", "tier"],
-        "Deliveries written to a retry tier.",
+        "Deliveries written to a retry tier, or (`queue`) to the queue of their destination.",
         Read::Count(|sample, tell| {
             targets(sample, |target, labels| {
                 for (tier, count) in target.hand_offs() {

@@ -1,0 +1,140 @@
+//! Queues: the destination queues that exist. Whoever puts a record into one asks here first; a queue is made when it is
+//! first needed, by a task of its own, so that no worker waits for Kafka.
+//!
+//! Queues that other replicas have made are found by listing the topics now and then.
+
+use crate::kafka::{Admin, TopicSpec};
+use crate::model::stored::Topics;
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How often topics are listed.
+const LIST: Duration = Duration::from_secs(10);
+
+/// When a queue is tried to be made again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Somebody waits for a queue.
+type Asked = (String, oneshot::Sender<()>);
+
+/// The queues that exist.
+#[derive(Debug)]
+pub struct Queues {
+    topics: Topics,
+    /// A queue, but for its name.
+    like: TopicSpec,
+    /// Destinations that have one.
+    found: ArcSwap<BTreeSet<String>>,
+    /// Held while `found` changes.
+    changing: Mutex<()>,
+    ask: mpsc::UnboundedSender<Asked>,
+}
+
+/// What [`Queues::serve`] takes in.
+#[derive(Debug)]
+pub struct Inbox(mpsc::UnboundedReceiver<Asked>);
+
+impl Queues {
+    /// Knows of none yet. `like` is the topic of a queue, whatever its name.
+    #[must_use]
+    pub fn new(topics: Topics, like: TopicSpec) -> (Arc<Self>, Inbox) {
+        let (ask, asked) = mpsc::unbounded_channel();
+        let found = ArcSwap::default();
+        (Arc::new(Self { topics, like, found, changing: Mutex::default(), ask }), Inbox(asked))
+    }
+
+    /// The destinations that have a queue.
+    #[must_use]
+    pub fn found(&self) -> Arc<BTreeSet<String>> {
+        self.found.load_full()
+    }
+
+    /// Ends when the queue of this destination exists, however long that takes.
+    pub fn ready(&self, destination: &str) -> impl Future<Output = ()> + use<> {
+        let waits = (!self.found.load().contains(destination)).then(|| {
+            let (made, wait) = oneshot::channel();
+            // Nobody hears it while the process ends; then it is made by the next one.
+            drop(self.ask.send((destination.to_owned(), made)));
+            wait
+        });
+        async move {
+            if let Some(wait) = waits
+                && wait.await.is_err()
+            {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// These exist.
+    pub fn learn(&self, destinations: impl IntoIterator<Item = String>) {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = BTreeSet::clone(&self.found.load());
+        let before = found.len();
+        found.extend(destinations);
+        if found.len() != before {
+            self.found.store(Arc::new(found));
+        }
+    }
+
+    /// Makes queues that are asked for, for ever; `changed` hears of it.
+    pub async fn serve(self: Arc<Self>, kafka: Admin, mut inbox: Inbox, changed: impl Fn()) {
+        let mut waiting: Vec<Asked> = Vec::new();
+        while let Some(first) = inbox.0.recv().await {
+            waiting.push(first);
+            while !waiting.is_empty() {
+                while let Ok(more) = inbox.0.try_recv() {
+                    waiting.push(more);
+                }
+                let found = self.found();
+                let missing: BTreeSet<&String> =
+                    waiting.iter().map(|(name, _)| name).filter(|name| !found.contains(*name)).collect();
+                let specs: Vec<TopicSpec> = missing.iter().map(|name| self.spec(name)).collect();
+                match kafka.ensure(&specs).await {
+                    Ok(made) => {
+                        if !made.is_empty() {
+                            tracing::info!(queues = made.join(", "), "made queues of destinations");
+                        }
+                        let missing: Vec<String> = missing.into_iter().cloned().collect();
+                        self.learn(missing);
+                        // Who has gone does not wait any more.
+                        for (_, made) in waiting.drain(..) {
+                            let _gone = made.send(()).is_err();
+                        }
+                        changed();
+                    }
+                    Err(error) => {
+                        tracing::error!(
+                            code = error.code(), %error,
+                            "a destination's queue could not be made; its events stay incomplete, trying again"
+                        );
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks for queues of others, for ever.
+    pub async fn discover(self: Arc<Self>, kafka: Admin) {
+        loop {
+            match kafka.list().await {
+                Ok(topics) => {
+                    let queues = topics.iter().filter_map(|topic| self.topics.queue_of(topic));
+                    self.learn(queues.map(str::to_owned));
+                }
+                Err(error) => tracing::debug!(%error, "queues of destinations could not be listed; trying again"),
+            }
+            tokio::time::sleep(LIST).await;
+        }
+    }
+
+    /// The topic of a queue.
+    #[must_use]
+    pub fn spec(&self, destination: &str) -> TopicSpec {
+        TopicSpec { name: self.topics.queue(destination).to_string(), ..self.like.clone() }
+    }
+}
