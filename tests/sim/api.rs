@@ -130,7 +130,15 @@ async fn talk(
                 time::sleep_ms(after).await;
                 Behaviour::Status(422)
             }
-            other => other,
+            other @ (Behaviour::Well(_)
+            | Behaviour::Status(_)
+            | Behaviour::Throttle(_)
+            | Behaviour::Hang
+            | Behaviour::CloseAfter
+            | Behaviour::CloseBefore
+            | Behaviour::CloseWithin
+            | Behaviour::Refuse
+            | Behaviour::Garbage) => other,
         };
         let arrived = |heard| broker.state().oracle.arrived(time::ns(), &id, heard);
         match behaviour {

@@ -656,7 +656,7 @@ impl Line {
             let latency = self.broker.state().rng.u64(0..4);
             time::sleep_ms(latency).await;
             match said {
-                Said::Commit(items) => self.commit(items).await,
+                Said::Commit(items) => self.commit(&items),
                 Said::GivenBack(partitions) => {
                     // It is said again until it is heard, or nobody waits for it any more.
                     for _ in 0..300 {
@@ -684,7 +684,7 @@ impl Line {
         }
     }
 
-    async fn commit(&self, items: Vec<Item>) {
+    fn commit(&self, items: &[Item]) {
         let answers = |answer| items.iter().map(|i| (i.at.clone(), i.stored.next_offset, answer)).collect::<Vec<_>>();
         let (answer, applies, late_ms) = {
             let mut state = self.broker.state();
@@ -713,7 +713,7 @@ impl Line {
         if applies {
             let mut state = self.broker.state();
             let state = &mut *state;
-            for Item { at, stored, .. } in &items {
+            for Item { at, stored, .. } in items {
                 let owns = state.groups.get(self.group).map(|group| group.owns(self.member, at));
                 if owns == Some(Some(false)) {
                     let what = format!("{} {at} was committed by a member that does not own it", self.group);
