@@ -235,7 +235,7 @@ fn status_names_what_is_held_what_lags_and_who_is_silent() {
     bed.ask(&["status"]).exits(1).tells(&[
         "orders",
         "1 replica",
-        "5\n",
+        "0\n",
         "sink",
         "gone since ",
         "1000/s",
