@@ -14,7 +14,7 @@ use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::dial::Network;
 use crate::destinations::tls::Roots;
 use crate::destinations::{exchange, hold};
-use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Producer, TopicPartition};
+use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Partitions, Producer, TopicPartition};
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
@@ -162,7 +162,7 @@ impl App {
         snapshot.load().hold_by(&held);
         let delivery = &settings.delivery;
         let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-        let (queues, queues_inbox) = Queues::new(topics.clone(), topics::queue(&settings));
+        let (queues, queues_inbox) = Queues::new(topics.clone());
         queues.learn(topics::queued(&snapshot.load().resources).map(|destination| destination.name.to_string()));
         let shared = Shared {
             snapshot: Arc::clone(&snapshot),
@@ -194,7 +194,8 @@ impl App {
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
         let stored_intake = Arc::new(Intake::manual(&client, &stored_group, options.clone(), owner)?);
         let patience = delivery.drain_timeout + CLOSE_GRACE;
-        let (stored, found) = (Arc::clone(&stored_intake), Arc::clone(&queues));
+        let stored: Arc<dyn Partitions> = Arc::<Intake>::clone(&stored_intake);
+        let found = Arc::clone(&queues);
         let slots = Arc::new(Slots::new(topics.clone(), Arc::clone(&snapshot), stored, found, patience));
         services.spawn(Arc::clone(&queues).discover(kafka.clone()));
         services.spawn(Arc::clone(&slots).watch());
@@ -202,7 +203,9 @@ impl App {
         let ours = Arc::clone(&slots);
         services.spawn(Arc::clone(&depths).watch(move || ours.queues()));
         let look = Arc::clone(&slots);
-        services.spawn(Arc::clone(&queues).serve(kafka.clone(), queues_inbox, move || look.look()));
+        services.spawn(
+            Arc::clone(&queues).serve(kafka.clone(), topics::queue(&settings), queues_inbox, move || look.look()),
+        );
         let slots_group = format!("{}.slots", settings.kafka.group);
         let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
         let slots_topic = [topics.slots().to_string()];

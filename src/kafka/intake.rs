@@ -19,7 +19,7 @@ use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -83,6 +83,13 @@ impl std::fmt::Debug for Intake {
     }
 }
 
+/// What reads the partitions it is told to.
+pub trait Partitions: std::fmt::Debug + Send + Sync {
+    /// Replaces the partitions of a manual intake. For those removed: `revoked`, commit, its answer, then they are let go.
+    /// The result can be waited for.
+    fn set_partitions(&self, partitions: Vec<TopicPartition>) -> Pending;
+}
+
 /// What reads partitions again.
 pub trait Restart: std::fmt::Debug + Send + Sync {
     /// Reads a partition again whose queue has reported `OffsetOutOfRange`: from the committed offset if it exists, else
@@ -95,6 +102,19 @@ pub trait Restart: std::fmt::Debug + Send + Sync {
 pub struct Pending(Receiver<()>);
 
 impl Pending {
+    /// One that is done when the sender is used or dropped.
+    #[must_use]
+    pub fn new() -> (Sender<()>, Self) {
+        let (done, pending) = channel();
+        (done, Self(pending))
+    }
+
+    /// Whether it was done, or never will be.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.try_recv() != Err(TryRecvError::Empty)
+    }
+
     /// Waits for it. True if it was done in time.
     pub fn wait(self, at_most: Duration) -> bool {
         self.0.recv_timeout(at_most).is_ok()
@@ -116,7 +136,7 @@ impl Intake {
         Self::start(client, group, Some(topics.to_vec()), options, owner)
     }
 
-    /// Reads the partitions that [`Intake::set_partitions`] names, without joining; offsets are committed under `group`.
+    /// Reads the partitions that [`Partitions::set_partitions`] names, without joining; offsets are committed under `group`.
     /// Whoever uses it sees to it that no two replicas read the same partition.
     ///
     /// # Errors
@@ -173,14 +193,6 @@ impl Intake {
             .spawn(run)
             .map_err(|source| Error::Thread { name, source })?;
         Ok(Self { shared, commands, thread: Mutex::new(Some(Running { thread, ended })) })
-    }
-
-    /// Replaces the partitions of a manual intake. For those removed: `revoked`, commit, its answer, then they are let go.
-    /// The result can be waited for.
-    pub fn set_partitions(&self, partitions: Vec<TopicPartition>) -> Pending {
-        let (done, pending) = channel();
-        self.tell(Command::Set { partitions, done });
-        Pending(pending)
     }
 
     /// Where to leave offsets to be committed.
@@ -241,6 +253,14 @@ impl Intake {
         if self.commands.send(command).is_err() {
             tracing::debug!(group = self.shared.group, "the intake is closed");
         }
+    }
+}
+
+impl Partitions for Intake {
+    fn set_partitions(&self, partitions: Vec<TopicPartition>) -> Pending {
+        let (done, pending) = Pending::new();
+        self.tell(Command::Set { partitions, done });
+        pending
     }
 }
 

@@ -38,7 +38,7 @@ pub use self::core::{Answered, Committer, Core, Due, Released};
 pub use client::{ClientSettings, GroupProtocol, reveal};
 pub use embedded::{Embedded, is_embedded};
 pub use error::Error;
-pub use intake::{Intake, IntakeOptions, Pending, Restart};
+pub use intake::{Intake, IntakeOptions, Partitions, Pending, Restart};
 pub use membership::Membership;
 pub use partition::{Assigned, Commit, Life, Log, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
 pub use ping::ping;

@@ -24,8 +24,6 @@ type Asked = (String, oneshot::Sender<()>);
 #[derive(Debug)]
 pub struct Queues {
     topics: Topics,
-    /// A queue, but for its name.
-    like: TopicSpec,
     /// Destinations that have one.
     found: ArcSwap<BTreeSet<String>>,
     /// Held while `found` changes.
@@ -38,12 +36,12 @@ pub struct Queues {
 pub struct Inbox(mpsc::UnboundedReceiver<Asked>);
 
 impl Queues {
-    /// Knows of none yet. `like` is the topic of a queue, whatever its name.
+    /// Knows of none yet.
     #[must_use]
-    pub fn new(topics: Topics, like: TopicSpec) -> (Arc<Self>, Inbox) {
+    pub fn new(topics: Topics) -> (Arc<Self>, Inbox) {
         let (ask, asked) = mpsc::unbounded_channel();
         let found = ArcSwap::default();
-        (Arc::new(Self { topics, like, found, changing: Mutex::default(), ask }), Inbox(asked))
+        (Arc::new(Self { topics, found, changing: Mutex::default(), ask }), Inbox(asked))
     }
 
     /// The destinations that have a queue.
@@ -80,8 +78,8 @@ impl Queues {
         }
     }
 
-    /// Makes queues that are asked for, for ever; `changed` hears of it.
-    pub async fn serve(self: Arc<Self>, kafka: Admin, mut inbox: Inbox, changed: impl Fn()) {
+    /// Makes queues that are asked for, for ever; `changed` hears of it. `like` is the topic of a queue, whatever its name.
+    pub async fn serve(self: Arc<Self>, kafka: Admin, like: TopicSpec, mut inbox: Inbox, changed: impl Fn()) {
         let mut waiting: Vec<Asked> = Vec::new();
         while let Some(first) = inbox.0.recv().await {
             waiting.push(first);
@@ -92,7 +90,7 @@ impl Queues {
                 let found = self.found();
                 let missing: BTreeSet<&String> =
                     waiting.iter().map(|(name, _)| name).filter(|name| !found.contains(*name)).collect();
-                let specs: Vec<TopicSpec> = missing.iter().map(|name| self.spec(name)).collect();
+                let specs: Vec<TopicSpec> = missing.iter().map(|name| self.spec(&like, name)).collect();
                 match kafka.ensure(&specs).await {
                     Ok(made) => {
                         if !made.is_empty() {
@@ -132,9 +130,7 @@ impl Queues {
         }
     }
 
-    /// The topic of a queue.
-    #[must_use]
-    pub fn spec(&self, destination: &str) -> TopicSpec {
-        TopicSpec { name: self.topics.queue(destination).to_string(), ..self.like.clone() }
+    fn spec(&self, like: &TopicSpec, destination: &str) -> TopicSpec {
+        TopicSpec { name: self.topics.queue(destination).to_string(), ..like.clone() }
     }
 }

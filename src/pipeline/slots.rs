@@ -11,7 +11,7 @@
 
 use crate::destinations::Destination;
 use crate::destinations::rate;
-use crate::kafka::{Assigned, Commit, Intake, Owner, Pending, TopicPartition};
+use crate::kafka::{Assigned, Commit, Owner, Partitions, Pending, TopicPartition};
 use crate::model::clock::Monotonic;
 use crate::model::name::Name;
 use crate::model::stored::{self, SLOTS, Topics};
@@ -39,7 +39,7 @@ const UNKNOWN: Duration = Duration::from_secs(3_600);
 pub struct Slots {
     topics: Topics,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    stored: Arc<Intake>,
+    stored: Arc<dyn Partitions>,
     queues: Arc<Queues>,
     patience: Duration,
     holding: Mutex<Holding>,
@@ -61,7 +61,7 @@ impl Slots {
     pub fn new(
         topics: Topics,
         snapshot: Arc<ArcSwap<Snapshot>>,
-        stored: Arc<Intake>,
+        stored: Arc<dyn Partitions>,
         queues: Arc<Queues>,
         patience: Duration,
     ) -> Self {
@@ -168,6 +168,15 @@ impl Slots {
         wanted
     }
 
+    /// Gives slots back; the result is over when nothing of them is read any more.
+    pub fn give_back(&self, slots: &[TopicPartition]) -> Option<Pending> {
+        self.change(|owned| {
+            for slot in slots {
+                owned.remove(&slot.partition);
+            }
+        })
+    }
+
     fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> Option<Pending> {
         let mut holding = self.holding();
         act(&mut holding.slots);
@@ -195,11 +204,7 @@ impl Owner for Slots {
     }
 
     fn revoked(&self, partitions: &[TopicPartition], _lost: bool) -> Vec<Commit> {
-        let let_go = self.change(|owned| {
-            for partition in partitions {
-                owned.remove(&partition.partition);
-            }
-        });
+        let let_go = self.give_back(partitions);
         // The next owner reads them as soon as this returns: ours must be drained and committed before.
         if let_go.is_some_and(|let_go| !let_go.wait(self.patience)) {
             tracing::warn!(

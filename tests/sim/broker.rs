@@ -154,7 +154,8 @@ impl State {
 
     /// Writes a record of ours.
     fn append(&mut self, out: &OutRecord) -> Position {
-        let partition = out.partition.unwrap_or_else(|| self.rng.i32(0..2));
+        let partitions = if out.topic.starts_with("tg.queue.") { 1 } else { 2 };
+        let partition = out.partition.unwrap_or_else(|| self.rng.i32(0..partitions));
         let at = TopicPartition { topic: Arc::clone(&out.topic), partition };
         let headers = out.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let position = Position {

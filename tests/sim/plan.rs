@@ -29,6 +29,8 @@ pub(crate) struct Plan {
 pub(crate) struct Destination {
     /// Requests per second, and burst.
     pub(crate) limit: Option<(u32, u32)>,
+    /// `rate: exact`, where there is a limit.
+    pub(crate) exact: bool,
     pub(crate) timeout_s: u64,
     pub(crate) max_attempts: u32,
     pub(crate) max_age_s: u64,
@@ -165,7 +167,8 @@ impl Plan {
         let mut text = "kind: source\nname: shop\nkafka: {topics: [orders], strict: true}\n".to_owned();
         for (n, d) in self.destinations.iter().enumerate() {
             let limit = d.limit.map_or(String::new(), |(rate, burst)| {
-                format!("rate: shared\nrate_limit: {{limit: {rate}/s, burst: {burst}}}\n")
+                let how = if d.exact { "exact" } else { "shared" };
+                format!("rate: {how}\nrate_limit: {{limit: {rate}/s, burst: {burst}}}\n")
             });
             write!(
                 text,
@@ -224,6 +227,7 @@ fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
     }
     Destination {
         limit: rng.bool().then(|| (rng.u32(2..=40), rng.u32(1..=12))),
+        exact: rng.bool(),
         timeout_s: rng.u64(1..=5),
         max_attempts: if rng.bool() { 185 } else { rng.u32(2..12) },
         max_age_s: if rng.bool() { rng.u64(5..60) } else { rng.u64(60..600) },

@@ -17,18 +17,18 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidegate::destinations::dial::Network;
-use tidegate::destinations::rate;
 use tidegate::destinations::tls::Roots;
 use tidegate::kafka::{
-    Answer, Committer, Core, Due, Item, Life, Membership, Owner, Producer, Queue, Restart, Stored, TopicPartition,
-    TopicSpec,
+    Answer, Committer, Core, Due, Item, Life, Membership, Owner, Partitions, Pending, Producer, Queue, Restart, Stored,
+    TopicPartition,
 };
 use tidegate::model::clock::Monotonic;
 use tidegate::model::name::Name;
 use tidegate::model::resources::Resources;
-use tidegate::model::stored::{self, Topics};
+use tidegate::model::stored::Topics;
 use tidegate::pipeline::flow::Link as FlowLink;
 use tidegate::pipeline::queues::Queues;
+use tidegate::pipeline::slots::Slots;
 use tidegate::pipeline::snapshot::Snapshot;
 use tidegate::pipeline::supervisor::Supervisor;
 use tidegate::pipeline::ticket::{Budget, Caps};
@@ -163,7 +163,8 @@ impl Parts {
         let (snapshot, _) = Snapshot::compile(resources.clone(), &Roots::default(), None).unwrap();
         let producer = Producer::to(broker.sink(link));
         let topics = Topics::new("tg");
-        let (queues, _) = Queues::new(topics.clone(), TopicSpec::new("", 1));
+        // The queues exist: that making one may take a while is Kafka's business.
+        let (queues, _) = Queues::new(topics.clone());
         queues.learn(snapshot.destinations().map(|destination| destination.resource().name.to_string()));
         let shared = Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -210,7 +211,9 @@ impl Parts {
         let (sets, wanted) = mpsc::unbounded_channel();
         let (close_source, source_closing) = oneshot::channel();
         let (close_slots, slots_closing) = oneshot::channel();
-        let slots_of = Slots { snapshot: Arc::clone(&self.shared.snapshot), owned: BTreeSet::new(), sets };
+        let sets: Arc<dyn Partitions> = Arc::new(Sets(sets));
+        let (snapshot, queues) = (Arc::clone(&self.shared.snapshot), Arc::clone(&self.shared.queues));
+        let slots_of = Slots::new(self.shared.topics.clone(), snapshot, sets, queues, DRAIN);
         let running = [
             tokio::task::spawn_local(source.run(None, source_closing)),
             tokio::task::spawn_local(slots.run(Some(slots_of), slots_closing)),
@@ -376,6 +379,7 @@ impl Desk {
                 () = time::sleep_ms(POLL_MS) => self.seen_empty = Monotonic::now(),
             }
             self.look().await;
+            slots.iter().for_each(Slots::look);
         }
         let all: Vec<_> = self.progress.keys().cloned().collect();
         self.revoke(&all, false, slots.as_mut()).await;
@@ -385,16 +389,16 @@ impl Desk {
     }
 
     /// The life of the intake whose partitions are set by hand.
-    async fn serve(mut self, mut wanted: mpsc::UnboundedReceiver<(BTreeSet<i32>, oneshot::Sender<()>)>) {
+    async fn serve(mut self, mut wanted: mpsc::UnboundedReceiver<Set>) {
         self.connect();
-        let mut slots = BTreeSet::new();
+        let mut ours = BTreeSet::new();
         loop {
             tokio::select! {
                 biased;
                 next = wanted.recv() => {
                     let Some((now, done)) = next else { break };
-                    slots = now;
-                    let gone: Vec<_> = self.progress.keys().filter(|at| !slots.contains(&slot(at))).cloned().collect();
+                    ours = now;
+                    let gone: Vec<_> = self.progress.keys().filter(|at| !ours.contains(*at)).cloned().collect();
                     if !gone.is_empty() {
                         self.revoke(&gone, false, None).await;
                         self.await_answers().await;
@@ -407,8 +411,12 @@ impl Desk {
             // A partition that never had a record needs no lane; it would only wait.
             let new: Vec<_> = {
                 let state = self.broker.state();
-                let ours = |at: &&TopicPartition| is_stored(&at.topic) && slots.contains(&slot(at));
-                state.partitions.keys().filter(ours).filter(|at| !self.progress.contains_key(*at)).cloned().collect()
+                state
+                    .partitions
+                    .keys()
+                    .filter(|at| ours.contains(*at) && !self.progress.contains_key(*at))
+                    .cloned()
+                    .collect()
             };
             if !new.is_empty() {
                 self.assign(&new, None).await;
@@ -501,15 +509,14 @@ impl Desk {
             return self.enter(partitions).await;
         };
         self.membership.prove(evidence);
+        let mut assigned = Vec::new();
         for at in partitions {
             let life = Arc::<Life>::default();
             let queue = Queue::over(Box::new(Nothing), Arc::clone(&at.topic), Arc::clone(&life));
-            drop(self.core.enter(at.clone(), None, None, queue, life));
+            assigned.push(self.core.enter(at.clone(), None, None, queue, life));
             self.progress.insert(at.clone(), Arc::default());
         }
-        slots.owned.extend(partitions.iter().map(|at| at.partition));
-        // Nobody waits for the tiers to be read.
-        drop(slots.change());
+        slots.assigned(assigned);
     }
 
     /// Takes partitions over, from where the group stands.
@@ -563,12 +570,12 @@ impl Desk {
         });
         let mut last = Vec::new();
         if let Some(slots) = slots {
-            for at in partitions {
-                slots.owned.remove(&at.partition);
-            }
-            let done = slots.change();
+            let pending = slots.give_back(partitions);
             // The next owner reads the tiers as soon as we have answered.
-            drop(tokio::time::timeout(DRAIN * 2, done).await);
+            let until = Monotonic::now().plus(DRAIN * 2);
+            while pending.as_ref().is_some_and(|pending| !pending.is_over()) && Monotonic::now() < until {
+                time::sleep_ms(5).await;
+            }
         } else if let Some(supervisor) = &self.supervisor {
             let told: Vec<_> = partitions.iter().filter(|at| self.core.has_told(at)).cloned().collect();
             let mut draining = supervisor.drain(&told, lost);
@@ -588,36 +595,22 @@ impl Desk {
     }
 }
 
-/// Whether deliveries are stored in a topic: a tier, or the queue of a destination.
-pub(crate) fn is_stored(topic: &str) -> bool {
-    topic.starts_with("tg.retry.") || topic.starts_with("tg.queue.")
+/// Tells the intake of the stored records what to read.
+struct Sets(mpsc::UnboundedSender<Set>);
+
+/// What is to be read, and who waits for it.
+type Set = (BTreeSet<TopicPartition>, std::sync::mpsc::Sender<()>);
+
+impl fmt::Debug for Sets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sets")
+    }
 }
 
-/// Whose owner reads a partition of such a topic.
-fn slot(at: &TopicPartition) -> i32 {
-    Topics::new("tg").queue_of(&at.topic).map_or(at.partition, stored::slot)
-}
-
-/// What slots mean: shares of the rates, partitions of the tiers, and queues. Here queues are read at all times.
-struct Slots {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    owned: BTreeSet<i32>,
-    sets: mpsc::UnboundedSender<(BTreeSet<i32>, oneshot::Sender<()>)>,
-}
-
-impl Slots {
-    fn change(&self) -> oneshot::Receiver<()> {
-        let snapshot = self.snapshot.load();
-        let mut destinations: Vec<_> = snapshot.destinations().collect();
-        destinations.sort_by_key(|destination| destination.resource().name.to_string());
-        let (slots, now) = (u8::try_from(self.owned.len()).unwrap(), Monotonic::now());
-        // It shrinks before the slot is given up and grows only once it is ours.
-        for destination in destinations {
-            let owns = self.owned.contains(&destination.resource().slot());
-            destination.set_share(rate::shared(owns, slots), now);
-        }
-        let (done, pending) = oneshot::channel();
-        drop(self.sets.send((self.owned.clone(), done)));
+impl Partitions for Sets {
+    fn set_partitions(&self, partitions: Vec<TopicPartition>) -> Pending {
+        let (done, pending) = Pending::new();
+        drop(self.0.send((partitions.into_iter().collect(), done)));
         pending
     }
 }

@@ -5,7 +5,7 @@ use crate::broker::{Broker, State};
 use crate::group::Group;
 use crate::oracle::{Counts, Oracle};
 use crate::plan::{Event, Fault, Plan};
-use crate::replica::{self, LINES, Replica, SLOTS_GROUP, SOURCE_GROUP, STORED_GROUP, is_stored};
+use crate::replica::{self, LINES, Replica, SLOTS_GROUP, SOURCE_GROUP, STORED_GROUP};
 use crate::time;
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -166,7 +166,7 @@ impl World {
         }
         state.oracle.open() == 0
             && state.is_drained(SOURCE_GROUP, |topic| topic == "orders")
-            && state.is_drained(STORED_GROUP, is_stored)
+            && state.is_drained(STORED_GROUP, |topic| topic.starts_with("tg.retry.") || topic.starts_with("tg.queue."))
     }
 
     fn not_at_rest(&self) {

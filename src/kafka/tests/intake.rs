@@ -2,7 +2,9 @@
 
 use super::support::{Broker, Lanes, block, committed, join, quick, record, unique, until};
 use crate::kafka::commit;
-use crate::kafka::{Commit, Intake, IntakeOptions, Lags, OnMissing, Owner, Producer, Restart, Start, TopicPartition};
+use crate::kafka::{
+    Commit, Intake, IntakeOptions, Lags, OnMissing, Owner, Partitions, Producer, Restart, Start, TopicPartition,
+};
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::types::RDKafkaRespErr;
