@@ -203,7 +203,7 @@ fn table(events: &[String], rules: &[String]) {
         let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
         let matches = matches as f64 / events.len() as f64;
         let from_bytes = clock.time(events.len(), run);
-        let mut tapes = vec![Tape::default(); events.len()];
+        let mut tapes: Vec<Tape> = events.iter().map(|_| Tape::default()).collect();
         let documents: Vec<Document<'_>> =
             events.iter().zip(&mut tapes).map(|(event, tape)| document(event.as_bytes(), tape)).collect();
         let matching = clock.time(events.len(), |event| {

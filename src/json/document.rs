@@ -4,7 +4,7 @@
 
 use super::scan;
 use super::tape::Tape;
-use super::value::{Json, Kind, Quoted};
+use super::value::{Json, Kind};
 use crate::model::event::{CloudEvent, Content};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -63,10 +63,10 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// [`Self::of`] an event that was decoded with this tape just now.
+    /// [`Self::of`] an event that was decoded with this tape. A tape that has noted another text since is of no use.
     #[must_use]
     pub fn noted(event: &'a CloudEvent, tape: &'a Tape) -> Self {
-        Self { tape: Some(tape), ..Self::of(event) }
+        Self { tape: Some(tape).filter(|tape| tape.mark() == event.noted), ..Self::of(event) }
     }
 
     /// Checks a text and reads it as a document. `None` if it is JSON, but no object.
@@ -87,12 +87,11 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn from_object(object: Json<'a>) -> Option<Self> {
         let mut document = Self::default();
-        object.members()?.for_each(|(key, value)| document.add(key, value));
+        object.members()?.for_each(|(key, value)| document.add(key.decode(), value));
         Some(document)
     }
 
-    fn add(&mut self, key: Quoted<'a>, value: Json<'a>) {
-        let name = key.decode();
+    fn add(&mut self, name: Cow<'a, str>, value: Json<'a>) {
         let value = Value::Json(value);
         match self.members.iter_mut().find(|member| member.name == name) {
             Some(member) => {

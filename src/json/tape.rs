@@ -3,14 +3,24 @@
 
 use super::scan::{self, Error};
 use super::value::{Json, Kind, Quoted};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The values of one text in the order in which they begin. Memory that is used again for the next text.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Tape {
     /// Where the text lies in memory: a value is found by where it lies itself.
     base: usize,
     pub(super) nodes: Vec<Node>,
+    /// See [`Self::mark`].
+    mark: u64,
 }
+
+/// Marks that a tape takes at once.
+const MARKS: u64 = 1 << 20;
+
+/// The first marks that no tape has taken.
+static UNTAKEN: AtomicU64 = AtomicU64::new(MARKS);
 
 /// One value: places are byte offsets from the start of the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +73,16 @@ impl Tape {
     pub fn clear(&mut self) {
         self.nodes.clear();
         self.nodes.shrink_to(KEPT);
+        self.mark += 1;
+        if self.mark % MARKS <= 1 {
+            self.mark = UNTAKEN.fetch_add(MARKS, Ordering::Relaxed) + 1;
+        }
+    }
+
+    /// Tells what is noted now from all that this or another tape notes at any other time; 0 if that is nothing yet.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// The node of a value if it is the whole text or a member or element of it. A search in the order of the text
@@ -101,8 +121,8 @@ impl Tape {
         &self.nodes
     }
 
-    /// The members of an object that was checked as a whole text; of another value none.
-    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = (Quoted<'a>, Json<'a>)> {
+    /// The members of an object that was checked as a whole text, keys decoded; of another value none.
+    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
         let text = whole.text();
         // White space before the value is no part of it.
         let before = self.nodes.first().map_or(0, Node::start);
@@ -110,9 +130,13 @@ impl Tape {
         std::iter::from_fn(move || {
             let node = self.nodes.get(at)?;
             at = node.next();
-            let key = text.get((node.key() - 1).checked_sub(before)?..node.key_end() + 1 - before)?;
-            let value = text.get(node.start() - before..node.end() - before)?;
-            Some((Quoted::checked(key), Json::checked(value)))
+            let (start, end) = (node.key() - before, node.key_end() - before);
+            let key = if node.is_key_escaped() {
+                Quoted::checked(text.get(start - 1..=end)?).decode()
+            } else {
+                Cow::Borrowed(text.get(start..end)?)
+            };
+            Some((key, Json::checked(text.get(node.start() - before..node.end() - before)?)))
         })
     }
 }
@@ -210,7 +234,8 @@ mod tests {
             }
             let json = Json::check(text.as_bytes()).unwrap();
             let members: Vec<_> = json.members().into_iter().flatten().collect();
-            prop_assert_eq!(tape.members(json).collect::<Vec<_>>(), members.clone());
+            let decoded: Vec<_> = members.iter().map(|(key, value)| (key.decode(), *value)).collect();
+            prop_assert_eq!(tape.members(json).collect::<Vec<_>>(), decoded);
             let mut from = 0;
             for (_, member) in members.iter().chain(members.iter().rev()) {
                 let found = tape.find(member.text(), &mut from).and_then(|at| tape.nodes().get(at));
@@ -218,6 +243,11 @@ mod tests {
             }
             tape.note(json);
             prop_assert_eq!(compare(&tape, json.text(), 0, None, json), tape.nodes().len());
+            let mark = tape.mark();
+            tape.note(json);
+            let mut other = Tape::default();
+            other.note(json);
+            prop_assert!(mark != tape.mark() && other.mark() != tape.mark() && other.mark() != mark);
             // A text that lies elsewhere is another.
             prop_assert_eq!(tape.find(String::from(json.text()).as_str(), &mut 0), None);
         }

@@ -12,6 +12,8 @@ use std::ops::Range;
 pub struct CloudEvent {
     /// The record it came as.
     pub record: Record,
+    /// The mark of the tape on which it was noted where the values of its JSON lie; 0 if it was on none.
+    pub noted: u64,
     parts: Parts,
 }
 
@@ -77,7 +79,7 @@ impl CloudEvent {
     /// Joins a record with the parts found in it. `parts` must come from a builder over the same record.
     #[must_use]
     pub fn new(record: Record, parts: Parts) -> Self {
-        Self { record, parts }
+        Self { record, noted: 0, parts }
     }
 
     /// `id`, decoded.

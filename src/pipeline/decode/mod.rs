@@ -169,7 +169,11 @@ pub fn decode(record: Record, options: &Options) -> Result<CloudEvent, (Record, 
 pub fn decode_noting(record: Record, options: &Options, tape: &mut Tape) -> Result<CloudEvent, (Record, Error)> {
     tape.clear();
     match read(&record, options, tape) {
-        Ok(parts) => Ok(CloudEvent::new(record, parts)),
+        Ok(parts) => {
+            let mut event = CloudEvent::new(record, parts);
+            event.noted = tape.mark();
+            Ok(event)
+        }
         Err(error) => Err((record, error)),
     }
 }

@@ -22,8 +22,7 @@ pub(super) fn read(record: &Record, options: &Options, tape: &mut Tape) -> Resul
     // Earlier values of what stands twice.
     let mut replaced: Vec<(Cow<'_, str>, Json<'_>)> = Vec::new();
     let event = tape.check(value).map_err(|source| Error::Json { source })?;
-    for (key, value) in tape.members(event) {
-        let name = key.decode();
+    for (name, value) in tape.members(event) {
         let before = attributes.len();
         let old = match &*name {
             "data" => put_payload(&mut data, before, value),
