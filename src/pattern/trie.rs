@@ -31,6 +31,13 @@ struct Node {
     few: Vec<Edge>,
 }
 
+/// A node of a trie, at hand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'t> {
+    number: u32,
+    node: &'t Node,
+}
+
 /// More pieces than this at one node are looked up in a table.
 const FEW: usize = 8;
 
@@ -40,8 +47,21 @@ struct Edge {
     len: usize,
     /// See [`Key`].
     head: u64,
+    /// The head of a key that begins with this piece and a dot, in these of its bits.
+    dotted: u64,
+    dotted_bits: u64,
     piece: Box<[u8]>,
     next: u32,
+}
+
+impl Edge {
+    fn new(piece: &str, key: Key<'_>, next: u32) -> Self {
+        let (dotted, dotted_bits) = match piece.len() {
+            len @ 0..8 => (key.head | u64::from(b'.') << (8 * len), u64::MAX >> (56 - 8 * len)),
+            8.. => (key.head, u64::MAX),
+        };
+        Self { len: piece.len(), head: key.head, dotted, dotted_bits, piece: piece.as_bytes().into(), next }
+    }
 }
 
 /// A key of the event, or a piece of a path.
@@ -87,6 +107,13 @@ impl<'t> Key<'t> {
 }
 
 impl Node {
+    /// Whether a key may begin with a piece that leads on, and a dot.
+    #[inline]
+    fn may_divide(&self, key: Key<'_>) -> bool {
+        let begins = |edge: &Edge| key.head & edge.dotted_bits == edge.dotted;
+        self.few.len() > FEW || self.few.iter().any(begins)
+    }
+
     fn new() -> Self {
         Self { path: NONE, begins: 0, lengths: 0, deep: false, few: Vec::new() }
     }
@@ -121,7 +148,7 @@ impl Trie {
                 node.begins |= key.first_bit();
                 node.lengths |= length_bit(piece.len());
                 if next == new && node.few.len() <= FEW {
-                    node.few.push(Edge { len: piece.len(), head: key.head, piece: piece.as_bytes().into(), next });
+                    node.few.push(Edge::new(piece, key, next));
                 }
             }
             node = next;
@@ -140,18 +167,28 @@ impl Trie {
     }
 
     /// The node that a key of the event leads to, and whether its dots led there.
-    #[inline]
     pub(super) fn step(&self, node: u32, key: Key<'_>) -> Option<(u32, bool)> {
-        let from = self.nodes.get(index(node))?;
-        if from.begins & key.first_bit() == 0 {
+        self.step_from(self.place(node)?, key)
+    }
+
+    /// A node at hand, for many steps from it.
+    #[inline]
+    pub(super) fn place(&self, number: u32) -> Option<Place<'_>> {
+        self.nodes.get(index(number)).map(|node| Place { number, node })
+    }
+
+    /// [`Self::step`] from a node at hand.
+    #[inline]
+    pub(super) fn step_from(&self, Place { number, node }: Place<'_>, key: Key<'_>) -> Option<(u32, bool)> {
+        if node.begins & key.first_bit() == 0 {
             return None;
         }
-        if from.lengths & length_bit(key.bytes.len()) != 0
-            && let Some(next) = self.piece(node, from, key)
+        if node.lengths & length_bit(key.bytes.len()) != 0
+            && let Some(next) = self.piece(number, node, key)
         {
             return Some((next, false));
         }
-        if from.deep { self.pieces(node, key) } else { None }
+        if node.deep && node.may_divide(key) { self.pieces(number, key) } else { None }
     }
 
     #[inline]
@@ -165,6 +202,7 @@ impl Trie {
         from.few.iter().find(is_it).map(|edge| edge.next)
     }
 
+    /// The node that the pieces of a key with dots lead to.
     #[inline(never)]
     fn pieces(&self, node: u32, key: Key<'_>) -> Option<(u32, bool)> {
         if !key.bytes.contains(&b'.') {

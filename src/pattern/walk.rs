@@ -3,7 +3,7 @@
 use super::index::keys::index;
 use super::leaves::{Binding, Leaves, scalar};
 use super::matcher::Scalar;
-use super::trie::{Key, Trie};
+use super::trie::{Key, Place, Trie};
 use crate::json::document::{Document, Value};
 use crate::json::tape::{Node, Tape};
 use crate::json::value::Json;
@@ -68,11 +68,11 @@ pub(super) fn walk<'d>(
             Value::Json(json) => {
                 let noted = document.tape.and_then(|tape| Some((tape, tape.find(json.text(), &mut from)?)));
                 if let Some((tape, at)) = noted {
-                    Walk::new(*json, tape, at, trie, mode, leaves).value(at, node)?;
+                    Walk::new(*json, tape, at, trie, mode, leaves).begin(at, node)?;
                 } else {
                     let mut tape = std::mem::take(&mut leaves.memory.tape);
                     tape.note(*json);
-                    let walked = Walk::new(*json, &tape, 0, trie, mode, leaves).value(0, node);
+                    let walked = Walk::new(*json, &tape, 0, trie, mode, leaves).begin(0, node);
                     leaves.memory.tape = tape;
                     walked?;
                 }
@@ -124,8 +124,11 @@ impl<'w, 'd> Walk<'w, 'd> {
         Self { text: json.text(), before: nodes.get(at).map_or(0, Node::start), nodes, trie, mode, leaves }
     }
 
-    fn value(&mut self, at: usize, place: u32) -> Result<(), Duplicate> {
-        let Some(node) = self.nodes.get(at) else { return Ok(()) };
+    fn begin(&mut self, at: usize, place: u32) -> Result<(), Duplicate> {
+        self.nodes.get(at).map_or(Ok(()), |node| self.value(at, node, place))
+    }
+
+    fn value(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
         match self.first(node) {
             b'{' => match self.mode {
                 _ if !self.trie.leads_on(place) => Ok(()),
@@ -161,17 +164,18 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     fn object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
+        let Some(from) = self.trie.place(place) else { return Ok(()) };
         self.leaves.memory.objects = self.leaves.memory.objects.wrapping_add(1);
         let object = self.leaves.memory.objects;
         let dotted = self.leaves.memory.dotted.len();
         let mut member = at + 1;
         while member < node.next() {
             let Some(value) = self.nodes.get(member) else { break };
-            if let Some((child, has_dots)) = self.step(value, place) {
+            if let Some((child, has_dots)) = self.step(value, from) {
                 if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
                     return Err(Duplicate);
                 }
-                self.value(member, child)?;
+                self.value(member, value, child)?;
             }
             member = value.next();
         }
@@ -193,12 +197,13 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     fn careful_object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
+        let Some(from) = self.trie.place(place) else { return Ok(()) };
         let mut members: Vec<(u32, usize)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
         let mut at = at + 1;
         while at < node.next() {
             let Some(value) = self.nodes.get(at) else { break };
-            if let Some((child, _)) = self.step(value, place) {
+            if let Some((child, _)) = self.step(value, from) {
                 let place = *places.entry(child).or_insert(members.len());
                 match members.get_mut(place) {
                     Some(member) => member.1 = at,
@@ -207,17 +212,23 @@ impl<'w, 'd> Walk<'w, 'd> {
             }
             at = value.next();
         }
-        members.into_iter().try_for_each(|(child, at)| self.value(at, child))
+        members.into_iter().try_for_each(|(child, at)| self.begin(at, child))
     }
 
-    /// The place that the key of a member leads to, and whether it is a key with dots.
-    fn step(&self, member: &Node, place: u32) -> Option<(u32, bool)> {
+    /// The place that the key of a member leads to, and whether it is a key with dots. `from` is the place of the object.
+    #[inline]
+    fn step(&self, member: &Node, from: Place<'w>) -> Option<(u32, bool)> {
         let (start, end) = (member.key() - self.before, member.key_end() - self.before);
         if member.is_key_escaped() {
-            let quoted = self.text.get(start - 1..=end)?;
-            return self.trie.step(place, Key::of(&Json::trusted(quoted).as_str()?));
+            return self.step_decoded(start, end, from);
         }
-        self.trie.step(place, Key::within(self.text.as_bytes(), start, end))
+        self.trie.step_from(from, Key::within(self.text.as_bytes(), start, end))
+    }
+
+    #[cold]
+    fn step_decoded(&self, start: usize, end: usize, from: Place<'w>) -> Option<(u32, bool)> {
+        let quoted = self.text.get(start - 1..=end)?;
+        self.trie.step_from(from, Key::of(&Json::trusted(quoted).as_str()?))
     }
 
     fn array(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
@@ -245,7 +256,7 @@ impl<'w, 'd> Walk<'w, 'd> {
             let Some(value) = self.nodes.get(at) else { break };
             if let b'{' | b'[' = self.first(value) {
                 self.leaves.memory.bindings.push(Binding { array, element });
-                self.value(at, place)?;
+                self.value(at, value, place)?;
                 self.leaves.memory.bindings.pop();
             }
             at = value.next();

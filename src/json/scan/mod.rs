@@ -14,6 +14,7 @@ use notes::{MAX_NOTED, Noted, Notes, Open};
 pub(in crate::json) use skip::skip_string_noting;
 pub use skip::{skip_space, skip_string, skip_value};
 use std::fmt;
+use std::num::NonZeroU64;
 use stops::{Span, Stops};
 
 /// Objects and arrays in each other at most. Everything that walks checked JSON may recurse this deep.
@@ -130,53 +131,73 @@ fn check_value<N: Notes>(bytes: &[u8], at: usize, max_depth: usize, mut notes: N
     let mut object = false;
     let mut at = at;
     loop {
-        let mut key = Span::default();
+        let mut key = N::Key::default();
+        let mut ended = false;
         if object {
             if byte(bytes, at) != b'"' {
                 return Err(no_key(bytes, at));
             }
-            key = stops.string(at)?;
-            at = key.end;
-            if byte(bytes, at) != b':' {
-                at = skip_space(bytes, at);
-                if byte(bytes, at) != b':' {
-                    return Err(no_colon(bytes, at));
+            loop {
+                let quoted = stops.string(at)?;
+                key = N::key(quoted);
+                at = quoted.end;
+                // Most values are strings, and most text is compact.
+                if !has(bytes, at, *b":\"") {
+                    break;
                 }
-            }
-            at = skip_space(bytes, at + 1);
-        }
-        match byte(bytes, at) {
-            b'"' => {
-                let value = stops.string(at)?;
+                let value = stops.string(at + 1)?;
                 at = value.end;
                 notes.scalar(key, value);
-            }
-            bracket @ (b'{' | b'[') => {
-                if depth == max_depth {
-                    return Err(wrong(at, ErrorKind::TooDeep));
-                }
-                let inside = object;
-                object = bracket == b'{';
-                notes.open(key, at, object);
-                at = skip_space(bytes, at + 1);
-                if byte(bytes, at) != if object { b'}' } else { b']' } {
-                    depth += 1;
-                    continue;
+                ended = !has(bytes, at, *b",\"");
+                if ended {
+                    break;
                 }
                 at += 1;
-                notes.close(at);
-                object = inside;
             }
-            first => {
-                let end = match first {
-                    b'-' | b'0'..=b'9' => check_number(bytes, at)?,
-                    b't' => check_word(bytes, at, at, *b"true")?,
-                    b'f' => check_word(bytes, at, at + 1, *b"alse")?,
-                    b'n' => check_word(bytes, at, at, *b"null")?,
-                    _ => return Err(no_value(bytes, at)),
-                };
-                notes.scalar(key, Span { start: at, end, escaped: false });
-                at = end;
+            if !ended {
+                if byte(bytes, at) != b':' {
+                    at = skip_space(bytes, at);
+                    if byte(bytes, at) != b':' {
+                        return Err(no_colon(bytes, at));
+                    }
+                }
+                at = skip_space(bytes, at + 1);
+            }
+        }
+        if !ended {
+            match byte(bytes, at) {
+                b'"' => {
+                    let value = stops.string(at)?;
+                    at = value.end;
+                    notes.scalar(key, value);
+                }
+                bracket @ (b'{' | b'[') => {
+                    if depth == max_depth {
+                        return Err(wrong(at, ErrorKind::TooDeep));
+                    }
+                    let inside = object;
+                    object = bracket == b'{';
+                    notes.open(key, at, object);
+                    at = skip_space(bytes, at + 1);
+                    if byte(bytes, at) != if object { b'}' } else { b']' } {
+                        depth += 1;
+                        continue;
+                    }
+                    at += 1;
+                    notes.close(at);
+                    object = inside;
+                }
+                first => {
+                    let end = match first {
+                        b'-' | b'0'..=b'9' => check_number(bytes, at)?,
+                        b't' => check_word(bytes, at, at, *b"true")?,
+                        b'f' => check_word(bytes, at, at + 1, *b"alse")?,
+                        b'n' => check_word(bytes, at, at, *b"null")?,
+                        _ => return Err(no_value(bytes, at)),
+                    };
+                    notes.scalar(key, Span { start: at, end, escaped: false });
+                    at = end;
+                }
             }
         }
         // A value has ended; close what closes.
@@ -207,6 +228,12 @@ fn check_value<N: Notes>(bytes: &[u8], at: usize, max_depth: usize, mut notes: N
 #[inline]
 fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or_default()
+}
+
+/// Whether these two bytes are at `at`.
+#[inline]
+fn has(bytes: &[u8], at: usize, two: [u8; 2]) -> bool {
+    bytes.get(at..).and_then(<[u8]>::first_chunk) == Some(&two)
 }
 
 #[cold]
@@ -273,6 +300,9 @@ pub(in crate::json) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 /// Checks a number; gives its end.
 #[inline]
 fn check_number(bytes: &[u8], start: usize) -> Checked<usize> {
+    if let Some(end) = short_number(bytes, start) {
+        return Ok(end);
+    }
     let first = if bytes.get(start) == Some(&b'-') { start + 1 } else { start };
     let mut at = skip_digits(bytes, first);
     if at == first || (bytes.get(first) == Some(&b'0') && at > first + 1) {
@@ -300,14 +330,41 @@ fn check_number(bytes: &[u8], start: usize) -> Checked<usize> {
     }
 }
 
+/// The end of a number of up to seven digits and perhaps a point among them, if something of the JSON follows at once: so
+/// is nearly every number. `None` for any other, and for what is none.
+#[inline]
+fn short_number(bytes: &[u8], start: usize) -> Option<usize> {
+    let word = u64::from_le_bytes(*bytes.get(start..)?.first_chunk()?);
+    let found = |others: NonZeroU64| chunk::first_of(others) / 8;
+    let others = NonZeroU64::new(no_digits(word))?;
+    let whole = found(others);
+    if whole == 0 || (whole > 1 && byte(bytes, start) == b'0') {
+        return None;
+    }
+    let mut end = start + whole;
+    if byte(bytes, end) == b'.' {
+        end = start + found(NonZeroU64::new(others.get() & (others.get() - 1))?);
+        if end == start + whole + 1 {
+            return None;
+        }
+    }
+    matches!(byte(bytes, end), b',' | b'}' | b']').then_some(end)
+}
+
+/// The high bit of each byte of eight that is no digit.
+#[inline]
+fn no_digits(word: u64) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    // Digits become 0 to 9; with 0x76 more, others have the high bit set.
+    let word = word ^ u64::from_ne_bytes([b'0'; 8]);
+    (((word & LOW) + u64::from_ne_bytes([0x76; 8])) | word) & !LOW
+}
+
 /// The next position at or after `at` that is no digit.
 #[inline]
 fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        // Digits become 0 to 9; with 0x76 more, others have the high bit set.
-        let word = u64::from_le_bytes(*word) ^ u64::from_ne_bytes([b'0'; 8]);
-        let others = (((word & LOW) + u64::from_ne_bytes([0x76; 8])) | word) & !LOW;
+        let others = no_digits(u64::from_le_bytes(*word));
         if others != 0 {
             return at + chunk::first(others) / 8;
         }

@@ -6,11 +6,17 @@ use smallvec::SmallVec;
 
 /// Is told of every value as it is checked, and must know what the open containers are.
 pub(super) trait Notes {
-    /// A value that is no container. `key` is empty for what is no member.
-    fn scalar(&mut self, key: Span, value: Span);
+    /// What is kept of the key of a member until its value is known; for what is no member, the default.
+    type Key: Copy + Default;
+
+    /// The string that is a key.
+    fn key(span: Span) -> Self::Key;
+
+    /// A value that is no container.
+    fn scalar(&mut self, key: Self::Key, value: Span);
 
     /// A container begins.
-    fn open(&mut self, key: Span, start: usize, object: bool);
+    fn open(&mut self, key: Self::Key, start: usize, object: bool);
 
     /// The innermost container has ended; gives whether what it is in is an object.
     fn close(&mut self, end: usize) -> bool;
@@ -28,11 +34,16 @@ pub(super) struct Open {
 }
 
 impl Notes for Open {
-    #[inline]
-    fn scalar(&mut self, _: Span, _: Span) {}
+    type Key = ();
 
     #[inline]
-    fn open(&mut self, _: Span, _: usize, object: bool) {
+    fn key(_: Span) {}
+
+    #[inline]
+    fn scalar(&mut self, (): (), _: Span) {}
+
+    #[inline]
+    fn open(&mut self, (): (), _: usize, object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.full.push(self.word);
         }
@@ -54,6 +65,14 @@ impl Notes for Open {
 /// The longest text of which places can be noted.
 pub(super) const MAX_NOTED: usize = (1 << 31) - 2;
 
+/// Where a key lies between its quotes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Quotes {
+    start: u32,
+    /// See [`ESCAPED`].
+    end: u32,
+}
+
 /// Notes all values. Containers that are open are linked by their nodes.
 pub(super) struct Noted<'n> {
     nodes: &'n mut Vec<Node>,
@@ -68,18 +87,25 @@ impl<'n> Noted<'n> {
 }
 
 impl Notes for Noted<'_> {
+    type Key = Quotes;
+
+    /// What stands between the quotes.
     #[inline]
-    fn scalar(&mut self, key: Span, value: Span) {
-        let next = narrow(self.nodes.len() + 1);
-        let (key, key_end) = inner(key);
-        let end = narrow(value.end) | flag(value.escaped);
-        self.nodes.push(Node { key, key_end, start: narrow(value.start), end, next });
+    fn key(span: Span) -> Quotes {
+        Quotes { start: narrow(span.start + 1), end: narrow(span.end - 1) | flag(span.escaped) }
     }
 
     #[inline]
-    fn open(&mut self, key: Span, start: usize, object: bool) {
-        let (key, key_end) = inner(key);
-        let node = Node { key, key_end, start: narrow(start), end: u32::from(object), next: self.inside };
+    fn scalar(&mut self, key: Quotes, value: Span) {
+        let next = narrow(self.nodes.len() + 1);
+        let end = narrow(value.end) | flag(value.escaped);
+        self.nodes.push(Node { key: key.start, key_end: key.end, start: narrow(value.start), end, next });
+    }
+
+    #[inline]
+    fn open(&mut self, key: Quotes, start: usize, object: bool) {
+        let (start, end) = (narrow(start), u32::from(object));
+        let node = Node { key: key.start, key_end: key.end, start, end, next: self.inside };
         self.inside = narrow(self.nodes.len());
         self.nodes.push(node);
     }
@@ -92,12 +118,6 @@ impl Notes for Noted<'_> {
         node.end = narrow(end);
         self.nodes.get(wide(self.inside)).is_some_and(|node| node.end == 1)
     }
-}
-
-/// What stands between the quotes of a key.
-#[inline]
-fn inner(key: Span) -> (u32, u32) {
-    (narrow(key.start.wrapping_add(1)), narrow(key.end.wrapping_sub(1)) & !ESCAPED | flag(key.escaped))
 }
 
 #[inline]

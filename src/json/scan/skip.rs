@@ -9,7 +9,10 @@ pub fn skip_space(bytes: &[u8], at: usize) -> usize {
     if bytes.get(at).is_some_and(|byte| *byte <= b' ') { skip_spaces(bytes, at) } else { at }
 }
 
-/// Indented text has one space after a colon, and long runs at the begin of a line.
+/// Indented text has one space after a colon, and long runs at the begin of a line. Compact text has none, so this does
+/// not belong into the loops that look for it.
+#[cold]
+#[inline(never)]
 fn skip_spaces(bytes: &[u8], mut at: usize) -> usize {
     if bytes.get(at) == Some(&b' ') && bytes.get(at + 1).is_some_and(|byte| *byte > b' ') {
         return at + 1;

@@ -13,29 +13,27 @@ pub(super) struct Span {
     pub(super) escaped: bool,
 }
 
-/// The quotes, backslashes and control characters of a text in their order, found a block at a time: where the next one
-/// is does not depend on the length of the string before it, so nothing waits for anything.
+/// The quotes, backslashes and control characters of a text, found a block at a time: where the next one is does not
+/// depend on the length of the string before it, so nothing waits for anything.
 #[derive(Clone, Copy)]
 pub(super) struct Stops<'a> {
     bytes: &'a [u8],
-    /// Where the block after this one begins.
+    /// Where the block after this one begins: a multiple of [`BLOCK`].
     next: usize,
-    /// A bit for each stop in the block that has not been taken.
-    left: u64,
+    /// A bit for each stop in the block.
+    block: u64,
 }
 
 impl<'a> Stops<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, next: 0, left: 0 }
+        Self { bytes, next: 0, block: 0 }
     }
 
     /// Checks the string whose quote is at `at`, which lies nowhere before the last one.
     #[inline(always)]
     pub(super) fn string(&mut self, at: usize) -> Checked<Span> {
-        // Between strings, control characters may be white space.
-        while self.take() < at {}
-        let stop = self.take();
+        let stop = self.after(at);
         if self.bytes.get(stop) == Some(&b'"') {
             return Ok(Span { start: at, end: stop + 1, escaped: false });
         }
@@ -44,15 +42,21 @@ impl<'a> Stops<'a> {
         Ok(Span { start: at, end, escaped: true })
     }
 
-    /// The next stop. After the end of the text there is one at every place.
+    /// The first stop after a place that lies in this block or behind it. After the end of the text there is one at every
+    /// place.
     #[inline(always)]
-    fn take(&mut self) -> usize {
+    fn after(&mut self, at: usize) -> usize {
+        if at >= self.next {
+            self.next = at - at % BLOCK + BLOCK;
+            self.block = stops(self.bytes, self.next - BLOCK);
+        }
+        let mut left = self.block & (!1 << (at % BLOCK));
         loop {
-            if let Some(left) = NonZeroU64::new(self.left) {
-                self.left &= self.left - 1;
+            if let Some(left) = NonZeroU64::new(left) {
                 return self.next - BLOCK + chunk::first_of(left);
             }
-            self.left = stops(self.bytes, self.next);
+            left = stops(self.bytes, self.next);
+            self.block = left;
             self.next += BLOCK;
         }
     }
@@ -91,9 +95,6 @@ fn special(mut stops: Stops<'_>, mut at: usize) -> Checked<(Stops<'_>, usize)> {
             },
             Some(_) => return Err(wrong(at, ErrorKind::Escape)),
         };
-        at = stops.take();
-        while at < after {
-            at = stops.take();
-        }
+        at = stops.after(after - 1);
     }
 }

@@ -60,7 +60,7 @@ impl Part {
         wanted: &mut Vec<(u32, Result<(), EvaluationLimit>)>,
     ) {
         memory.begin(self);
-        let mut leaves = std::mem::take(&mut memory.leaves).recycle();
+        let mut leaves: Leaves<'_> = std::mem::take(&mut memory.leaves);
         leaves.fill(document, &self.trie, self.dialect);
         let stamps = &mut memory.stamps;
         let bound = short_mask(leaves.bound());
