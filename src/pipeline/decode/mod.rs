@@ -235,9 +235,9 @@ fn strip_prefix_ignore_case<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8
 /// Lower-case ASCII letters and digits (CloudEvents 1.0, "Naming Conventions"). Unless the source is strict, others
 /// pass too, for rules can read them and losing the event helps nobody; but the payload has its own place.
 fn check_name(name: &str, strict: bool) -> Result<(), Error> {
-    let clean = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let clean = || !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let payload = matches!(name, "data" | "data_base64");
-    if payload || (strict && !clean) { Err(Error::AttributeName { name: shorten(name) }) } else { Ok(()) }
+    if payload || (strict && !clean()) { Err(Error::AttributeName { name: shorten(name) }) } else { Ok(()) }
 }
 
 /// A text from outside, cut to a length that fits into a message.
