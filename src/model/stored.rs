@@ -184,6 +184,8 @@ pub struct StoredHeaders {
     pub exhausted: Option<String>,
     /// How often it was redriven from a dead-letter topic.
     pub redrives: u32,
+    /// How many deliveries its event has in all, for whoever waits until the last has ended.
+    pub deliveries: Option<u32>,
     /// The span of the last attempt, if it was sampled: a W3C `traceparent`, to which the next span links.
     pub traceparent: Option<String>,
 }
@@ -260,6 +262,7 @@ impl StoredHeaders {
             response: None,
             exhausted: None,
             redrives: 0,
+            deliveries: None,
             traceparent: None,
         }
     }
@@ -316,6 +319,7 @@ impl StoredHeaders {
             response: owned("tidegate-response")?,
             exhausted: owned("tidegate-exhausted")?,
             redrives: reader.parsed("tidegate-redrives")?.unwrap_or(0),
+            deliveries: reader.parsed("tidegate-deliveries")?,
             traceparent: owned("tidegate-traceparent")?,
         })
     }
@@ -323,7 +327,7 @@ impl StoredHeaders {
     /// The headers to write, in the order of the contract; what is unknown is left out.
     #[must_use]
     pub fn write(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::with_capacity(19);
+        let mut headers = Vec::with_capacity(20);
         let mut put = |name, value: Option<String>| {
             if let Some(value) = value {
                 headers.push((name, value));
@@ -348,6 +352,7 @@ impl StoredHeaders {
         put("tidegate-response", self.response.as_deref().map(cut));
         put("tidegate-exhausted", self.exhausted.clone());
         put("tidegate-redrives", Some(self.redrives.to_string()));
+        put("tidegate-deliveries", self.deliveries.map(|count| count.to_string()));
         put("tidegate-traceparent", self.traceparent.clone());
         headers
     }
@@ -439,6 +444,7 @@ mod tests {
         headers.due_ms = Some(3);
         headers.exhausted = Some("max_age".into());
         headers.redrives = 1;
+        headers.deliveries = Some(3);
         headers.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
         let written = headers.write();
         let expected = [
@@ -460,6 +466,7 @@ mod tests {
             ("tidegate-response", &"é".repeat(512)),
             ("tidegate-exhausted", "max_age"),
             ("tidegate-redrives", "1"),
+            ("tidegate-deliveries", "3"),
             ("tidegate-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ];
         let pairs: Vec<_> = written.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -60,7 +60,7 @@ pub enum Came {
 pub struct History {
     /// Identifies event, rule and target together; also the `Idempotency-Key`.
     pub delivery_id: String,
-    /// How many deliveries its event has in all; unknown for one that was read back from a tier.
+    /// How many deliveries its event has in all; unknown for a dead letter that was sent again.
     pub deliveries: Option<u32>,
     /// Attempts that were sent, in all processes since the last redrive.
     pub attempts: u32,
@@ -109,7 +109,7 @@ impl History {
     pub fn resumed(headers: &StoredHeaders, address: &Address, came: Came, now: WallMs) -> Self {
         Self {
             delivery_id: address.delivery_id.clone(),
-            deliveries: None,
+            deliveries: headers.deliveries,
             attempts: headers.attempts,
             first_attempt: headers.first_attempt_ms.map(WallMs),
             last_attempt: headers.last_attempt_ms.map(WallMs),
@@ -246,6 +246,7 @@ impl Delivery {
             first_attempt_ms: self.history.first_attempt.map(|at| at.0),
             last_attempt_ms: self.history.last_attempt.map(|at| at.0),
             redrives: self.history.redrives,
+            deliveries: self.history.deliveries,
             traceparent: self.history.traceparent.map(|parent| parent.to_string()),
             ..StoredHeaders::new(&self.event().record, Some(address))
         }
