@@ -24,6 +24,7 @@ mod filters;
 mod foreign;
 mod holds;
 mod import;
+mod isolation;
 mod kill;
 mod loss;
 mod metrics;

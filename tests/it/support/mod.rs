@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod front;
 pub(crate) mod lint;
 pub(crate) mod replica;
+pub(crate) mod rogue;
 
 pub(crate) use api::{Answer, Log};
 pub(crate) use bed::Bed;
