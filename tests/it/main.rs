@@ -17,11 +17,13 @@
 
 mod bad_input;
 mod certificates;
+mod deployments;
 mod eval;
 mod examples;
 mod eyes;
 mod filters;
 mod foreign;
+mod hand_offs;
 mod holds;
 mod import;
 mod isolation;

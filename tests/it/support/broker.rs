@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,6 +73,25 @@ impl Broker {
     pub(crate) fn set_down(&self, down: bool) {
         let mock = self.mock.as_ref().expect("a mock cluster");
         if down { mock.broker_down(1) } else { mock.broker_up(1) }.expect("told");
+    }
+
+    /// Lets the mock cluster refuse the next `count` produce requests as one who may not write there: an error that
+    /// the client does not try again by itself.
+    ///
+    /// # Panics
+    /// On a real Kafka, which others use too.
+    pub(crate) fn refuse_produce(&self, count: usize) {
+        let mock = self.mock.as_ref().expect("a mock cluster");
+        let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
+        mock.request_errors(RDKafkaApiKey::Produce, &errors);
+    }
+
+    /// Lets the mock cluster take everything again.
+    ///
+    /// # Panics
+    /// On a real Kafka.
+    pub(crate) fn accept_produce(&self) {
+        self.mock.as_ref().expect("a mock cluster").clear_request_errors(RDKafkaApiKey::Produce);
     }
 
     /// Creates a topic, on both kinds in the same way.

@@ -4,6 +4,7 @@ mod connection_faults;
 mod connections;
 mod faults;
 mod ordering;
+mod sharing;
 
 use super::{Context, Read, read_text, schema};
 use crate::config::env::Env;
