@@ -9,6 +9,7 @@ use crate::kafka::{Commit, Committer, Membership, QueueError, Restart, TopicPart
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::{Report, Settlement};
 use crate::pipeline::commit::{CommitState, Scope};
+use crate::pipeline::deliver::Dispatcher;
 use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::handing::{Account, Acknowledged, Kept};
 use crate::pipeline::in_order::InOrder;
@@ -19,6 +20,7 @@ use crate::telemetry::figures::lane::LaneSeat;
 use crate::telemetry::figures::{End, Intake as Counted, SourceFigures};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -32,6 +34,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long completions are gathered before the new watermark is given to the poll thread, which commits every 500 ms.
 const COMMIT_GATHER: Duration = Duration::from_millis(100);
+
+/// So many deliveries each lane may have begun, however long the line at their destination is.
+const READ_AHEAD: usize = 64;
+
+/// How soon a lane looks again whether the line at a destination still moves.
+pub(super) const AHEAD_FOR: Duration = Duration::from_millis(100);
 
 /// What brings records into a flow.
 pub trait Feed {
@@ -73,6 +81,8 @@ pub struct Flow {
     pub(super) order: InOrder,
     pub(super) hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
     commit_due: Option<Monotonic>,
+    /// A dispatcher that had ample work when this lane last gave it some.
+    ample: RefCell<Option<Rc<Dispatcher<Delivery>>>>,
 }
 
 /// A partition that was assigned to us, for one epoch.
@@ -154,6 +164,7 @@ impl Flow {
             order: InOrder::default(),
             hand_offs: FuturesUnordered::new(),
             commit_due: None,
+            ample: RefCell::default(),
         }
     }
 
@@ -174,7 +185,21 @@ impl Flow {
             return self.enqueue(delivery, Some((cause.code(), cause.message())));
         }
         self.window.serves(Arc::as_ptr(destination).addr(), now);
-        self.context.send(delivery);
+        if let Some(ample) = self.context.send(delivery, now) {
+            *self.ample.borrow_mut() = Some(ample);
+        }
+    }
+
+    /// Enough of what was read waits for a destination that takes it as fast as it can: reading on would only fill memory.
+    /// A settlement will wake the lane.
+    #[must_use]
+    pub fn is_ahead(&self, now: Monotonic) -> bool {
+        let mut ample = self.ample.borrow_mut();
+        let is_ample = ample.as_ref().is_some_and(|dispatcher| dispatcher.is_ample(now));
+        if !is_ample {
+            *ample = None;
+        }
+        is_ample && self.window.open() >= READ_AHEAD
     }
 
     /// A delivery has waited too long for its destination, which is to be sent from its queue then.

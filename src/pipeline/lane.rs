@@ -19,7 +19,7 @@ use crate::pattern::EvaluationLimit;
 use crate::pipeline::consume::{self, BATCH, Nothing};
 use crate::pipeline::decode;
 use crate::pipeline::delivery::{Delivery, History};
-use crate::pipeline::flow::{Feed, Flow, Took};
+use crate::pipeline::flow::{AHEAD_FOR, Feed, Flow, Took};
 use crate::pipeline::handing::Lost;
 use crate::pipeline::settle::EventTrace;
 use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot, SourceRules};
@@ -194,6 +194,9 @@ impl Feed for SourceFeed {
         let Some(rules) = self.rules(&snapshot, &flow.claim.at.topic) else { return Took::Idle };
         let now = (WallMs::now(), Monotonic::now());
         for _ in 0..BATCH {
+            if flow.is_ahead(now.1) {
+                return Took::Until(now.1.plus(AHEAD_FOR));
+            }
             match consume::next(&mut self.queue, flow.window.has_room()) {
                 Ok(record) => self.process(record, rules, flow, now),
                 Err(Nothing::Empty | Nothing::Full) => return Took::Idle,

@@ -160,22 +160,27 @@ impl Context {
     }
 
     /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
-    /// to its lane, and so does one in order whose rule is disabled.
-    pub fn send(&self, mut delivery: Delivery) {
+    /// to its lane, and so does one in order whose rule is disabled. Gives the dispatcher if it has ample work now.
+    pub fn send(&self, mut delivery: Delivery, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
         if delivery.target.destination.is_retired() {
             match self.snapshot.load().today(&delivery.target) {
                 Some(today) => delivery.target = Arc::clone(today),
-                None => return delivery.orphaned(),
+                None => {
+                    delivery.orphaned();
+                    return None;
+                }
             }
             if delivery.belongs_into_queue() {
-                return delivery.evacuated();
+                delivery.evacuated();
+                return None;
             }
         }
         if !delivery.target.enabled && delivery.ticket.turn().is_some() {
             // It cannot wait elsewhere, as others do.
-            return delivery.orphaned();
+            delivery.orphaned();
+            return None;
         }
-        self.dispatchers.submit(delivery, &self.network);
+        self.dispatchers.submit(delivery, &self.network, now)
     }
 
     /// Traces an outcome of which there is something to tell. It is off the hot path and nothing waits for it: a trace may
@@ -218,8 +223,8 @@ struct Running {
 
 impl Dispatchers {
     /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if a defect has
-    /// ended it.
-    fn submit(&self, delivery: Delivery, network: &Network) {
+    /// ended it. Gives the dispatcher if it has ample work now.
+    fn submit(&self, delivery: Delivery, network: &Network, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
         let destination = Arc::clone(&delivery.target.destination);
         let name = &destination.resource().name;
         let mut running = self.running.borrow_mut();
@@ -228,11 +233,11 @@ impl Dispatchers {
             let same = Arc::ptr_eq(found.dispatcher.destination(), &destination);
             if same && !found.task.is_finished() {
                 found.dispatcher.submit(delivery);
-                return;
+                return found.dispatcher.is_ample(now).then(|| Rc::clone(&found.dispatcher));
             }
             if !same && destination.is_retired() {
                 self.strays.borrow_mut().push(delivery);
-                return;
+                return None;
             }
             if same {
                 waiting = found.dispatcher.take_waiting();
@@ -247,6 +252,7 @@ impl Dispatchers {
         if let Some(old) = running.insert(name.clone(), Running { dispatcher, task }) {
             self.retire(old);
         }
+        None
     }
 
     /// What waits for a destination that `snapshot` has no more, or has made anew.
@@ -436,8 +442,9 @@ async fn serve(shared: Shared, worker: usize, mut inbox: mpsc::UnboundedReceiver
         match command {
             Command::Stop => break,
             Command::Reloaded => {
+                let now = Monotonic::now();
                 for delivery in context.dispatchers.strays(&context.snapshot.load()) {
-                    context.send(delivery);
+                    drop(context.send(delivery, now));
                 }
             }
             Command::Open(opening) => {

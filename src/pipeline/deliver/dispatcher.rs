@@ -33,7 +33,17 @@ pub struct Dispatcher<J> {
     pub(super) woken: Cell<bool>,
     pub(super) cancel: Cell<bool>,
     pub(super) closing: Cell<bool>,
+    /// How long the line last took to pass.
+    passed_in: Cell<Duration>,
+    /// The turn that ends the line as it was at that moment; `None` while nobody waits.
+    mark: Cell<Option<(u64, Monotonic)>>,
 }
+
+/// Jobs that are enough to keep the requests in flight going while lanes read more.
+const AMPLE: usize = 256;
+
+/// A line that passes in this time is a fast one.
+const FAST: Duration = Duration::from_millis(100);
 
 /// The first turn of jobs that do not go first.
 const THEN: u64 = 1 << 63;
@@ -86,6 +96,8 @@ impl<J: Job> Dispatcher<J> {
             woken: Cell::new(false),
             cancel: Cell::new(false),
             closing: Cell::new(false),
+            passed_in: Cell::new(Duration::ZERO),
+            mark: Cell::new(None),
         }
     }
 
@@ -114,6 +126,35 @@ impl<J: Job> Dispatcher<J> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.borrow().len()
+    }
+
+    /// More wait than will be sent soon, and the line moves: to read on now would only fill memory, and what is read
+    /// long before its turn has left the processor's caches when that comes. Of a slow line lanes must read on, for
+    /// others may be served by what comes behind.
+    #[must_use]
+    pub fn is_ample(&self, now: Monotonic) -> bool {
+        self.waiting() > AMPLE.max(2 * self.in_flight()) && self.is_fast(now)
+    }
+
+    /// Nobody in the line has waited for long.
+    pub(super) fn is_fast(&self, now: Monotonic) -> bool {
+        self.passed_in.get().max(self.mark.get().map_or(Duration::ZERO, |(_, at)| now.since(at))) < FAST
+    }
+
+    /// Notes how fast the line moves.
+    pub(super) fn pace(&self, now: Monotonic) {
+        let Some(first) = self.waiting.borrow().front().map(|waiting| waiting.turn) else {
+            self.passed_in.set(Duration::ZERO);
+            self.mark.set(None);
+            return;
+        };
+        match self.mark.get() {
+            Some((turn, _)) if first < turn => {}
+            before => {
+                self.passed_in.set(before.map_or(Duration::ZERO, |(_, at)| now.since(at)));
+                self.mark.set(Some((THEN + self.turns.get(), now)));
+            }
+        }
     }
 
     /// Jobs being dialled for or sent.

@@ -42,6 +42,14 @@ fn leaves(wait: Wait, waited: Duration, burden: Burden, share: u32) -> bool {
     }
 }
 
+/// Nothing is sent at all while this lasts, so that room matters at once.
+fn stands_still(wait: Wait) -> bool {
+    match wait {
+        Wait::Hold | Wait::Gate | Wait::Breaker | Wait::Token => true,
+        Wait::Rate | Wait::Concurrency | Wait::Connection | Wait::NoShare | Wait::Fence => false,
+    }
+}
+
 impl<J: Job> Run<'_, J> {
     /// Lets the jobs leave that have waited too long; returns when to look again.
     pub(super) fn evacuate(&mut self, now: Monotonic) -> Option<Monotonic> {
@@ -52,6 +60,12 @@ impl<J: Job> Run<'_, J> {
         let looks_at = *self.looks_at.get_or_insert(now.plus(LOOK));
         if now < looks_at {
             return Some(looks_at);
+        }
+        if self.owner.is_fast(now) && !stands_still(wait) {
+            // Nobody has waited long enough.
+            let again = now.plus(LOOK);
+            self.looks_at = Some(again);
+            return Some(again);
         }
         let mut line = mem::take(&mut *self.owner.waiting.borrow_mut());
         let mut shares: HashMap<usize, u32> = HashMap::new();

@@ -115,6 +115,7 @@ impl<'a, J: Job> Run<'a, J> {
             }
         }
         let now = Monotonic::now();
+        self.owner.pace(now);
         let look = self.evacuate(now);
         self.owner.line.stands(self.owner.waiting(), self.waits_for, now);
         if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
