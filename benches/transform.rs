@@ -195,7 +195,7 @@ fn main() {
             "decode",
             || {
                 let event = decode::decode(black_box(record.clone()), &Options::default()).unwrap();
-                Document::of(&event).members.len()
+                Document::of(&event).members().len()
             },
             || serde_json::from_slice::<Value>(black_box(text.as_bytes())).unwrap(),
         );

@@ -25,7 +25,7 @@ impl<'a> Item<'a> {
     /// The whole document.
     #[must_use]
     pub fn of<'d: 'a>(document: &'a Document<'d>) -> Self {
-        let members: &'a [Member<'d>] = &document.members;
+        let members: &'a [Member<'d>] = document.members();
         Self::Document(members)
     }
 

@@ -35,6 +35,19 @@ pub struct Node {
     pub(super) next: u32,
 }
 
+/// A member of the whole text, if that is an object.
+#[derive(Debug, Clone)]
+pub struct Noted<'a> {
+    /// Its key, decoded.
+    pub key: Cow<'a, str>,
+    /// Its value.
+    pub value: Json<'a>,
+    /// The node of the value.
+    pub node: usize,
+    /// Whether the value is a string with escapes.
+    escaped: bool,
+}
+
 /// Set in the end of a key or a value that is a string with escapes. No text is that long.
 pub(super) const ESCAPED: u32 = 1 << 31;
 
@@ -121,23 +134,42 @@ impl Tape {
         &self.nodes
     }
 
-    /// The members of an object that was checked as a whole text, keys decoded; of another value none.
-    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+    /// The members of an object that was checked as a whole text; of another value none.
+    #[inline]
+    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = Noted<'a>> {
         let text = whole.text();
         // White space before the value is no part of it.
         let before = self.nodes.first().map_or(0, Node::start);
         let mut at = if whole.kind() == Kind::Object { 1 } else { usize::MAX };
         std::iter::from_fn(move || {
             let node = self.nodes.get(at)?;
+            let number = at;
             at = node.next();
             let (start, end) = (node.key() - before, node.key_end() - before);
-            let key = if node.is_key_escaped() {
-                Quoted::checked(text.get(start - 1..=end)?).decode()
-            } else {
-                Cow::Borrowed(text.get(start..end)?)
-            };
-            Some((key, Json::checked(text.get(node.start() - before..node.end() - before)?)))
+            let key =
+                if node.is_key_escaped() { decoded(text, start, end) } else { Cow::Borrowed(text.get(start..end)?) };
+            let value = Json::checked(text.get(node.start() - before..node.end() - before)?);
+            Some(Noted { key, value, node: number, escaped: node.is_escaped() })
         })
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn decoded(text: &str, start: usize, end: usize) -> Cow<'_, str> {
+    Quoted::checked(text.get(start - 1..=end).unwrap_or_default()).decode()
+}
+
+impl<'a> Noted<'a> {
+    /// The decoded string, if it is one.
+    #[inline]
+    #[must_use]
+    pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        if self.escaped {
+            self.value.as_str()
+        } else {
+            self.value.as_quoted().map(|string| Cow::Borrowed(string.raw()))
+        }
     }
 }
 
@@ -235,7 +267,13 @@ mod tests {
             let json = Json::check(text.as_bytes()).unwrap();
             let members: Vec<_> = json.members().into_iter().flatten().collect();
             let decoded: Vec<_> = members.iter().map(|(key, value)| (key.decode(), *value)).collect();
-            prop_assert_eq!(tape.members(json).collect::<Vec<_>>(), decoded);
+            let noted: Vec<Noted<'_>> = tape.members(json).collect();
+            for (noted, (key, value)) in noted.iter().zip(&decoded) {
+                prop_assert_eq!((&noted.key, noted.value, noted.as_str()), (key, *value, value.as_str()));
+                let node = tape.nodes()[noted.node];
+                prop_assert_eq!(&text[node.start()..node.end()], value.text());
+            }
+            prop_assert_eq!(noted.len(), decoded.len());
             let mut from = 0;
             for (_, member) in members.iter().chain(members.iter().rev()) {
                 let found = tape.find(member.text(), &mut from).and_then(|at| tape.nodes().get(at));

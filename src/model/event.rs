@@ -57,6 +57,17 @@ struct Slot {
     name: Part,
     value: Part,
     encoding: Encoding,
+    /// The node of the value on the tape that the event was decoded with; [`NO_NODE`] if that is not known.
+    node: u32,
+}
+
+const NO_NODE: u32 = u32::MAX;
+
+/// A member of an event, for who wants but some of them: only what is asked for is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberPlace<'a> {
+    event: &'a CloudEvent,
+    slot: &'a Slot,
 }
 
 /// Where the parts of an event lie; made by a [`Builder`].
@@ -125,6 +136,16 @@ impl CloudEvent {
         self.parts.replaced.iter().map(move |slot| (texts.text(&slot.name), texts.content(slot)))
     }
 
+    /// The members in order, each by where it lies.
+    pub fn places(&self) -> impl Iterator<Item = MemberPlace<'_>> {
+        self.parts.members.iter().map(|slot| MemberPlace { event: self, slot })
+    }
+
+    /// [`Self::replaced`], each by where it lies.
+    pub fn replaced_places(&self) -> impl Iterator<Item = MemberPlace<'_>> {
+        self.parts.replaced.iter().map(|slot| MemberPlace { event: self, slot })
+    }
+
     /// The value of one member. It looks only at the names and at that value, not through the whole record as
     /// [`Self::members`] does.
     #[must_use]
@@ -149,13 +170,36 @@ impl CloudEvent {
     }
 }
 
+impl<'a> MemberPlace<'a> {
+    /// The bytes of its name, which are UTF-8.
+    #[inline]
+    #[must_use]
+    pub fn name(self) -> &'a [u8] {
+        self.event.bytes(&self.slot.name)
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn content(self) -> Content<'a> {
+        Texts::by_part(self.event).content(self.slot)
+    }
+
+    /// The node of its value on the tape of [`CloudEvent::noted`], if that is known.
+    #[must_use]
+    pub fn node(self) -> Option<usize> {
+        usize::try_from(self.slot.node).ok().filter(|_| self.slot.node != NO_NODE)
+    }
+}
+
 impl Part {
+    #[inline]
     fn span(&self) -> Range<usize> {
         let (Self::Record(span) | Self::Extra(span)) = self;
         usize::try_from(span.start).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX)
     }
 
     /// Its bytes in the buffer that it lies in: the record's or the extra one.
+    #[inline]
     fn of<'a>(&self, record: &'a [u8], extra: &'a [u8]) -> &'a [u8] {
         let buffer = match self {
             Self::Record(_) => record,
@@ -238,6 +282,12 @@ impl<'r> Builder<'r> {
         self.parts.members.push(slot);
     }
 
+    /// [`Self::push`] of a value of which the node on the tape is known that the event is decoded with.
+    pub fn push_noted(&mut self, name: &str, value: Content<'_>, node: usize) {
+        let slot = Slot { node: u32::try_from(node).unwrap_or(NO_NODE), ..self.slot(name, value) };
+        self.parts.members.push(slot);
+    }
+
     /// Notes an earlier value of a name that stood twice.
     pub fn replaced(&mut self, name: &str, value: Content<'_>) {
         let slot = self.slot(name, value);
@@ -257,10 +307,11 @@ impl<'r> Builder<'r> {
             Some(slot) => {
                 slot.value = value;
                 slot.encoding = encoding;
+                slot.node = NO_NODE;
             }
             None => {
                 let name = self.part(name.as_bytes());
-                self.parts.members.push(Slot { name, value, encoding });
+                self.parts.members.push(Slot { name, value, encoding, node: NO_NODE });
             }
         }
     }
@@ -278,7 +329,7 @@ impl<'r> Builder<'r> {
 
     fn slot(&mut self, name: &str, value: Content<'_>) -> Slot {
         let (value, encoding) = self.value(value);
-        Slot { name: self.part(name.as_bytes()), value, encoding }
+        Slot { name: self.part(name.as_bytes()), value, encoding, node: NO_NODE }
     }
 
     fn slice(&self, part: &Part) -> &[u8] {

@@ -104,25 +104,30 @@ impl<'d> Leaves<'d> {
         self.memory.restart(trie);
     }
 
+    #[inline(always)]
     pub(super) fn push(&mut self, path: u32, value: Scalar<'d>) {
         let number = u32::try_from(self.all.len()).unwrap_or(END);
-        let Some(slot) = fresh(&mut self.slots, path, self.event) else { return };
+        let Some(slot) = self.slots.get_mut(index(path)) else { return };
         let bindings = match self.memory.bindings() {
             [] => SmallVec::new(),
+            [one] => SmallVec::from_buf_and_len([*one; 2], 1),
             some => SmallVec::from_slice(some),
         };
         let bound = !bindings.is_empty();
-        slot.bound |= bound;
-        slot.all_bound &= bound;
-        self.bound |= if bound { path_bit(path) } else { 0 };
-        if slot.count == 0 {
-            slot.first = number;
+        if slot.event == self.event {
+            slot.bound |= bound;
+            slot.all_bound &= bound;
+            slot.count += 1;
+            if let Some(last) = self.all.get_mut(index(std::mem::replace(&mut slot.last, number))) {
+                last.next = number;
+            }
+        } else {
+            *slot = Slot { event: self.event, first: number, last: number, count: 1, bound, all_bound: bound };
             self.found.push(path);
-        } else if let Some(last) = self.all.get_mut(index(slot.last)) {
-            last.next = number;
         }
-        slot.count += 1;
-        slot.last = number;
+        if bound {
+            self.bound |= path_bit(path);
+        }
         self.all.push(FoundLeaf { value, forms: Forms::default(), bindings, next: END });
     }
 
@@ -161,15 +166,6 @@ impl<'d> Leaves<'d> {
 /// The bit that stands for a path, among others.
 pub(super) fn path_bit(path: u32) -> u64 {
     1 << (path % 64)
-}
-
-/// The slot of a path, for this event.
-fn fresh(slots: &mut [Slot], path: u32, event: u32) -> Option<&mut Slot> {
-    let slot = slots.get_mut(index(path))?;
-    if slot.event != event {
-        *slot = Slot { event, ..Slot::EMPTY };
-    }
-    Some(slot)
 }
 
 /// The scalar that `json` is.

@@ -51,10 +51,10 @@ pub(super) fn look<'d>(document: &'d Document<'_>, path: &str, dialect: Dialect)
     let mut walk = Walk { dialect, elements: Vec::new(), seen: Seen::default() };
     let replaced = match dialect {
         Dialect::Tidegate => None,
-        Dialect::Aws => Some(&document.replaced),
+        Dialect::Aws => Some(document.replaced()),
     };
     let mut entered = false;
-    for member in document.members.iter().chain(replaced.into_iter().flatten()) {
+    for member in document.members().iter().chain(replaced.into_iter().flatten()) {
         let Some(rest) = after_key(path, &member.name) else { continue };
         entered = true;
         match &member.value {
@@ -64,7 +64,7 @@ pub(super) fn look<'d>(document: &'d Document<'_>, path: &str, dialect: Dialect)
         }
     }
     if !entered {
-        let keys = document.members.iter().map(|member| Cow::Borrowed(&*member.name)).collect();
+        let keys = document.members().iter().map(|member| Cow::Borrowed(&*member.name)).collect();
         walk.seen.stop = Some(Stop { rest: path.to_owned(), place: String::new(), keys, value: None });
     }
     walk.seen

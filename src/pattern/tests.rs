@@ -1,7 +1,7 @@
 //! Vectors for every rule of event-patterns.md, and what no vector can show: warnings, limits, cost, explanations.
 
 use super::{Compiled, EvaluationLimit, Limits, Options, Pattern, compile};
-use crate::json::document::{Document, Member, Value};
+use crate::json::document::{Document, Member, Members, Value};
 use crate::json::value::Json;
 use crate::model::fault::Fault;
 use crate::model::resources::Dialect;
@@ -207,7 +207,7 @@ fn alias_rewrites_the_top_of_the_pattern_alone() {
 fn members_that_never_were_json() {
     let member = |name: &'static str, value| Member { name: name.into(), value };
     let members = [member("type", Value::Text("a\"b")), member("data_base64", Value::Base64(&[0, 1, 255]))];
-    let document = Document { members: members.into_iter().collect(), ..Document::default() };
+    let document = Document::from(Members::from_iter(members));
     assert_eq!(pattern(r#"{"type":["a\"b"],"data_base64":["AAH/"]}"#).matches(&document), Ok(true));
     assert_eq!(pattern(r#"{"type":{"x":[1]}}"#).matches(&document), Ok(false));
 }

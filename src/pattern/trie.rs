@@ -21,12 +21,12 @@ pub(super) struct Trie {
 struct Node {
     /// The path that ends here.
     path: u32,
+    /// Some path goes on for two pieces or more, so that a key with dots may be on it.
+    deep: bool,
     /// A bit for each first byte, modulo 64, of the pieces that lead on: a key that begins otherwise leads nowhere.
     begins: u64,
     /// A bit for each length, modulo 64, of these pieces.
     lengths: u64,
-    /// Some path goes on for two pieces or more, so that a key with dots may be on it.
-    deep: bool,
     /// The pieces that lead on if they are few: then looking at each is quicker than `edges`.
     few: Vec<Edge>,
 }
@@ -38,84 +38,112 @@ pub(super) struct Place<'t> {
     node: &'t Node,
 }
 
+impl Place<'_> {
+    /// The path that ends here.
+    #[inline]
+    pub(super) fn path(self) -> Option<u32> {
+        Some(self.node.path).filter(|path| *path != NONE)
+    }
+
+    /// Whether paths lead on from here.
+    #[inline]
+    pub(super) fn leads_on(self) -> bool {
+        self.node.lengths != 0
+    }
+}
+
 /// More pieces than this at one node are looked up in a table.
 const FEW: usize = 8;
 
 /// From one node to the next.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Edge {
-    len: usize,
-    /// See [`Key`].
+    /// See [`Key::head`].
     head: u64,
-    /// The head of a key that begins with this piece and a dot, in these of its bits.
-    dotted: u64,
-    dotted_bits: u64,
-    piece: Box<[u8]>,
+    /// Of the piece. The bytes of one that is longer than its head are those in `edges`.
+    len: u32,
     next: u32,
-}
-
-impl Edge {
-    fn new(piece: &str, key: Key<'_>, next: u32) -> Self {
-        let (dotted, dotted_bits) = match piece.len() {
-            len @ 0..8 => (key.head | u64::from(b'.') << (8 * len), u64::MAX >> (56 - 8 * len)),
-            8.. => (key.head, u64::MAX),
-        };
-        Self { len: piece.len(), head: key.head, dotted, dotted_bits, piece: piece.as_bytes().into(), next }
-    }
 }
 
 /// A key of the event, or a piece of a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key<'t> {
-    bytes: &'t [u8],
-    /// Its first eight bytes, the first one lowest; zeros if there are less.
-    head: u64,
+    /// From where it begins, perhaps to behind its end.
+    text: &'t [u8],
+    len: usize,
 }
 
 impl<'t> Key<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        let bytes = text.as_bytes();
-        let at = |at: usize| u64::from(bytes.get(at).copied().unwrap_or_default()) << (8 * at);
-        let head = match (bytes.first_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
-            (Some(word), _, _) => u64::from_le_bytes(*word),
-            (None, Some(first), Some(last)) => {
-                let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
-                u64::from(u32::from_le_bytes(*first)) | last
-            }
-            (None, _, _) => at(0) | at(1) | at(2),
-        };
-        Self { bytes, head }
+        Self::new(text.as_bytes())
+    }
+
+    /// Of the bytes of a text.
+    pub(super) fn new(text: &'t [u8]) -> Self {
+        Self { text, len: text.len() }
     }
 
     /// The key that stands in a text.
     #[inline]
     pub(super) fn within(text: &'t [u8], start: usize, end: usize) -> Self {
-        let bytes = text.get(start..end).unwrap_or_default();
-        let head = match text.get(start..).and_then(<[u8]>::first_chunk) {
-            Some(word) if bytes.len() >= 8 => u64::from_le_bytes(*word),
-            Some(word) => u64::from_le_bytes(*word) & ((1 << (8 * bytes.len())) - 1),
-            None => bytes.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
-        };
-        Self { bytes, head }
+        Self { text: text.get(start..).unwrap_or_default(), len: end.saturating_sub(start) }
     }
 
-    /// The bit of the first byte; an empty piece stands before a dot, or alone.
+    fn bytes(self) -> &'t [u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
+
+    /// Its first eight bytes, the first one lowest; zeros if there are less.
+    #[inline]
+    fn head(self) -> u64 {
+        match self.text.first_chunk() {
+            Some(word) if self.len >= 8 => u64::from_le_bytes(*word),
+            Some(word) => u64::from_le_bytes(*word) & ((1 << (8 * self.len)) - 1),
+            None => short_head(self.bytes()),
+        }
+    }
+
+    /// The bit of the first byte. An empty piece stands before a dot, or alone; then what follows is no part of it.
     #[inline]
     fn first_bit(self) -> u64 {
-        1 << (if self.bytes.is_empty() { u64::from(b'.') } else { self.head } % 64)
+        let first = if self.len == 0 { b'.' } else { self.text.first().copied().unwrap_or_default() };
+        1 << (first % 64)
     }
 }
 
+/// The head of a key of less than eight bytes at the end of a text.
+#[inline(never)]
+fn short_head(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    bytes.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
+}
+
+/// Whether there may be a dot in a key. `head` is that of the key.
+#[inline]
+fn may_have_dots(head: u64, len: usize) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const DOTS: u64 = u64::from_ne_bytes([b'.'; 8]);
+    let others = head ^ DOTS;
+    len > 8 || others.wrapping_sub(ONES) & !others & HIGH != 0
+}
+
 impl Node {
-    /// Whether a key may begin with a piece that leads on, and a dot.
+    /// Whether a key with this head may begin with a piece that leads on, and a dot.
     #[inline]
-    fn may_divide(&self, key: Key<'_>) -> bool {
-        let begins = |edge: &Edge| key.head & edge.dotted_bits == edge.dotted;
-        self.few.len() > FEW || self.few.iter().any(begins)
+    fn may_divide(&self, head: u64) -> bool {
+        self.few.iter().any(|edge| match edge.len {
+            // After the head of a piece there are zeros.
+            len @ 0..8 => (head ^ edge.head) << (56 - 8 * len) == u64::from(b'.') << 56,
+            8.. => head == edge.head,
+        })
     }
 
     fn new() -> Self {
-        Self { path: NONE, begins: 0, lengths: 0, deep: false, few: Vec::new() }
+        Self { path: NONE, deep: false, begins: 0, lengths: 0, few: Vec::new() }
     }
 }
 
@@ -148,7 +176,7 @@ impl Trie {
                 node.begins |= key.first_bit();
                 node.lengths |= length_bit(piece.len());
                 if next == new && node.few.len() <= FEW {
-                    node.few.push(Edge::new(piece, key, next));
+                    node.few.push(Edge { head: key.head(), len: u32::try_from(piece.len()).unwrap_or(NONE), next });
                 }
             }
             node = next;
@@ -178,48 +206,49 @@ impl Trie {
     }
 
     /// [`Self::step`] from a node at hand.
-    #[inline]
+    #[inline(always)]
     pub(super) fn step_from(&self, Place { number, node }: Place<'_>, key: Key<'_>) -> Option<(u32, bool)> {
-        if node.begins & key.first_bit() == 0 {
+        let begins = node.begins & key.first_bit() != 0;
+        let known_length = node.lengths & length_bit(key.len) != 0;
+        if !begins || !(known_length || node.deep) {
             return None;
         }
-        if node.lengths & length_bit(key.bytes.len()) != 0
-            && let Some(next) = self.piece(number, node, key)
-        {
-            return Some((next, false));
+        let head = key.head();
+        if node.few.len() <= FEW {
+            let is_it = |edge: &&Edge| edge.head == head && index(edge.len) == key.len;
+            match node.few.iter().find(is_it) {
+                Some(edge) if key.len <= 8 => return Some((edge.next, false)),
+                Some(_) => {}
+                None if node.deep && may_have_dots(head, key.len) && node.may_divide(head) => {}
+                None => return None,
+            }
         }
-        if node.deep && node.may_divide(key) { self.pieces(number, key) } else { None }
+        self.look_up(number, node.deep, key)
     }
 
-    #[inline]
-    fn piece(&self, node: u32, from: &Node, key: Key<'_>) -> Option<u32> {
-        if from.few.len() > FEW {
-            return self.edges.get(pair(node, 0), key.bytes);
+    /// The node that a key leads to by the table of all edges.
+    #[inline(never)]
+    fn look_up(&self, node: u32, deep: bool, key: Key<'_>) -> Option<(u32, bool)> {
+        match self.edges.get(pair(node, 0), key.bytes()) {
+            Some(next) => Some((next, false)),
+            None if deep => self.pieces(node, key),
+            None => None,
         }
-        let is_it = |edge: &&Edge| {
-            edge.head == key.head && edge.len == key.bytes.len() && (edge.len <= 8 || *edge.piece == *key.bytes)
-        };
-        from.few.iter().find(is_it).map(|edge| edge.next)
     }
 
     /// The node that the pieces of a key with dots lead to.
-    #[inline(never)]
     fn pieces(&self, node: u32, key: Key<'_>) -> Option<(u32, bool)> {
-        if !key.bytes.contains(&b'.') {
+        let bytes = key.bytes();
+        if !bytes.contains(&b'.') {
             return None;
         }
-        let mut pieces = key.bytes.split(|byte| *byte == b'.');
+        let mut pieces = bytes.split(|byte| *byte == b'.');
         pieces.try_fold(node, |node, piece| self.edges.get(pair(node, 0), piece)).map(|node| (node, true))
     }
 
     /// The path that ends at a node.
     pub(super) fn path(&self, node: u32) -> Option<u32> {
-        self.nodes.get(index(node)).map(|node| node.path).filter(|path| *path != NONE)
-    }
-
-    /// Whether paths lead on from a node.
-    pub(super) fn leads_on(&self, node: u32) -> bool {
-        self.nodes.get(index(node)).is_some_and(|node| node.lengths != 0)
+        self.place(node)?.path()
     }
 
     /// The number of paths.

@@ -4,13 +4,12 @@ use super::index::keys::index;
 use super::leaves::{Binding, Leaves, scalar};
 use super::matcher::Scalar;
 use super::trie::{Key, Place, Trie};
-use crate::json::document::{Document, Value};
+use crate::json::document::{Document, Member, Origin, Value};
 use crate::json::tape::{Node, Tape};
 use crate::json::value::Json;
 use crate::model::resources::Dialect;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -22,7 +21,7 @@ pub(super) struct Duplicate;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// The elements that the walk is in.
-    bindings: SmallVec<[Binding; 8]>,
+    bindings: Vec<Binding>,
     arrays: u32,
     /// Objects so far; the last one that had the key of a node.
     objects: u32,
@@ -56,34 +55,67 @@ pub(super) fn walk<'d>(
     careful: bool,
     leaves: &mut Leaves<'d>,
 ) -> Result<(), Duplicate> {
-    let (replaced, mode) = match (dialect, careful) {
-        (Dialect::Aws, _) => (&*document.replaced, Duplicates::AllCount),
-        (Dialect::Tidegate, false) => (&[][..], Duplicates::End),
-        (Dialect::Tidegate, true) => (&[][..], Duplicates::LastCounts),
+    let mode = match (dialect, careful) {
+        (Dialect::Aws, _) => Duplicates::AllCount,
+        (Dialect::Tidegate, false) => Duplicates::End,
+        (Dialect::Tidegate, true) => Duplicates::LastCounts,
     };
-    let mut from = 0;
-    for member in document.members.iter().chain(replaced) {
-        let Some((node, _)) = trie.step(Trie::ROOT, Key::of(&member.name)) else { continue };
-        match &member.value {
-            Value::Json(json) => {
-                let noted = document.tape.and_then(|tape| Some((tape, tape.find(json.text(), &mut from)?)));
-                if let Some((tape, at)) = noted {
-                    Walk::new(*json, tape, at, trie, mode, leaves).begin(at, node)?;
-                } else {
-                    let mut tape = std::mem::take(&mut leaves.memory.tape);
-                    tape.note(*json);
-                    let walked = Walk::new(*json, &tape, 0, trie, mode, leaves).begin(0, node);
-                    leaves.memory.tape = tape;
-                    walked?;
-                }
-            }
-            Value::Text(text) => push_text(trie, node, leaves, || Cow::Borrowed(text)),
-            Value::Base64(bytes) => push_text(trie, node, leaves, || Cow::Owned(STANDARD.encode(bytes))),
+    let Some(root) = trie.place(Trie::ROOT) else { return Ok(()) };
+    match document.origin() {
+        Origin::Text(json, tape) => Walk::new(json, tape, 0, trie, mode, leaves).begin(0, Trie::ROOT),
+        Origin::Event(event, tape) => {
+            let mut from = 0;
+            let replaced = event.replaced_places().take_while(|_| mode == Duplicates::AllCount);
+            event.places().chain(replaced).try_for_each(|found| {
+                let Some((place, _)) = trie.step_from(root, Key::new(found.name())) else { return Ok(()) };
+                let value = Value::of(found.content());
+                let noted = match (tape, found.node(), &value) {
+                    (Some(tape), None, Value::Json(json)) => tape.find(json.text(), &mut from).map(|at| (tape, at)),
+                    (tape, node, _) => tape.zip(node),
+                };
+                member(value, noted, trie, place, mode, leaves)
+            })
+        }
+        Origin::Members => {
+            let replaced = document.replaced().iter().take_while(|_| mode == Duplicates::AllCount);
+            document.members().iter().chain(replaced).try_for_each(|Member { name, value }| {
+                let Some((place, _)) = trie.step_from(root, Key::of(name)) else { return Ok(()) };
+                member(value.clone(), None, trie, place, mode, leaves)
+            })
         }
     }
-    Ok(())
 }
 
+/// Walks over the value of a top-level member. `noted` is its node and the tape that this is on.
+fn member<'d>(
+    value: Value<'d>,
+    noted: Option<(&Tape, usize)>,
+    trie: &Trie,
+    place: u32,
+    mode: Duplicates,
+    leaves: &mut Leaves<'d>,
+) -> Result<(), Duplicate> {
+    match (value, noted) {
+        (Value::Json(json), Some((tape, at))) => Walk::new(json, tape, at, trie, mode, leaves).begin(at, place),
+        (Value::Json(json), None) => {
+            let mut tape = std::mem::take(&mut leaves.memory.tape);
+            tape.note(json);
+            let walked = Walk::new(json, &tape, 0, trie, mode, leaves).begin(0, place);
+            leaves.memory.tape = tape;
+            walked
+        }
+        (Value::Text(text), _) => {
+            push_text(trie, place, leaves, || Cow::Borrowed(text));
+            Ok(())
+        }
+        (Value::Base64(bytes), _) => {
+            push_text(trie, place, leaves, || Cow::Owned(STANDARD.encode(bytes)));
+            Ok(())
+        }
+    }
+}
+
+#[inline(never)]
 fn push_text<'d>(trie: &Trie, node: u32, leaves: &mut Leaves<'d>, text: impl FnOnce() -> Cow<'d, str>) {
     if let Some(path) = trie.path(node) {
         leaves.push(path, Scalar::Text(text()));
@@ -128,16 +160,13 @@ impl<'w, 'd> Walk<'w, 'd> {
         self.nodes.get(at).map_or(Ok(()), |node| self.value(at, node, place))
     }
 
+    #[inline(always)]
     fn value(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
+        let Some(place) = self.trie.place(place) else { return Ok(()) };
         match self.first(node) {
-            b'{' => match self.mode {
-                _ if !self.trie.leads_on(place) => Ok(()),
-                Duplicates::LastCounts => self.careful_object(at, node, place),
-                Duplicates::AllCount | Duplicates::End => self.object(at, node, place),
-            },
-            b'[' => self.array(at, node, place),
+            bracket @ (b'{' | b'[') => self.container(at, node, place, bracket == b'{'),
             first => {
-                if let Some(path) = self.trie.path(place) {
+                if let Some(path) = place.path() {
                     self.scalar(path, first, node);
                 }
                 Ok(())
@@ -145,31 +174,51 @@ impl<'w, 'd> Walk<'w, 'd> {
         }
     }
 
+    #[inline(never)]
+    fn container(&mut self, at: usize, node: &Node, place: Place<'w>, object: bool) -> Result<(), Duplicate> {
+        if !object {
+            return self.array(at, node, place);
+        }
+        match self.mode {
+            _ if !place.leads_on() => Ok(()),
+            Duplicates::LastCounts => self.careful_object(at, node, place),
+            Duplicates::AllCount | Duplicates::End => self.object(at, node, place),
+        }
+    }
+
     /// The first byte of a value.
+    #[inline]
     fn first(&self, node: &Node) -> u8 {
         self.text.as_bytes().get(node.start() - self.before).copied().unwrap_or_default()
     }
 
+    #[inline(never)]
     fn scalar(&mut self, path: u32, first: u8, node: &Node) {
-        let Some(text) = self.text.get(node.start() - self.before..node.end() - self.before) else { return };
+        let (start, end) = (node.start() - self.before, node.end() - self.before);
         let value = match first {
-            b'"' if node.is_escaped() => scalar(Json::trusted(text)),
-            b'"' => Scalar::Text(Cow::Borrowed(text.get(1..text.len() - 1).unwrap_or_default())),
+            b'"' if node.is_escaped() => self.decoded(start, end),
+            b'"' => Scalar::Text(Cow::Borrowed(self.text.get(start + 1..end - 1).unwrap_or_default())),
             b't' => Scalar::Bool(true),
             b'f' => Scalar::Bool(false),
             b'n' => Scalar::Null,
-            _ => Scalar::Number(text),
+            _ => Scalar::Number(self.text.get(start..end).unwrap_or_default()),
         };
         self.leaves.push(path, value);
     }
 
-    fn object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
-        let Some(from) = self.trie.place(place) else { return Ok(()) };
-        self.leaves.memory.objects = self.leaves.memory.objects.wrapping_add(1);
-        let object = self.leaves.memory.objects;
-        let dotted = self.leaves.memory.dotted.len();
-        let mut member = at + 1;
-        while member < node.next() {
+    #[cold]
+    #[inline(never)]
+    fn decoded(&self, start: usize, end: usize) -> Scalar<'d> {
+        self.text.get(start..end).map_or(Scalar::Null, |text| scalar(Json::trusted(text)))
+    }
+
+    #[inline(always)]
+    fn object(&mut self, at: usize, node: &Node, from: Place<'w>) -> Result<(), Duplicate> {
+        let memory = &mut self.leaves.memory;
+        memory.objects = memory.objects.wrapping_add(1);
+        let (object, dotted) = (memory.objects, memory.dotted.len());
+        let (mut member, end) = (at + 1, node.next());
+        while member < end {
             let Some(value) = self.nodes.get(member) else { break };
             if let Some((child, has_dots)) = self.step(value, from) {
                 if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
@@ -184,6 +233,7 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     /// Whether the object has had that key before.
+    #[inline]
     fn is_again(&mut self, child: u32, has_dots: bool, object: u32, dotted: usize) -> bool {
         let memory = &mut self.leaves.memory;
         if has_dots {
@@ -196,8 +246,9 @@ impl<'w, 'd> Walk<'w, 'd> {
         std::mem::replace(seen, object) == object
     }
 
-    fn careful_object(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
-        let Some(from) = self.trie.place(place) else { return Ok(()) };
+    #[cold]
+    #[inline(never)]
+    fn careful_object(&mut self, at: usize, node: &Node, from: Place<'w>) -> Result<(), Duplicate> {
         let mut members: Vec<(u32, usize)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
         let mut at = at + 1;
@@ -216,7 +267,7 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     /// The place that the key of a member leads to, and whether it is a key with dots. `from` is the place of the object.
-    #[inline]
+    #[inline(always)]
     fn step(&self, member: &Node, from: Place<'w>) -> Option<(u32, bool)> {
         let (start, end) = (member.key() - self.before, member.key_end() - self.before);
         if member.is_key_escaped() {
@@ -226,13 +277,14 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     #[cold]
+    #[inline(never)]
     fn step_decoded(&self, start: usize, end: usize, from: Place<'w>) -> Option<(u32, bool)> {
         let quoted = self.text.get(start - 1..=end)?;
         self.trie.step_from(from, Key::of(&Json::trusted(quoted).as_str()?))
     }
 
-    fn array(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
-        if let Some(path) = self.trie.path(place) {
+    fn array(&mut self, at: usize, node: &Node, place: Place<'w>) -> Result<(), Duplicate> {
+        if let Some(path) = place.path() {
             // Scalars come before elements; without a container among them, one pass is all.
             let mut containers = false;
             let mut element = at + 1;
@@ -254,9 +306,9 @@ impl<'w, 'd> Walk<'w, 'd> {
         let mut element = 0;
         while at < node.next() {
             let Some(value) = self.nodes.get(at) else { break };
-            if let b'{' | b'[' = self.first(value) {
+            if let bracket @ (b'{' | b'[') = self.first(value) {
                 self.leaves.memory.bindings.push(Binding { array, element });
-                self.value(at, value, place)?;
+                self.container(at, value, place, bracket == b'{')?;
                 self.leaves.memory.bindings.pop();
             }
             at = value.next();

@@ -4,7 +4,7 @@
 //! that fits. What is done where none fits is the status table's business, in the step `deliver`. Nothing of an answer
 //! is read that no entry asks for.
 
-use crate::json::document::{Document, Member, Value};
+use crate::json::document::{Document, Member, Members, Value};
 use crate::json::value::Json;
 use crate::model::fault::{Fault, Place};
 use crate::model::node::{Kind, Node, write_json_string};
@@ -162,8 +162,8 @@ impl Responses {
     /// Shows the end of an attempt as the document that `when` is matched against.
     fn look<T>(&self, end: &End<'_>, item: Option<Json<'_>>, look: impl FnOnce(&Document<'_>) -> T) -> T {
         let (status, headers, body);
-        let mut document = Document::default();
-        let mut put = |name: &'static str, value| document.members.push(Member { name: Cow::Borrowed(name), value });
+        let mut members = Members::new();
+        let mut put = |name: &'static str, value| members.push(Member { name: Cow::Borrowed(name), value });
         match end {
             End::Answer(answer) => {
                 status = answer.status.to_string();
@@ -188,7 +188,7 @@ impl Responses {
         if let Some(item) = item {
             put("item", Value::Json(item));
         }
-        look(&document)
+        look(&Document::from(members))
     }
 }
 

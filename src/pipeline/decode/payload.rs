@@ -1,7 +1,7 @@
 //! The payload: bytes and a content type → `data` or `data_base64` (event-patterns.md rules 2 and 3).
 
 use crate::json::scan;
-use crate::json::tape::Tape;
+use crate::json::tape::{Noted, Tape};
 use crate::json::value::Json;
 use crate::model::event::{Builder, Content};
 use crate::model::resources::PayloadDecode;
@@ -32,6 +32,9 @@ pub(super) enum Media {
 
 /// Reads a content type; parameters and case do not count.
 pub(super) fn media(content_type: Option<&str>) -> Media {
+    if content_type == Some(JSON) {
+        return Media::Json;
+    }
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let Some((kind, subtype)) = essence.split_once('/') else { return Media::Other };
     let is = |wanted: &str, suffix: &str| {
@@ -196,6 +199,20 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// [`Self::add_to`] of the payload that was made of this member of a structured event, which the tape knows.
+    pub(super) fn add_noted(&self, member: &Noted<'_>, event: &mut Builder<'_>) {
+        let text = member.value.text();
+        match &self.content {
+            Value::Json(Cow::Borrowed(same)) if std::ptr::eq(*same, text) => {
+                if self.invalid {
+                    event.data_invalid();
+                }
+                event.push_noted(&member.key, Content::Json(text), member.node);
+            }
+            Value::None | Value::Json(_) | Value::Text(_) | Value::Bytes(_) => self.add_to(event),
+        }
+    }
+
     /// Writes it as one that another has replaced.
     pub(super) fn replaced_in(&self, event: &mut Builder<'_>) {
         if let Some((name, content)) = self.member() {
@@ -215,6 +232,9 @@ impl<'a> Payload<'a> {
 
 /// JSON without the white space around it.
 fn trimmed(json: &str) -> &str {
+    if let (Some(b'!'..), Some(b'!'..)) = (json.as_bytes().first(), json.as_bytes().last()) {
+        return json;
+    }
     json.trim_matches([' ', '\t', '\n', '\r'])
 }
 

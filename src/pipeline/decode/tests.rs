@@ -33,7 +33,8 @@ fn binary(headers: &[Header<'_>], value: Option<&[u8]>) -> Result<CloudEvent, Er
 
 /// The document as JSON text, members in order: what patterns see.
 fn seen(event: &CloudEvent) -> String {
-    let members = Document::of(event).members.into_iter().map(|member| {
+    let document = Document::of(event);
+    let members = document.members().iter().map(|member| {
         let value = match member.value {
             Value::Json(json) => json.text().to_owned(),
             Value::Text(text) => serde_json::to_string(text).unwrap(),

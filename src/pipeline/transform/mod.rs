@@ -278,8 +278,8 @@ impl Template {
         meta: &Meta<'_>,
         show: &dyn ShowText,
     ) -> Result<Request, Error> {
-        let found = self.lookup.find(Item::Document(&doc.members));
-        let scope = Scope { event, document: &doc.members, found: &found, meta, show };
+        let found = self.lookup.find(Item::Document(doc.members()));
+        let scope = Scope { event, document: doc.members(), found: &found, meta, show };
         let mut request = Request::default();
         let body = self.body.render(&scope, &self.headers, &mut request)?;
         self.headers.render(&scope, &mut request)?;
