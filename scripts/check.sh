@@ -18,6 +18,8 @@ step() {
 }
 
 step format cargo fmt --check
+# The benchmark is no part of the build; people run it seldom, so at least it is kept in shape.
+step "format of the benchmark" cargo fmt --check --manifest-path benches/throughput/Cargo.toml
 step lints cargo clippy --locked --all-targets -- -D warnings
 step documents env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 # What the README tells people to run.
