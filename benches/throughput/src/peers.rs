@@ -41,7 +41,7 @@ impl Peer {
     pub(crate) fn version(self, program: &Path) -> String {
         match self {
             Self::Vector | Self::Bento => said(Command::new(program).arg("--version")),
-            Self::ParallelConsumer => "0.5.3, Vert.x".to_owned(),
+            Self::ParallelConsumer => "0.5.3.3, Vert.x 4.5.7".to_owned(),
         }
     }
 
@@ -55,7 +55,8 @@ impl Peer {
             Self::Bento => ("bento/bento.yaml", Command::new(program)),
             Self::ParallelConsumer => {
                 let mut command = Command::new("java");
-                command.args(["-Xmx512m", "-cp", &format!("{}/*", program.display()), "Bench"]);
+                let folder = program.display();
+                command.args(["-Xmx512m", "-cp", &format!("{folder}:{folder}/*"), "Bench"]);
                 command.args([&job.brokers, &job.topic, &job.group, &job.port.to_string()]);
                 return Some(command);
             }
@@ -65,11 +66,12 @@ impl Peer {
             .replace("BROKERS", &job.brokers)
             .replace("TOPIC", &job.topic)
             .replace("GROUP", &job.group)
-            .replace("PORT", &job.port.to_string());
+            .replace("PORT", &job.port.to_string())
+            .replace("FOLDER", &folder.display().to_string());
         let file = folder.join(sample.rsplit('/').next().unwrap_or(sample));
         fs::write(&file, text).expect("a configuration");
         match self {
-            Self::Vector => command.env("VECTOR_DATA_DIR", folder).arg("--config").arg(file),
+            Self::Vector => command.arg("--config").arg(file),
             Self::Bento | Self::ParallelConsumer => command.args(["run"]).arg(file),
         };
         Some(command)
