@@ -1,5 +1,7 @@
-//! What the small things cost that every event needs: one rule, a span that is not sampled, the id of a delivery.
-//! Reading and rendering are measured in `transform.rs`. `cargo bench --bench steps`.
+//! What the small things cost that every event needs: its copy out of Kafka's buffer, decoding, one rule, a span that is
+//! not sampled, the id of a delivery, its place in the commit map; and what some need: the record that waits in a retry
+//! tier, and the map that goes with each commit. Reading and rendering are measured in `transform.rs`, many rules in
+//! `matching.rs`. `cargo bench --bench steps`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
@@ -10,12 +12,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 use tidegate::config::{self, Env};
 use tidegate::json::document::Document;
+use tidegate::model::clock::WallMs;
 use tidegate::model::record::{Position, Record};
 use tidegate::model::resources::Resources;
-use tidegate::model::stored::delivery_id;
+use tidegate::model::stored::{Address, StoredHeaders, TIERS, Topics, delivery_id};
 use tidegate::model::trace_context::TraceContext;
 use tidegate::pattern;
+use tidegate::pipeline::commit::{OffsetTracker, Scope};
 use tidegate::pipeline::decode::{self, Options};
+use tidegate::pipeline::settle::tier_record;
 use tidegate::telemetry::spans::{Cause, Source, Spans};
 
 const RESOURCES: &str = "
@@ -44,6 +49,12 @@ fn record() -> Record {
     Record::new(position, Some(1), None, Some(event.as_bytes()), headers.into_iter())
 }
 
+/// What the poll thread does with a message.
+fn copy(record: &Record) -> Record {
+    let headers = [("content-type", Some(&b"application/cloudevents+json"[..]))];
+    Record::new(record.position.clone(), record.timestamp_ms, None, record.value(), headers.into_iter())
+}
+
 fn resources() -> Resources {
     let context =
         config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), ..config::Context::default() };
@@ -61,6 +72,10 @@ fn steps(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("per event");
     group.throughput(Throughput::Bytes(bytes));
+    group.bench_function("copy", |b| b.iter(|| copy(black_box(&record))));
+    group.bench_function("decode", |b| {
+        b.iter(|| decode::decode(black_box(&record).clone(), &Options::default()).is_ok())
+    });
     group.bench_function("match", |b| b.iter(|| pattern.matches(&Document::of(black_box(&event)))));
     group.bench_function("span, not sampled", |b| {
         let spans = Arc::new(Spans::new(SdkTracerProvider::builder().build().tracer("bench"), 0.0));
@@ -72,8 +87,52 @@ fn steps(c: &mut Criterion) {
         });
     });
     group.bench_function("delivery id", |b| b.iter(|| delivery_id("/shop", black_box("e-1"), "paid", "order")));
+    group.bench_function("commit map, in and out, 64 open", |b| {
+        let mut tracker = OffsetTracker::new(0);
+        let mut record = record.clone();
+        let mut offset = 0;
+        b.iter(|| {
+            record.position.offset = offset;
+            tracker.admit(black_box(&record), 1);
+            // Deliveries end in another order than they begin.
+            tracker.complete_one((offset - 64) ^ 7);
+            offset += 1;
+        });
+    });
     group.finish();
 }
 
-criterion_group!(benches, steps);
+/// Not for every event: for each that fails, and for each commit.
+fn seldom(c: &mut Criterion) {
+    let record = record();
+    let mut group = c.benchmark_group("seldom");
+    group.bench_function("record of a retry tier", |b| {
+        let address = Address {
+            rule: "paid".to_owned(),
+            target: "order".to_owned(),
+            destination: "orders".to_owned(),
+            delivery_id: delivery_id("/shop", "e-1", "paid", "order"),
+        };
+        let headers = StoredHeaders::new(&record, Some(address));
+        let topics = Topics::new("tidegate");
+        let (now, due) = (WallMs(1_000), WallMs(31_000));
+        b.iter(|| tier_record(&topics, TIERS[0], black_box(&record), &headers, due, now));
+    });
+    group.bench_function("map of a commit, 4,000 records with 64 gaps", |b| {
+        let mut tracker = OffsetTracker::new(0);
+        let mut next = record.clone();
+        for offset in 0..4_000 {
+            next.position.offset = offset;
+            tracker.admit(&next, 1);
+        }
+        for offset in (0..4_000).filter(|offset| offset % 62 != 0) {
+            tracker.complete_one(offset);
+        }
+        let scope = Scope { group: "tidegate.shop", topic: "shop.orders", partition: 0 };
+        b.iter(|| black_box(&tracker).commit_state(&scope));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, steps, seldom);
 criterion_main!(benches);

@@ -158,6 +158,9 @@ impl Running {
 
     /// Ends it in good order, so that the groups it was in do not wait for it.
     pub(crate) fn stop(mut self) {
+        if self.ended().is_some() {
+            return;
+        }
         drop(Command::new("kill").args(["-TERM", &self.id().to_string()]).status());
         for _ in 0..60 {
             if self.child.try_wait().expect("its state").is_some() {

@@ -39,7 +39,7 @@ listen = \"127.0.0.1:0\"
 }
 
 fn resources_of(job: &Job) -> String {
-    let tls = if job.tls { format!("tls: {{ca: {:?}}}\n", crate::tls::CA) } else { String::new() };
+    let tls = if job.tls { format!("tls: {{ca_file: {:?}}}\n", crate::tls::CA) } else { String::new() };
     let scheme = if job.tls { "https://localhost" } else { "http://127.0.0.1" };
     let mut text = format!(
         "kind: source
