@@ -136,17 +136,23 @@ pub(crate) fn produce(brokers: &str, topic: &str, shape: &Shape, from: u64, to: 
     let began = Instant::now();
     let mut event = Vec::new();
     let structured = Header { key: "content-type", value: Some("application/cloudevents+json") };
-    let headers = OwnedHeaders::new().insert(structured);
+    let structured = OwnedHeaders::new().insert(structured);
     for number in from..to {
         if let Some(rate) = per_second {
             while began.elapsed().as_secs_f64() * rate < (number - from) as f64 {
                 std::thread::sleep(TICK.min(Duration::from_secs_f64(1.0 / rate)));
             }
         }
-        shape.write(&mut event, number, now_ns());
+        let now = now_ns();
+        shape.write(&mut event, number, now);
+        let headers = if shape.binary {
+            let headers = shape.headers(number, now);
+            headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }))
+        } else {
+            structured.clone()
+        };
         let key = shape.key(number);
-        let mut record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(topic).payload(event.as_slice()).headers(headers.clone());
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(event.as_slice()).headers(headers);
         record.key = key.as_deref().map(str::as_bytes);
         while let Err((error, again)) = producer.send(record) {
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");

@@ -41,7 +41,7 @@ throughput run [NAMES…]  measures (without names: everything) and prints the t
   --json FILE            results as JSON, too
 throughput floor|floor-hyper --brokers B --topic T --group G --to HOST:PORT [--connections N] [--fan-out N]
                          [--filter TEXT] [--ca FILE]
-throughput load --brokers B --topic T --partitions N --events N [--bytes N] [--rate N] [--one-of N] [--keys N]
+throughput load --brokers B --topic T --partitions N --events N [--bytes N] [--rate N] [--one-of N] [--keys N] [--binary 1]
                          [--rules N] [--destinations N]
 throughput receiver --port N [--delay MS] [--dead 1] [--tls 1]   GET /stats says what it saw";
 
@@ -100,6 +100,7 @@ fn main() -> ExitCode {
                 destinations: arguments.number("destinations", 1),
                 rules: arguments.number("rules", 1),
                 keys: arguments.number("keys", 0),
+                binary: arguments.number("binary", 0) == 1,
             };
             let events = arguments.number("events", 100_000);
             let rate = arguments.get("rate").map(|_| arguments.number("rate", 0) as f64);

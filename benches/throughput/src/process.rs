@@ -59,12 +59,10 @@ mod tests {
     #[test]
     fn this_process_uses_cpu_and_memory() {
         let pid = std::process::id();
-        let began = std::time::Instant::now();
-        while began.elapsed() < Duration::from_millis(60) {
+        while thread_cpu(thread_id()) < Duration::from_millis(30) {
             std::hint::spin_loop();
         }
         assert!(cpu(pid).unwrap() >= 0.02);
         assert!(peak_mib(pid).unwrap() > 0.5);
-        assert!(thread_cpu(thread_id()) > Duration::from_millis(10));
     }
 }

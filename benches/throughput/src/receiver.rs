@@ -71,7 +71,7 @@ impl Receiver {
 /// A connection. One that has gone leaves its place to the next.
 struct Connection {
     socket: TcpStream,
-    tls: Option<ServerConnection>,
+    tls: Option<Box<ServerConnection>>,
     input: Vec<u8>,
     filled: usize,
     /// So that a late answer does not go to whoever took the place.
@@ -145,7 +145,10 @@ impl Server {
             });
             self.poll.registry().register(&mut socket, Token(place), Interest::READABLE).expect("registered");
             self.accepted += 1;
-            let tls = self.tls.as_ref().map(|config| ServerConnection::new(Arc::clone(config)).expect("a TLS server"));
+            let tls = self
+                .tls
+                .as_ref()
+                .map(|config| Box::new(ServerConnection::new(Arc::clone(config)).expect("a TLS server")));
             let input = vec![0; 8 * 1024];
             self.connections[place] = Some(Connection { socket, tls, input, filled: 0, number: self.accepted });
         }
@@ -196,7 +199,7 @@ impl Server {
                 Next::Open
             } else {
                 if let Some(at) = self.sent.find(request) {
-                    let then = request.get(at..).and_then(crate::event::sent_ns);
+                    let then = crate::event::digits(request, at + SENT.len());
                     self.state.latency.record(now_ns().saturating_sub(then.unwrap_or(u64::MAX)) / 1000);
                 }
                 match self.state.delay_ms.load(Ordering::Relaxed) {

@@ -42,29 +42,30 @@ pub(crate) fn median(runs: &[Figures]) -> Figures {
 /// What stands above each column.
 pub(crate) fn heading() -> String {
     format!(
-        "{:<24} {:<18} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7}  ",
-        "scenario", "program", "CPU µs", "events/s", "p50 ms", "p99 ms", "MiB", "× floor", "idle %"
+        "{:<24} {:<18} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>7}  ",
+        "scenario", "program", "CPU µs", "events/s", "p50 ms", "p99 ms", "MiB", "×floor", "×ours", "idle %"
     )
 }
 
-/// One line; the ratio is CPU per event to that of the floor in the same scenario.
+/// One line; the ratios are CPU per event to that of the floor and of Tidegate in the same scenario.
 pub(crate) fn row(line: &Line, all: &[Line]) -> String {
     let start = format!("{:<24} {:<18}", line.scenario, line.who);
     let figures = match &line.figures {
         Ok(figures) => figures,
         Err(why) => return format!("{start} failed: {}", why.replace('\n', " / ")),
     };
-    let ratio = ratio(line, all, &Kind::Floor);
+    let by = |kind| ratio(line, all, &kind);
     let number =
         |value: Option<f64>, digits: usize| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"));
     format!(
-        "{start} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7}  {}",
+        "{start} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>7}  {}",
         number(figures.cpu_us, 1),
         number(figures.per_s, 0),
         number(figures.p50_ms, 2),
         number(figures.p99_ms, 2),
         number(figures.peak_mib, 0),
-        number(ratio, 2),
+        number(by(Kind::Floor), 2),
+        number(by(Kind::Tidegate), 2),
         number(figures.idle_percent, 1),
         figures.note
     )

@@ -96,6 +96,13 @@ fn all() -> Vec<Scenario> {
             What::Drain(50, 5.0),
             Task { order: Order::Key, shape: Shape { keys: 1_000, ..shape }, ..task },
         ),
+        one(
+            "binary",
+            "attributes in Kafka's headers",
+            Who::Tidegate,
+            What::Drain(50, 3.0),
+            Task { shape: Shape { binary: true, ..shape }, ..task },
+        ),
         one("tls", "https", Who::Ours, What::Drain(100, 5.0), Task { tls: true, ..task }),
         one(
             "one-dead",
@@ -145,7 +152,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let events = arguments.number("events", 300_000);
     let given = arguments.number("rounds", 3);
     let json = arguments.get("json").map(Path::new);
-    let folder = json.and_then(Path::parent).map_or_else(std::env::temp_dir, |parent| parent.join("runs"));
+    // A folder of its own: it is emptied, so it must never be one that others use.
+    let own = || std::env::temp_dir().join(format!("throughput-runs-{}", std::process::id()));
+    let folder = json.and_then(Path::parent).map_or_else(own, |parent| parent.join("runs"));
     drop(fs::remove_dir_all(&folder).err());
     let load = process::load();
     let kafka = Kafka::new(arguments.get("brokers").map(str::to_owned));
