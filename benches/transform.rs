@@ -23,6 +23,7 @@ use tidegate::json::scan;
 use tidegate::model::clock::WallMs;
 use tidegate::model::event::CloudEvent;
 use tidegate::model::record::{Position, Record};
+use tidegate::model::request::Request;
 use tidegate::model::text::Masked;
 use tidegate::pipeline::decode::{self, Options};
 use tidegate::pipeline::transform::{self, Meta, Spec, Template};
@@ -203,7 +204,11 @@ fn main() {
         let meta = Meta { rule: "paid", target: "order", attempt: 1, delivery_id: "0", received_at: WallMs(0) };
         for (name, body, plain) in BODIES {
             let template = template(body);
-            let render = |event: &CloudEvent| template.render(event, &Document::of(event), &meta, &Masked).unwrap();
+            let render = |event: &CloudEvent| {
+                let mut request = Request::default();
+                template.render(event, &Document::of(event), &meta, &Masked, &mut request).unwrap();
+                request
+            };
             let ours = || render(&decode::decode(black_box(record.clone()), &Options::default()).unwrap());
             let theirs = || plain(&serde_json::from_slice(black_box(text.as_bytes())).unwrap());
             let parsed = |body: &[u8]| serde_json::from_slice::<Value>(body).ok();

@@ -13,7 +13,7 @@ use crate::telemetry::metrics::{Build, Metrics, TEXT_FORMAT};
 use crate::telemetry::state::{Missing, State as Looks};
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
@@ -154,7 +154,7 @@ async fn unknown(uri: Uri) -> Response {
 
 async fn only_get(method: Method, uri: Uri) -> Response {
     let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} answers GET, not {method}", uri.path()));
-    answer.headers_mut().insert(ALLOW, axum::http::HeaderValue::from_static("GET, HEAD"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     answer
 }
 

@@ -85,7 +85,7 @@ impl Replica {
             let resource = destination.resource();
             Measured {
                 name: resource.name.to_string(),
-                method: destination.method().to_string(),
+                method: destination.to().method.to_string(),
                 host: resource.base.host.clone(),
                 port: resource.base.port.to_string(),
                 figures: Arc::clone(destination.figures()),

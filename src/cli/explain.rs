@@ -351,7 +351,7 @@ struct Once {
 }
 
 impl Job for Once {
-    fn render(&self, show: &dyn ShowText) -> Result<Request, Report> {
+    fn render(&self, show: &dyn ShowText, request: &mut Request) -> Result<(), Report> {
         let meta = Meta {
             rule: self.target.rule.as_str(),
             target: self.target.name.as_str(),
@@ -359,7 +359,7 @@ impl Job for Once {
             delivery_id: &self.delivery_id,
             received_at: WallMs::now(),
         };
-        let rendered = self.target.template.render(&self.event, &Document::of(&self.event), &meta, show);
+        let rendered = self.target.template.render(&self.event, &Document::of(&self.event), &meta, show, request);
         rendered.map_err(|error| unsent(error.code(), Class::Reject, error.to_string()))
     }
 

@@ -13,7 +13,7 @@ use super::token::{Change, Fetched, Tokens};
 use crate::model::clock::Monotonic;
 use crate::model::resources::{Auth, BaseUrl, Connection, Proxy, Resolve};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use hyper::header::RETRY_AFTER;
+use http::header::RETRY_AFTER;
 use reqwest::dns::{Addrs, Name, Resolving};
 use std::error::Error as StdError;
 use std::fmt;

@@ -8,23 +8,20 @@
 //! stream ended. That decides whether a request may be sent again: streams above the last one of a GOAWAY, and
 //! refused ones, were not looked at.
 
-use super::pool::ProtocolError;
-use super::stream::{Stream, Wire};
+use super::pool::{Answer, To, Wanted};
+use super::stream::{Phase, Stream, Wire};
 use crate::model::clock::Monotonic;
-use bytes::Bytes;
+use crate::model::request::Request;
+use bytes::{Bytes, BytesMut};
 use h2::client::{self, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http_body_util::Full;
-use hyper::body::Body;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::{Request, Response, Uri};
-use hyper_util::rt::TokioIo;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use std::cell::Cell;
-use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
+use std::{fmt, mem};
 
 /// Until the server has said how many streams it takes (RFC 9113 recommends it not to say less).
 const FIRST_STREAMS: usize = 100;
@@ -69,11 +66,32 @@ pub struct Place {
     state: Rc<State>,
     /// How often something had come when the request was sent.
     heard: u64,
+    under_way: UnderWay,
+}
+
+/// What is under way in a place.
+enum UnderWay {
+    Nothing,
+    /// It could not be sent.
+    Failed(Option<h2::Error>),
+    Sent {
+        response: ResponseFuture,
+        wanted: Wanted,
+        /// Kept, or a request that is still being sent would be given up.
+        _rest: SendStream<Bytes>,
+    },
+    /// The head is there.
+    Answered {
+        rest: RecvStream,
+        answer: Answer,
+        read: BytesMut,
+        wanted: Wanted,
+    },
 }
 
 /// Moves the bytes of a connection until it ends.
 pub(super) struct Driver {
-    connection: client::Connection<TokioIo<Stream>, Bytes>,
+    connection: client::Connection<Stream, Bytes>,
     state: Rc<State>,
 }
 
@@ -86,7 +104,7 @@ impl Opened {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADERS)
             .max_concurrent_reset_streams(GIVEN_UP)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await?;
         let state = Rc::new(State::default());
         let driver = Driver { connection, state: Rc::clone(&state) };
@@ -108,7 +126,7 @@ impl Shared {
         }
         self.state.places.set(places + 1);
         let (sender, wire, state) = (self.sender.clone(), self.wire.of_another(), Rc::clone(&self.state));
-        Some(Place { sender, wire, state, heard: 0 })
+        Some(Place { sender, wire, state, heard: 0, under_way: UnderWay::Nothing })
     }
 
     /// Since when nothing is on it; `now` if that was not known before.
@@ -127,35 +145,32 @@ impl Place {
         &self.wire
     }
 
-    /// Sends a request; the answer comes while the driver runs. Dropping the future gives the stream up.
-    pub(super) fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Response<RecvStream>, ProtocolError>> + use<> {
+    /// Begins an exchange; the answer comes while the driver runs. Dropping the place gives the stream up.
+    pub(super) fn send(&mut self, request: &mut Request, to: To<'_>, wanted: Wanted) {
         self.heard = self.wire.heard();
-        let started = self.start(request);
-        let state = Rc::clone(&self.state);
-        async move {
-            // The stream to send on is kept, or a request that is still being sent would be given up.
-            let (response, _rest) = started?;
-            let answer = response.await;
-            if answer.as_ref().is_err_and(|error| error.reason() == Some(Reason::HTTP_1_1_REQUIRED)) {
-                state.retired.set(true);
-            }
-            Ok(answer?)
-        }
+        self.under_way = match self.start(request, to) {
+            Ok((response, rest)) => UnderWay::Sent { response, wanted, _rest: rest },
+            Err(error) => UnderWay::Failed(Some(error)),
+        };
     }
 
-    fn start(&mut self, request: Request<Full<Bytes>>) -> Result<(ResponseFuture, SendStream<Bytes>), ProtocolError> {
-        let (mut parts, body) = request.into_parts();
-        let body = bytes_of(body);
-        let authority = parts.headers.remove(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-        parts.uri = absolute(authority, &parts.uri);
-        forget_connection_headers(&mut parts.headers);
-        if !body.is_empty() {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    fn start(&mut self, request: &mut Request, to: To<'_>) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        let body = mem::take(&mut request.body);
+        let mut head = http::Request::new(());
+        *head.method_mut() = to.method.clone();
+        *head.uri_mut() = absolute(to.authority, &request.target());
+        for (name, value) in request.headers.iter() {
+            // What cannot stand in HTTP was refused before.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+                && !speaks_of_connection(&name)
+            {
+                head.headers_mut().append(name, value);
+            }
         }
-        let (response, mut stream) = self.sender.send_request(Request::from_parts(parts, ()), body.is_empty())?;
+        if to.has_length(body.len()) {
+            head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        let (response, mut stream) = self.sender.send_request(head, body.is_empty())?;
         if !body.is_empty() {
             // It is whole in memory anyway: h2 sends it as the server's windows allow.
             stream.send_data(body, true)?;
@@ -163,11 +178,60 @@ impl Place {
         Ok((response, stream))
     }
 
-    /// Its request was given up for being late. If nothing came meanwhile, the other side may be gone without
-    /// having said so: no further request goes there.
-    pub(super) fn gave_up(&self) {
+    /// The answer, or as much of it as came before it broke off.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, h2::Error>> {
+        loop {
+            match &mut self.under_way {
+                UnderWay::Nothing => return Poll::Pending,
+                UnderWay::Failed(error) => {
+                    return Poll::Ready(Err(error.take().unwrap_or_else(|| Reason::CANCEL.into())));
+                }
+                UnderWay::Sent { response, wanted, .. } => {
+                    let response = ready!(Pin::new(response).poll(cx));
+                    if response.as_ref().is_err_and(|error| error.reason() == Some(Reason::HTTP_1_1_REQUIRED)) {
+                        self.state.retired.set(true);
+                    }
+                    let (head, rest) = response?.into_parts();
+                    let (status, headers) = (head.status.as_u16(), head.headers);
+                    let answer = Answer { status, headers, body: Bytes::new(), whole: false, broken: None };
+                    self.wire.enter(Phase::Body);
+                    self.under_way = UnderWay::Answered { rest, answer, read: BytesMut::new(), wanted: *wanted };
+                }
+                UnderWay::Answered { rest, answer, read, wanted } => {
+                    match ready!(rest.poll_data(cx)) {
+                        Some(Ok(data)) => {
+                            read.extend_from_slice(&data);
+                            answer.broken = rest.flow_control().release_capacity(data.len()).err().map(Into::into);
+                        }
+                        Some(Err(error)) => answer.broken = Some(error.into()),
+                        None => answer.whole = true,
+                    }
+                    let ended = answer.whole || answer.broken.is_some() || read.len() > wanted.body_bytes;
+                    if ended && let Some(answer) = self.end() {
+                        return Poll::Ready(Ok(answer));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the exchange, which is too late; what has come of the answer, if its head has. If nothing came meanwhile,
+    /// the other side may be gone without having said so: no further request goes there.
+    pub(super) fn give_up(&mut self) -> Option<Answer> {
         if self.wire.heard() == self.heard {
             self.state.retired.set(true);
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<Answer> {
+        match mem::replace(&mut self.under_way, UnderWay::Nothing) {
+            UnderWay::Answered { mut answer, mut read, wanted, .. } => {
+                read.truncate(wanted.body_bytes);
+                answer.body = read.freeze();
+                Some(answer)
+            }
+            UnderWay::Nothing | UnderWay::Failed(_) | UnderWay::Sent { .. } => None,
         }
     }
 }
@@ -193,38 +257,38 @@ impl Future for Driver {
     }
 }
 
+impl fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Failed(_) => "failed",
+            Self::Sent { .. } => "sent",
+            Self::Answered { .. } => "answered",
+        })
+    }
+}
+
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
-/// The bytes of a body that has them all.
-fn bytes_of(mut body: Full<Bytes>) -> Bytes {
-    let frame = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
-    match frame {
-        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-        Poll::Ready(Some(Err(never))) => match never {},
-        Poll::Ready(None) | Poll::Pending => Bytes::new(),
-    }
-}
-
 /// Only `https` speaks HTTP/2 here. Without an authority it stays as it is, which h2 refuses.
-fn absolute(authority: Option<Authority>, uri: &Uri) -> Uri {
-    let mut parts = uri.clone().into_parts();
+fn absolute(authority: &str, target: &str) -> Uri {
+    let target = PathAndQuery::try_from(target).unwrap_or_else(|_| PathAndQuery::from_static("/"));
+    let authority = Authority::try_from(authority).ok();
+    let mut parts = http::uri::Parts::default();
     parts.scheme = authority.is_some().then_some(Scheme::HTTPS);
     parts.authority = authority;
-    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// RFC 9113, 8.2.2: they speak of the connection, and HTTP/2 has no place for them.
-fn forget_connection_headers(headers: &mut HeaderMap) {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
+/// RFC 9113, 8.2.2: HTTP/2 has no place for them.
+fn speaks_of_connection(name: &HeaderName) -> bool {
+    [CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name)
+        || ["keep-alive", "proxy-connection"].contains(&name.as_str())
 }
 
 /// They did not look at the request: its stream is above the last one of a GOAWAY, or was refused (RFC 9113, 8.7), or

@@ -45,9 +45,10 @@ use dial::{Dialer, Host};
 use gate::Gate;
 use guard::Guard;
 use hold::Holding;
-use hyper::Method;
-use hyper::header::HeaderValue;
+use http::Method;
+use http::uri::Authority;
 use limits::{Both, Limiter};
+use pool::To;
 use responses::Responses;
 use rustls_pki_types::ServerName;
 use secrecy::SecretString;
@@ -69,7 +70,7 @@ pub struct Destination {
     resource: Arc<resources::Destination>,
     fixed_endpoint: bool,
     method: Method,
-    authority: HeaderValue,
+    authority: String,
     connection: Arc<Connection>,
     dialer: Dialer,
     responses: Responses,
@@ -198,7 +199,8 @@ impl Destination {
         let no_host = || Error::Host { destination: name(), host: base.host.clone() };
         let method = Method::from_bytes(resource.method.as_bytes())
             .map_err(|_| Error::Method { destination: name(), method: resource.method.clone() })?;
-        let authority = HeaderValue::from_str(&base.authority()).map_err(|_| no_host())?;
+        let authority = base.authority();
+        Authority::try_from(authority.as_str()).map_err(|_| no_host())?;
         let tls = match connection.tls() {
             Some(config) if base.tls => {
                 let server = ServerName::try_from(base.host.clone()).map_err(|_| no_host())?;
@@ -277,16 +279,10 @@ impl Destination {
         self.fixed_endpoint
     }
 
-    /// Method of every request.
+    /// Where its requests go.
     #[must_use]
-    pub fn method(&self) -> &Method {
-        &self.method
-    }
-
-    /// Value of the `Host` header.
-    #[must_use]
-    pub fn authority(&self) -> &HeaderValue {
-        &self.authority
+    pub fn to(&self) -> To<'_> {
+        To { method: &self.method, authority: &self.authority }
     }
 
     /// Who we are there.

@@ -3,24 +3,21 @@
 //! An HTTP/1.1 connection belongs to one request at a time and is put back; on an HTTP/2 connection requests have
 //! places, and the pool keeps the connection itself and drives it.
 //!
-//! Not reqwest: its pool, per-request time-outs and boxed bodies cost about twice the CPU of a request over hyper's own
-//! connections, and a lane's dispatcher must decide itself on which connection a request goes and when it is cut off.
+//! Not reqwest: its pool, per-request time-outs and boxed bodies cost several times the CPU of a request over a bare
+//! connection, and a lane's dispatcher must decide itself on which connection a request goes and when it is cut off.
 
-use super::http1::Http1;
+use super::http1::{self, Http1};
 use super::http2::{self, Driver, Opened, Place, Shared};
-use super::stream::{Stream, Wire};
+use super::stream::{Phase, Stream, Wire};
 use crate::model::clock::Monotonic;
+use crate::model::request::Request;
 use bytes::Bytes;
-use futures_util::future::Either;
 use futures_util::stream::{FuturesUnordered, Stream as _};
-use h2::RecvStream;
-use http_body_util::Full;
-use hyper::body::Body;
-use hyper::{Request, Response};
+use http::{HeaderMap, Method};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Connections idle for longer are closed.
@@ -32,7 +29,7 @@ pub enum Connection {
     /// A connection of its own.
     Http1(Box<Http1>),
     /// A place on a connection that others use too.
-    Http2(Place),
+    Http2(Box<Place>),
 }
 
 /// A connection that was just dialled.
@@ -44,13 +41,37 @@ pub enum Dialled {
     Http2(Box<Opened>),
 }
 
-/// The body of an answer, as it comes.
+/// Where a request goes.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// Method.
+    pub method: &'a Method,
+    /// Host, and port where it is not the usual one.
+    pub authority: &'a str,
+}
+
+/// What is to be kept of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Headers and body of a success, too; else only its status.
+    pub all: bool,
+    /// At most that much of the body is read.
+    pub body_bytes: usize,
+}
+
+/// An answer.
 #[derive(Debug)]
-pub enum Incoming {
-    /// HTTP/1.1.
-    Http1(hyper::body::Incoming),
-    /// HTTP/2.
-    Http2(RecvStream),
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, as far as it was read.
+    pub body: Bytes,
+    /// The body is whole.
+    pub whole: bool,
+    /// Why it is not, if it broke off.
+    pub broken: Option<ProtocolError>,
 }
 
 /// What HTTP says about the end of a request.
@@ -58,10 +79,18 @@ pub enum Incoming {
 pub enum ProtocolError {
     /// HTTP/1.1.
     #[error(transparent)]
-    Http1(#[from] hyper::Error),
+    Http1(#[from] http1::Error),
     /// HTTP/2.
     #[error(transparent)]
     Http2(#[from] h2::Error),
+}
+
+impl To<'_> {
+    /// Whether a request with so many bytes in its body says how many. Some servers answer 411 to such a method without a
+    /// length.
+    pub(super) fn has_length(&self, body: usize) -> bool {
+        body > 0 || [Method::POST, Method::PUT, Method::PATCH].contains(self.method)
+    }
 }
 
 /// Connections that wait for requests; those of HTTP/1.1 with the one used last at the back.
@@ -86,7 +115,8 @@ impl ProtocolError {
     #[must_use]
     pub fn is_malformed(&self) -> bool {
         match self {
-            Self::Http1(error) => error.is_parse(),
+            Self::Http1(http1::Error::Malformed(_)) => true,
+            Self::Http1(http1::Error::Io(_) | http1::Error::Closed) => false,
             Self::Http2(error) => error.is_library() && error.is_go_away(),
         }
     }
@@ -106,7 +136,7 @@ impl Dialled {
         if stream.speaks_http2() {
             return Ok(Self::Http2(Opened::open(stream, wire).await?));
         }
-        Ok(Self::Http1(Http1::open(stream, wire).await?))
+        Ok(Self::Http1(Http1::new(stream, wire)))
     }
 }
 
@@ -138,29 +168,29 @@ impl Connection {
         }
     }
 
-    /// Hands a request to the connection; the answer comes while it is driven.
-    pub fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Response<Incoming>, ProtocolError>> + use<> {
+    /// Begins an exchange, which [`Self::poll_answer`] drives. Takes the body out of the request.
+    pub fn send(&mut self, request: &mut Request, to: To<'_>, wanted: Wanted) {
+        self.wire().enter(Phase::Headers);
         match self {
-            Self::Http1(connection) => {
-                let answer = connection.send(request);
-                Either::Left(async move { Ok(answer.await?.map(Incoming::Http1)) })
-            }
-            Self::Http2(place) => {
-                let answer = place.send(request);
-                Either::Right(async move { Ok(answer.await?.map(Incoming::Http2)) })
-            }
+            Self::Http1(connection) => connection.send(request, to, wanted),
+            Self::Http2(place) => place.send(request, to, wanted),
         }
     }
 
-    /// Moves what can be moved. An error also reaches whoever waits for the answer, so it is not told here.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
+    /// The answer, or as much of it as came before it broke off.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, ProtocolError>> {
         match self {
-            Self::Http1(connection) => connection.drive(cx),
-            // The pool does.
-            Self::Http2(_) => {}
+            Self::Http1(connection) => connection.poll_answer(cx).map_err(Into::into),
+            // The pool moves the bytes.
+            Self::Http2(place) => place.poll_answer(cx).map_err(Into::into),
+        }
+    }
+
+    /// Ends the exchange, which is too late; what has come of the answer, if its head has. To be dropped then.
+    pub fn give_up(&mut self) -> Option<Answer> {
+        match self {
+            Self::Http1(connection) => connection.give_up(),
+            Self::Http2(place) => place.give_up(),
         }
     }
 
@@ -171,43 +201,6 @@ impl Connection {
             Self::Http2(_) => true,
         }
     }
-
-    /// Its request was given up for being late.
-    pub fn gave_up(&self) {
-        match self {
-            // It is dropped with its request.
-            Self::Http1(_) => {}
-            Self::Http2(place) => place.gave_up(),
-        }
-    }
-}
-
-impl Incoming {
-    /// The next piece of the body.
-    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProtocolError>>> {
-        match self {
-            Self::Http1(body) => loop {
-                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        // Trailers are of no use.
-                        if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Some(Ok(data)));
-                        }
-                    }
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                    None => return Poll::Ready(None),
-                }
-            },
-            Self::Http2(body) => match ready!(body.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    let released = body.flow_control().release_capacity(data.len());
-                    Poll::Ready(Some(released.map(|()| data).map_err(Into::into)))
-                }
-                Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-                None => Poll::Ready(None),
-            },
-        }
-    }
 }
 
 impl Pool {
@@ -216,7 +209,7 @@ impl Pool {
         if !self.shared.is_empty() {
             self.shared.retain_mut(|shared| shared.is_open(cx));
             if let Some(place) = self.shared.iter().find_map(Shared::place) {
-                return Some(Connection::Http2(place));
+                return Some(Connection::Http2(Box::new(place)));
             }
         }
         while let Some((mut connection, _)) = self.idle.pop_back() {

@@ -11,7 +11,7 @@ use super::dial::{self, Dialer, Host};
 use super::guard;
 use super::stream::{Phase, Wire};
 use crate::model::resources::{self, BaseUrl, Network, Resolve, Via};
-use hyper::header::HeaderValue;
+use http::header::HeaderValue;
 use rustls_pki_types::ServerName;
 use std::fmt;
 use std::io;

@@ -1,13 +1,12 @@
 //! The byte stream under an HTTP connection: TCP, or TLS over it, counting what was written.
 
 use super::dial::{Pipe, is_verification};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -82,9 +81,15 @@ impl Wire {
         self.phase.set(phase);
     }
 
-    /// The deadline has passed: what runs under [`Wire::unless_expired`] ends at its next poll.
+    /// The deadline has passed: what is under way ends at its next poll.
     pub fn expire(&self) {
         self.expired.set(true);
+    }
+
+    /// The deadline has passed.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.expired.get()
     }
 
     /// Runs `work` until it ends, or until the deadline has passed (`None`).
@@ -107,38 +112,38 @@ pub(super) struct Stream {
 }
 
 enum Io {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     /// To the destination, within TLS to a proxy.
-    TlsInTls(Box<TokioIo<TlsStream<TlsStream<TcpStream>>>>),
+    TlsInTls(Box<TlsStream<TlsStream<TcpStream>>>),
     /// Of another network.
-    Other(TokioIo<Pipe>),
+    Other(Pipe),
 }
 
 impl Stream {
     pub(super) fn plain(tcp: TcpStream, wire: Rc<Wire>) -> Self {
-        Self { io: Io::Plain(TokioIo::new(tcp)), wire }
+        Self { io: Io::Plain(tcp), wire }
     }
 
     pub(super) fn tls(tls: TlsStream<TcpStream>, wire: Rc<Wire>) -> Self {
-        Self { io: Io::Tls(Box::new(TokioIo::new(tls))), wire }
+        Self { io: Io::Tls(Box::new(tls)), wire }
     }
 
     pub(super) fn other(pipe: Pipe, wire: Rc<Wire>) -> Self {
-        Self { io: Io::Other(TokioIo::new(pipe)), wire }
+        Self { io: Io::Other(pipe), wire }
     }
 
     /// The other side chose HTTP/2 in the TLS handshake.
     pub(super) fn speaks_http2(&self) -> bool {
         match &self.io {
             Io::Plain(_) | Io::Other(_) => false,
-            Io::Tls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
-            Io::TlsInTls(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+            Io::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Io::TlsInTls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
     pub(super) fn tls_in_tls(tls: TlsStream<TlsStream<TcpStream>>, wire: Rc<Wire>) -> Self {
-        Self { io: Io::TlsInTls(Box::new(TokioIo::new(tls))), wire }
+        Self { io: Io::TlsInTls(Box::new(tls)), wire }
     }
 
     fn count(&self, written: usize) {
@@ -147,8 +152,8 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<Result<()>> {
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         let read = ready!(match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
@@ -164,7 +169,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let this = self.get_mut();
         let written = ready!(match &mut this.io {

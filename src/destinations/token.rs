@@ -13,7 +13,7 @@ use super::waiters::Waiters;
 use crate::model::clock::Monotonic;
 use crate::telemetry::state;
 use arc_swap::{ArcSwapOption, Guard};
-use hyper::header::{HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

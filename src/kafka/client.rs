@@ -136,28 +136,36 @@ pub(super) fn logging(settings: &ClientSettings) -> Logging {
     Logging::new(&settings.brokers)
 }
 
-/// The oldest and the next offset of a partition. A partition that has just been made may have no leader for a moment.
+/// Until every broker has heard of a topic that was just made.
+const SPREADING: Duration = Duration::from_secs(5);
+
+/// The oldest and the next offset of a partition. One that has just been made may have no leader for a moment, or be
+/// unknown to the broker that is asked.
 pub(super) fn watermarks<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     partition: i32,
     patience: Duration,
 ) -> KafkaResult<(i64, i64)> {
-    let until = Monotonic::now().plus(patience);
+    let began = Monotonic::now();
     loop {
-        let left = until.since(Monotonic::now());
-        match client.fetch_watermarks(topic, partition, left) {
-            Err(error) if !left.is_zero() && leaderless(&error) => std::thread::park_timeout(Duration::from_millis(50)),
+        let passed = Monotonic::now().since(began);
+        match client.fetch_watermarks(topic, partition, patience.saturating_sub(passed)) {
+            Err(error) if passed < patience_for(&error).min(patience) => {
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
             done => return done,
         }
     }
 }
 
-fn leaderless(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
-    )
+/// How long an error may last that passes by itself.
+fn patience_for(error: &KafkaError) -> Duration {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable) => Duration::MAX,
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => SPREADING,
+        Some(_) | None => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]

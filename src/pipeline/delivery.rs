@@ -351,14 +351,16 @@ impl Delivery {
 }
 
 impl Job for Delivery {
-    fn render(&self, show: &dyn ShowText) -> Result<Request, Report> {
+    fn render(&self, show: &dyn ShowText, request: &mut Request) -> Result<(), Report> {
         let event = self.event();
-        let render = || self.target.template.render(event, &Document::of(event), &self.meta(), show);
+        let render = || self.target.template.render(event, &Document::of(event), &self.meta(), show, request);
         // A defect in rendering must cost this event's delivery only, not the dispatcher that serves all others.
         match catch_unwind(AssertUnwindSafe(render)) {
-            Ok(rendered) => {
-                rendered.map(|request| self.traced(request)).map_err(|error| unsent(error.code(), error.to_string()))
+            Ok(Ok(())) => {
+                self.trace_in(request);
+                Ok(())
             }
+            Ok(Err(error)) => Err(unsent(error.code(), error.to_string())),
             Err(_) => {
                 Err(unsent("TRANSFORM_PANIC", "the request could not be built; please report this rule".to_owned()))
             }

@@ -184,7 +184,8 @@ fn render(target: &CompiledTarget, event: &CloudEvent) -> Result<Request, transf
         delivery_id: &id_of(target, event),
         received_at: WallMs::now(),
     };
-    target.template.render(event, &Document::of(event), &meta, &Masked)
+    let mut request = Request::default();
+    target.template.render(event, &Document::of(event), &meta, &Masked, &mut request).map(|()| request)
 }
 
 fn id_of(target: &CompiledTarget, event: &CloudEvent) -> String {

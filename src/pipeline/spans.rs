@@ -44,28 +44,26 @@ impl Flow {
 impl Delivery {
     /// Begins the span of the attempt that sends this request, if the event is sampled, and puts the trace context into
     /// the request. A `traceparent` that the rule has written stays.
-    #[must_use]
-    pub fn traced(&self, mut request: Request) -> Request {
+    pub fn trace_in(&self, request: &mut Request) {
         let mut attempt = self.attempt.borrow_mut();
         if attempt.is_none() {
             *attempt = self.begin_attempt(self.history.attempts, clock::system_time);
         }
-        if request.header(TRACEPARENT).is_some() {
-            return request;
+        let headers = &mut request.headers;
+        if headers.get(TRACEPARENT).is_some() {
+            return;
         }
         let incoming = TraceContext::of(self.event());
-        let parent = match (attempt.as_ref(), &incoming) {
-            (Some(attempt), _) => attempt.context().to_string(),
-            (None, Some(incoming)) => incoming.traceparent.to_owned(),
-            (None, None) => return request,
-        };
-        request.set_header(TRACEPARENT, parent);
-        if let Some(state) = incoming.and_then(|incoming| incoming.tracestate)
-            && request.header(TRACESTATE).is_none()
-        {
-            request.set_header(TRACESTATE, state.to_owned());
+        match (attempt.as_ref(), &incoming) {
+            (Some(attempt), _) => headers.set(TRACEPARENT, &attempt.context().to_string()),
+            (None, Some(incoming)) => headers.set(TRACEPARENT, incoming.traceparent),
+            (None, None) => return,
         }
-        request
+        if let Some(state) = incoming.and_then(|incoming| incoming.tracestate)
+            && headers.get(TRACESTATE).is_none()
+        {
+            headers.set(TRACESTATE, state);
+        }
     }
 
     /// The attempt has ended now.

@@ -1,7 +1,11 @@
 //! What is fuzzed: each takes any bytes and panics only if something is wrong with us. No target depends on what the
 //! bytes mean, so that a fuzzer may call them as well as the seeded test.
 
+use bytes::BytesMut;
 use tidegate::config::{Context, Env};
+use tidegate::destinations::http1::Malformed;
+use tidegate::destinations::http1::answer::Decoder;
+use tidegate::destinations::pool::Wanted;
 use tidegate::json::document::Document;
 use tidegate::json::item::Item;
 use tidegate::json::path::Path;
@@ -28,7 +32,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) static TARGETS: [Target; 5] = [
+pub(crate) static TARGETS: [Target; 6] = [
     Target {
         name: "scan",
         run: scan,
@@ -71,6 +75,15 @@ pub(crate) static TARGETS: [Target; 5] = [
             r#"[{"all":[{"prefix":{"type":"t"}},{"not":{"exact":{"source":"/x"}}}]},{"any":[{"suffix":{"id":"7"}}]}]"#,
             r#"[{"sql":"subject LIKE 'a%' AND (INT(id) + 1) * 2 = 16 OR NOT EXISTS myext"}]"#,
             r#"[{"sql":"LENGTH(source) IN (2, 3) XOR type = 'it''s' AND LEFT(subject, 1) <> UPPER('a')"}]"#,
+        ],
+    },
+    Target {
+        name: "answer",
+        run: answer,
+        seeds: &[
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nretry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nx-t: 1\r\n\r\n",
+            "HTTP/1.0 404 Not Found\r\nconnection: keep-alive\r\n\r\n<html>",
         ],
     },
 ];
@@ -117,6 +130,34 @@ fn walk(json: Json<'_>, values: &mut usize) {
         assert!(key.decode().len() <= json.text().len());
         walk(value, values);
     }
+}
+
+/// An HTTP answer in one piece, and cut at places that its own bytes choose: both are read alike.
+pub(crate) fn answer(data: &[u8]) {
+    const BODY_BYTES: usize = 64;
+    let read = |cuts: &mut dyn Iterator<Item = usize>| {
+        let mut decoder = Decoder::new(Wanted { all: true, body_bytes: BODY_BYTES }, false);
+        let (mut input, mut rest) = (BytesMut::new(), data);
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
+            input.extend_from_slice(piece);
+            rest = after;
+            let before = input.len();
+            let ended = decoder.take(&mut input)?;
+            assert!(input.len() <= before);
+            if ended {
+                break;
+            }
+        }
+        decoder.closed();
+        let reusable = decoder.is_reusable() && input.is_empty() && rest.is_empty();
+        let answer = decoder.into_answer();
+        assert!(answer.as_ref().is_none_or(|answer| answer.body.len() <= BODY_BYTES));
+        Ok::<_, Malformed>(answer.map(|answer| (answer.status, answer.body, answer.whole, reusable)))
+    };
+    let whole = read(&mut std::iter::empty());
+    let cut = read(&mut data.iter().map(|byte| usize::from(byte % 16)));
+    assert_eq!(whole, cut, "{:?}", String::from_utf8_lossy(data));
 }
 
 /// A pattern, a line end, an event; without line end the event is our own. An event that matched is JSON.

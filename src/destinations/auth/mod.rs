@@ -9,8 +9,9 @@ mod tests;
 
 pub use grant::{Grant, NoToken};
 
-use super::sign::{self, Signed, Signer, push_query};
+use super::sign::{self, Signer, push_query};
 use super::token::{Lease, Tokens};
+use crate::model::clock::WallMs;
 use crate::model::node::{Kind, Node};
 use crate::model::redact::redact;
 use crate::model::request::Request;
@@ -18,7 +19,7 @@ use crate::model::resources::{self, Connection, KeyPlace};
 use crate::model::text::{ShowText, Text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -148,41 +149,37 @@ impl Auth {
         }
     }
 
-    /// Adds the proof: to the headers, or to the path and query. `token` is the one to use where one is fetched.
-    pub fn apply(&self, headers: &mut HeaderMap, target: &mut String, token: Option<&Lease>) {
+    /// Adds the proof: to the headers, or to the query. `token` is the one to use where one is fetched.
+    pub fn apply(&self, request: &mut Request, token: Option<&Lease>) {
         match &self.proof {
             Proof::None => {}
             Proof::Token(..) => {
                 let Some(proof) = token.and_then(Lease::proof) else { return };
                 for (name, value) in &proof.headers {
-                    headers.insert(name, value.clone());
+                    request.headers.set(name.as_str(), text(value));
                 }
                 if let Some(items) = &proof.query {
-                    push_query(target, items.expose_secret());
+                    request.push_query(items.expose_secret());
                 }
             }
-            Proof::Header(name, value) => {
-                headers.insert(name, value.clone());
-            }
-            Proof::Query(item) => {
-                push_query(target, item.expose_secret());
-            }
+            Proof::Header(name, value) => request.headers.set(name.as_str(), text(value)),
+            Proof::Query(item) => request.push_query(item.expose_secret()),
         }
     }
 
-    /// Signs what is final but for the signature.
+    /// Signs what is final but for the signature; `id` is the delivery id, the same at every attempt.
     ///
     /// # Errors
     /// What keeps it from being signed.
-    pub fn sign(&self, headers: &mut HeaderMap, target: &mut String, signed: &Signed<'_>) -> Result<(), &'static str> {
-        self.signer.as_ref().map_or(Ok(()), |signer| signer.sign(headers, target, signed))
+    pub fn sign(&self, request: &mut Request, id: &str, now: WallMs) -> Result<(), &'static str> {
+        self.signer.as_ref().map_or(Ok(()), |signer| signer.sign(request, id, now))
     }
 
     /// What [`Self::apply`] and [`Self::sign`] make of a request, for people: headers by name and the request target,
     /// proof and signature masked. The request must have been rendered with its secrets masked; `id` is its delivery id.
     #[must_use]
     pub fn shown(&self, request: &Request, id: &str) -> (BTreeMap<String, String>, String) {
-        let pairs = request.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        let pairs = request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut headers: BTreeMap<String, String> = pairs.collect();
         let mut target = request.target();
         match &self.proof {
@@ -238,6 +235,11 @@ impl fmt::Debug for Auth {
             Proof::Token(..) => "Auth(token)",
         })
     }
+}
+
+/// A value that was made of a text.
+fn text(value: &HeaderValue) -> &str {
+    std::str::from_utf8(value.as_bytes()).unwrap_or_default()
 }
 
 pub(super) fn reveal(text: &Text) -> &str {

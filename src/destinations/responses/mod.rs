@@ -11,7 +11,7 @@ use crate::model::node::{Kind, Node, write_json_string};
 use crate::model::resources::{PatternLimits, Response, ResponseOutcome};
 use crate::model::text::Text;
 use crate::pattern::{self, EvaluationLimit, Pattern};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;

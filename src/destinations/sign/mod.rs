@@ -9,19 +9,20 @@ mod signatures;
 use super::auth::{form, reveal};
 use crate::model::clock::WallMs;
 use crate::model::redact::blank;
+use crate::model::request::Request;
 use crate::model::resources::{self, Connection};
 use crate::model::text::Text;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::{DecodePaddingMode, Engine};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::fmt;
 
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_ID: &str = "webhook-id";
+const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
+const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// Keys are handed around with and without padding.
 const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
@@ -64,17 +65,6 @@ pub struct Error {
     pub detail: String,
 }
 
-/// What is signed, and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Signed<'a> {
-    /// The body as it is sent.
-    pub body: &'a [u8],
-    /// Delivery id: the same at every attempt.
-    pub id: &'a str,
-    /// The time of day.
-    pub now: WallMs,
-}
-
 impl Signer {
     /// `None` if the connection does not sign.
     pub(super) fn new(connection: &Connection) -> Result<Option<Self>, Error> {
@@ -83,23 +73,18 @@ impl Signer {
         scheme(sign).map(|scheme| Some(Self(scheme))).map_err(wrong)
     }
 
-    /// Adds the signature: to the headers, or to the path and query.
+    /// Adds the signature: to the headers, or to the query.
     ///
     /// # Errors
     /// Ed25519 could not sign, which is a fault of the library.
-    pub(super) fn sign(
-        &self,
-        headers: &mut HeaderMap,
-        target: &mut String,
-        signed: &Signed<'_>,
-    ) -> Result<(), &'static str> {
-        let Signed { body, id, now } = *signed;
+    pub(super) fn sign(&self, request: &mut Request, id: &str, now: WallMs) -> Result<(), &'static str> {
         let seconds = now.0.div_euclid(1_000).to_string();
+        let Request { headers, body, .. } = &mut *request;
         match &self.0 {
             Scheme::Hmac { key, header, format } => {
                 let dated = format.contains(&Piece::Timestamp);
                 let tag = if dated { tag(key, &[seconds.as_bytes(), b".", body]) } else { tag(key, &[body]) };
-                headers.insert(header.clone(), value(&fill(format, tag.as_ref(), &seconds))?);
+                headers.set(header.as_str(), &fill(format, tag.as_ref(), &seconds));
             }
             Scheme::StandardWebhooks(keys) => {
                 let parts: [&[u8]; 5] = [id.as_bytes(), b".", seconds.as_bytes(), b".", body];
@@ -110,14 +95,14 @@ impl Signer {
                     }
                     key.sign(&parts, &mut all)?;
                 }
-                headers.insert(WEBHOOK_ID, value(id)?);
-                headers.insert(WEBHOOK_TIMESTAMP, value(&seconds)?);
-                headers.insert(WEBHOOK_SIGNATURE, value(&all)?);
+                headers.set(WEBHOOK_ID, id);
+                headers.set(WEBHOOK_TIMESTAMP, &seconds);
+                headers.set(WEBHOOK_SIGNATURE, &all);
             }
             Scheme::DingTalk { key, secret } => {
                 let millis = now.0.to_string();
                 let tag = tag(key, &[millis.as_bytes(), b"\n", secret]);
-                push_query(target, &format!("timestamp={millis}&sign={}", form(&STANDARD.encode(tag))));
+                request.push_query(&format!("timestamp={millis}&sign={}", form(&STANDARD.encode(tag))));
             }
         }
         Ok(())
@@ -125,14 +110,14 @@ impl Signer {
 
     /// What [`Self::sign`] makes of a request, for people: the signature masked.
     pub(super) fn show(&self, headers: &mut BTreeMap<String, String>, target: &mut String, id: &str) {
-        let mut header = |name: &HeaderName, value: &str| headers.insert(name.to_string(), value.to_owned());
+        let mut header = |name: &str, value: &str| headers.insert(name.to_owned(), value.to_owned());
         match &self.0 {
-            Scheme::Hmac { header: name, .. } => drop(header(name, "***")),
+            Scheme::Hmac { header: name, .. } => drop(header(name.as_str(), "***")),
             Scheme::StandardWebhooks(keys) => {
                 let versions: Vec<String> = keys.iter().map(|key| format!("{},***", key.version())).collect();
-                header(&WEBHOOK_ID, id);
-                header(&WEBHOOK_TIMESTAMP, "<now>");
-                header(&WEBHOOK_SIGNATURE, &versions.join(" "));
+                header(WEBHOOK_ID, id);
+                header(WEBHOOK_TIMESTAMP, "<now>");
+                header(WEBHOOK_SIGNATURE, &versions.join(" "));
             }
             Scheme::DingTalk { .. } => push_query(target, "timestamp=<now>&sign=***"),
         }
@@ -187,7 +172,8 @@ fn scheme(sign: &resources::Sign) -> Result<Scheme, String> {
             let name = HeaderName::from_bytes(header.as_bytes());
             let header = name.map_err(|_| format!("`{header}` is no header name"))?;
             let format = pieces(format)?;
-            value(&fill(&format, &[0; 32], "0")).map_err(|_| "`format` holds a control character".to_owned())?;
+            HeaderValue::from_str(&fill(&format, &[0; 32], "0"))
+                .map_err(|_| "`format` holds a control character".to_owned())?;
             Ok(Scheme::Hmac { key: hmac_key(reveal(secret).as_bytes())?, header, format })
         }
         resources::Sign::StandardWebhooks { secrets } if secrets.is_empty() => {
@@ -288,12 +274,6 @@ fn fill(format: &[Piece], tag: &[u8], seconds: &str) -> String {
     })
 }
 
-fn value(text: &str) -> Result<HeaderValue, &'static str> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| "its signature is no header value")?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// Appends encoded items to a request target.
 pub(super) fn push_query(target: &mut String, items: &str) {
     target.push(if target.contains('?') { '&' } else { '?' });
@@ -306,6 +286,7 @@ mod tests {
     use crate::model::fault::Place;
     use crate::model::name::Name;
     use aws_lc_rs::signature::{ED25519, KeyPair as _, UnparsedPublicKey};
+    use bytes::Bytes;
     use secrecy::SecretString;
 
     const NOW: WallMs = WallMs(1_767_225_600_123);
@@ -319,11 +300,15 @@ mod tests {
         Signer::new(&Connection { sign: Some(sign), ..bare }).map(Option::unwrap)
     }
 
-    fn signed(sign: resources::Sign, body: &str, id: &str, now: WallMs) -> (HeaderMap, String) {
-        let (mut headers, mut target) = (HeaderMap::new(), "/in".to_owned());
-        let signed = Signed { body: body.as_bytes(), id, now };
-        signer(sign).unwrap().sign(&mut headers, &mut target, &signed).unwrap();
-        (headers, target)
+    fn signed(sign: resources::Sign, body: &str, id: &str, now: WallMs) -> Request {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let mut request = Request { path: "/in".to_owned(), body, ..Request::default() };
+        signer(sign).unwrap().sign(&mut request, id, now).unwrap();
+        request
+    }
+
+    fn header<'r>(request: &'r Request, name: &str) -> &'r str {
+        request.headers.get(name).unwrap()
     }
 
     fn hmac(format: &str) -> resources::Sign {
@@ -336,12 +321,12 @@ mod tests {
 
     #[test]
     fn hmac_of_the_body_as_github_documents_it() {
-        let (headers, target) = signed(hmac("sha256={hex}"), "Hello, World!", "d", NOW);
+        let request = signed(hmac("sha256={hex}"), "Hello, World!", "d", NOW);
         let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-        assert_eq!((headers["x-hub-signature-256"].to_str().unwrap(), target.as_str()), (expected, "/in"));
-        assert!(!format!("{headers:?}").contains("757107"), "a signature is not to be logged");
-        let (headers, _) = signed(hmac("{base64}"), "Hello, World!", "d", NOW);
-        assert_eq!(headers["x-hub-signature-256"], "dXEH6g6yUJ/CESIczphLijdXC211hsIsRvQ3nIsEPhc=");
+        assert_eq!((header(&request, "x-hub-signature-256"), request.target().as_str()), (expected, "/in"));
+        assert!(!format!("{request:?}").contains("757107"), "a signature is not to be logged");
+        let request = signed(hmac("{base64}"), "Hello, World!", "d", NOW);
+        assert_eq!(header(&request, "x-hub-signature-256"), "dXEH6g6yUJ/CESIczphLijdXC211hsIsRvQ3nIsEPhc=");
     }
 
     #[test]
@@ -351,10 +336,10 @@ mod tests {
             header: "x-buildkite-signature".to_owned(),
             format: "timestamp={timestamp},signature={hex}".to_owned(),
         };
-        let (headers, _) = signed(sign, "{\"event\":\"build.finished\"}", "d", NOW);
+        let request = signed(sign, "{\"event\":\"build.finished\"}", "d", NOW);
         let expected =
             "timestamp=1767225600,signature=9a04fb0026c1fb170a9542602d6443c43c1bf851562424635be5a1713ba7585b";
-        assert_eq!(headers["x-buildkite-signature"], expected);
+        assert_eq!(header(&request, "x-buildkite-signature"), expected);
     }
 
     #[test]
@@ -366,12 +351,10 @@ mod tests {
         let both = format!("whsk_{}", STANDARD.encode([&seed[..], pair.public_key().as_ref()].concat()));
         let secrets = vec![secret(v1), secret(v1.trim_end_matches('=')), secret(&v1a), secret(&both)];
         let body = r#"{"type":"order.paid","data":{"id":"1"}}"#;
-        let (headers, _) = signed(resources::Sign::StandardWebhooks { secrets }, body, "msg_01TESTVECTOR", NOW);
-        assert_eq!(
-            (&headers["webhook-id"], &headers["webhook-timestamp"]),
-            (&HeaderValue::from_static("msg_01TESTVECTOR"), &HeaderValue::from_static("1767225600"))
-        );
-        let all: Vec<&str> = headers["webhook-signature"].to_str().unwrap().split(' ').collect();
+        let request = signed(resources::Sign::StandardWebhooks { secrets }, body, "msg_01TESTVECTOR", NOW);
+        let dated = (header(&request, "webhook-id"), header(&request, "webhook-timestamp"));
+        assert_eq!(dated, ("msg_01TESTVECTOR", "1767225600"));
+        let all: Vec<&str> = header(&request, "webhook-signature").split(' ').collect();
         assert_eq!(all[..2], ["v1,wbPUNDsk4lf7plWSy7SHfGQkL8vOi5ZSXoGPonSrcus="; 2]);
         assert_eq!(all.len(), 4);
         for signature in &all[2..] {
@@ -386,10 +369,10 @@ mod tests {
     #[test]
     fn dingtalk_comes_last_and_anew() {
         let sign = || resources::Sign::DingTalk { secret: secret("SECexamplesecretexamplesecret") };
-        let (_, target) = signed(sign(), "", "d", WallMs(1_767_225_600_000));
+        let target = signed(sign(), "", "d", WallMs(1_767_225_600_000)).target();
         let expected = "/in?timestamp=1767225600000&sign=cUY0NARVUNx2xtyxBuGjfp7MB70Kd4PYVEYOtEjruWg%3D";
         assert_eq!(target, expected);
-        assert_ne!(signed(sign(), "", "d", NOW).1, expected);
+        assert_ne!(signed(sign(), "", "d", NOW).target(), expected);
         let signer = signer(sign()).unwrap();
         let shown = signer.redact(&format!("POST {expected} and sign=off, design={expected}"));
         assert!(!shown.contains("cUY0") && shown.contains("sign=***") && shown.contains("sign=off"), "{shown}");

@@ -4,45 +4,44 @@ use super::content::{self, Content};
 use super::error::Error;
 use super::judge::{By, Outcome, Verdict, judge_failure};
 use crate::destinations::Destination;
-use crate::destinations::pool::{Connection, Incoming, ProtocolError};
+use crate::destinations::pool::{Answer, Connection, Wanted};
 use crate::destinations::responses::{self, End};
-use crate::destinations::sign::Signed;
-use crate::destinations::stream::Phase;
+use crate::destinations::stream::Wire;
 use crate::destinations::token::Lease;
 use crate::model::clock::WallMs;
 use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
-use bytes::{Bytes, BytesMut};
-use http_body_util::Full;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Method, Uri};
-use std::future::poll_fn;
-use std::pin::pin;
+use http::header::{HeaderMap, HeaderValue, LOCATION};
+use http::uri::PathAndQuery;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Of an answer's body, at most this is read.
 pub(super) const ANSWER_BYTES: usize = 64 * 1024;
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
+/// The longest path and query that HTTP libraries take.
+const TARGET_BYTES: usize = 65_534;
 
-/// An answer, its body cut at 64 KiB.
+/// A request on its way on a connection.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// The body is whole.
-    pub(super) whole: bool,
-    /// Why the body is not whole, if it broke off.
-    pub(super) broken: Option<Error>,
+pub(super) struct Exchange<'a> {
+    destination: &'a Destination,
+    /// Taken when it ends.
+    connection: Option<Connection>,
+    wire: Rc<Wire>,
+    /// Bytes that had been written before.
+    before: u64,
+    /// The connection had carried a request before.
+    reused: bool,
 }
 
 /// A request that was tried on a connection.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct Tried {
     pub(super) answer: Result<Answer, Error>,
+    /// Why the body of the answer is not whole, if it broke off.
+    pub(super) broken: Option<Error>,
     /// The connection, if it can take another request.
     pub(super) connection: Option<Connection>,
     /// The connection had carried a request before.
@@ -51,137 +50,124 @@ pub(super) struct Exchange {
     pub(super) shared: bool,
 }
 
-/// The request as HTTP, authentication and signature added last.
+/// Adds to a rendered request what every request has, authentication, and last the signature.
 ///
 /// # Errors
 /// Something in it cannot stand in HTTP.
-pub(super) fn build(
+pub(super) fn prepare(
     destination: &Destination,
-    request: Request,
+    request: &mut Request,
     idempotency_key: &str,
     token: Option<&Lease>,
     now: WallMs,
-) -> Result<hyper::Request<Full<Bytes>>, Error> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 6);
-    headers.insert(HOST, destination.authority().clone());
-    headers.insert(USER_AGENT, AGENT);
-    let key = HeaderValue::from_str(idempotency_key);
-    headers
-        .insert(IDEMPOTENCY_KEY, key.map_err(|_| Error::Request { detail: "its idempotency key is no header value" })?);
-    for (name, value) in request.headers {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        let name = name.map_err(|_| Error::Request { detail: "a header name holds a character that HTTP forbids" })?;
-        let value = HeaderValue::from_maybe_shared(Bytes::from(value));
-        let value = value.map_err(|_| Error::Request { detail: "a header value holds a control character" })?;
-        headers.insert(name, value);
+) -> Result<(), Error> {
+    for (name, value) in [("user-agent", AGENT), ("idempotency-key", idempotency_key)] {
+        if request.headers.get(name).is_none() {
+            request.headers.set(name, value);
+        }
     }
-    if request.body.is_empty() && expects_body(destination.method()) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let mut target = request.path;
-    if !request.query.is_empty() {
-        target.push('?');
-        target.push_str(&request.query);
-    }
-    destination.auth().apply(&mut headers, &mut target, token);
-    let signed = Signed { body: &request.body, id: idempotency_key, now };
-    destination.auth().sign(&mut headers, &mut target, &signed).map_err(|detail| Error::Request { detail })?;
-    let uri = Uri::from_maybe_shared(Bytes::from(target));
-    let mut built = hyper::Request::new(Full::new(request.body));
-    *built.method_mut() = destination.method().clone();
-    *built.uri_mut() = uri.map_err(|_| Error::Request { detail: "its path or query is too long or not encoded" })?;
-    *built.headers_mut() = headers;
-    Ok(built)
+    destination.auth().apply(request, token);
+    let signed = destination.auth().sign(request, idempotency_key, now);
+    signed.and_then(|()| check(request)).map_err(|detail| Error::Request { detail })
 }
 
-/// Some servers answer 411 to such a method without a length.
-fn expects_body(method: &Method) -> bool {
-    [Method::POST, Method::PUT, Method::PATCH].contains(method)
+/// Whatever a rule or an event put into it: it is one request and no other.
+fn check(request: &Request) -> Result<(), &'static str> {
+    for (name, value) in request.headers.iter() {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err("a header name holds a character that HTTP forbids");
+        }
+        if value.bytes().any(|byte| (byte < b' ' && byte != b'\t') || byte == 127) {
+            return Err("a header value holds a control character");
+        }
+    }
+    let plain = |part: &str| part.bytes().all(is_plain);
+    let is_plain = request.path.starts_with('/') && plain(&request.path) && plain(&request.query);
+    let length = request.path.len() + request.query.len();
+    if length < TARGET_BYTES && (is_plain || is_target(&request.target())) {
+        return Ok(());
+    }
+    Err("its path or query is too long or not encoded")
 }
 
-/// Sends the request and reads the answer. Ends early when the connection's wire is expired.
-pub(super) async fn exchange(
-    mut connection: Connection,
-    request: hyper::Request<Full<Bytes>>,
-    destination: &Destination,
-    limit: Duration,
-) -> Exchange {
-    let wire = Rc::clone(connection.wire());
-    let (reused, shared) = (connection.is_used(), connection.is_shared());
-    let before = wire.written();
-    let host = || destination.authority().to_str().unwrap_or_default().to_owned();
-    wire.enter(Phase::Headers);
-    let mut response = pin!(connection.send(request));
-    let head = poll_fn(|cx| {
-        connection.drive(cx);
-        response.as_mut().poll(cx)
-    });
-    let head = wire.unless_expired(head).await;
-    let sent = wire.written() > before;
-    let head = match head {
-        Some(Ok(head)) => head,
-        Some(Err(source)) => {
-            let error = Error::without_answer(&host(), source, &wire, sent);
-            return Exchange { answer: Err(error), connection: None, reused, shared };
-        }
-        None => {
-            connection.gave_up();
-            let error = Error::Timeout { host: host(), phase: Phase::Headers, limit, sent };
-            return Exchange { answer: Err(error), connection: None, reused, shared };
-        }
-    };
-    wire.enter(Phase::Body);
-    let (head, body) = head.into_parts();
-    let status = head.status.as_u16();
-    let mut answer = Answer { status, headers: head.headers, body: Bytes::new(), whole: false, broken: None };
-    answer.whole = match wire.unless_expired(read(&mut connection, body, &mut answer.body)).await {
-        Some(Ok(whole)) => whole,
-        Some(Err(source)) => {
-            answer.broken = Some(Error::Truncated { host: host(), status, source });
-            false
-        }
-        None => {
-            connection.gave_up();
-            answer.broken = Some(Error::Timeout { host: host(), phase: Phase::Body, limit, sent: true });
-            false
-        }
-    };
-    // One look: an answer that came before the request was sent whole leaves a connection that is of no use.
-    let ready = answer.whole && poll_fn(|cx| Poll::Ready(connection.is_ready(cx))).await;
-    Exchange { answer: Ok(answer), connection: ready.then_some(connection), reused, shared }
+fn is_target(text: &str) -> bool {
+    PathAndQuery::try_from(text).is_ok_and(|target| target.as_str() == text)
 }
 
-/// Reads the body into `into`, as far as it is kept; `false` if it goes on beyond that.
-async fn read(connection: &mut Connection, mut body: Incoming, into: &mut Bytes) -> Result<bool, ProtocolError> {
-    let mut more = BytesMut::new();
-    loop {
-        let data = poll_fn(|cx| {
-            connection.drive(cx);
-            body.poll_data(cx)
-        });
-        let Some(data) = data.await.transpose()? else { break };
-        if into.is_empty() && more.is_empty() {
-            // Most answers come in one piece, which is kept as it is.
-            *into = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(into);
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Bytes that stand in every path and query.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~%&=+,:@".contains(&byte)
+}
+
+impl<'a> Exchange<'a> {
+    /// Sends a request that is prepared; takes its body.
+    pub(super) fn new(destination: &'a Destination, mut connection: Connection, request: &mut Request) -> Self {
+        let wire = Rc::clone(connection.wire());
+        let (before, reused) = (wire.written(), connection.is_used());
+        let wanted = Wanted { all: !destination.responses().is_empty(), body_bytes: ANSWER_BYTES };
+        connection.send(request, destination.to(), wanted);
+        Self { destination, connection: Some(connection), wire, before, reused }
+    }
+
+    /// What is known of its connection from outside.
+    pub(super) fn wire(&self) -> &Rc<Wire> {
+        &self.wire
+    }
+
+    /// Ready with the answer, or with why there is none. Ends early when the connection's wire is expired.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Tried> {
+        let Some(mut connection) = self.connection.take() else { return Poll::Pending };
+        let (reused, shared) = (self.reused, connection.is_shared());
+        if self.wire.is_expired() {
+            let (answer, broken) = match connection.give_up() {
+                Some(answer) => (Ok(answer), Some(self.late())),
+                None => (Err(self.late()), None),
+            };
+            return Poll::Ready(Tried { answer, broken, connection: None, reused, shared });
+        }
+        match connection.poll_answer(cx) {
+            Poll::Pending => {
+                self.connection = Some(connection);
+                Poll::Pending
             }
-            more.extend_from_slice(&data);
-        }
-        if into.len().max(more.len()) > ANSWER_BYTES {
-            return Ok(finish(into, more, false));
+            Poll::Ready(Err(source)) => {
+                let answer = Err(Error::without_answer(self.host(), source, &self.wire, self.is_sent()));
+                Poll::Ready(Tried { answer, broken: None, connection: None, reused, shared })
+            }
+            Poll::Ready(Ok(mut answer)) => {
+                let (host, status) = (self.host(), answer.status);
+                let broken = answer.broken.take();
+                let broken = broken.map(|source| Error::Truncated { host: host.to_owned(), status, source });
+                // An answer that came before the request was sent whole leaves a connection that is of no use.
+                let ready = answer.whole && connection.is_ready(cx);
+                Poll::Ready(Tried {
+                    answer: Ok(answer),
+                    broken,
+                    connection: ready.then_some(connection),
+                    reused,
+                    shared,
+                })
+            }
         }
     }
-    Ok(finish(into, more, true))
-}
 
-fn finish(into: &mut Bytes, more: BytesMut, whole: bool) -> bool {
-    if !more.is_empty() {
-        *into = more.freeze();
+    fn late(&self) -> Error {
+        let limit = self.destination.resource().timeout;
+        Error::Timeout { host: self.host().to_owned(), phase: self.wire.phase(), limit, sent: self.is_sent() }
     }
-    into.truncate(ANSWER_BYTES);
-    whole
+
+    fn is_sent(&self) -> bool {
+        self.wire.written() > self.before
+    }
+
+    fn host(&self) -> &'a str {
+        self.destination.to().authority
+    }
 }
 
 /// When an attempt began and how long it took.
@@ -191,9 +177,14 @@ pub(super) struct Span {
     pub(super) took: Duration,
 }
 
-/// What an answer means.
-pub(super) fn judge(destination: &Destination, answer: Answer, span: Span) -> (Verdict<'_>, Report) {
-    let Answer { status, headers, body, whole, broken } = answer;
+/// What an answer means, which may have `broken` off.
+pub(super) fn judge(
+    destination: &Destination,
+    answer: Answer,
+    broken: Option<Error>,
+    span: Span,
+) -> (Verdict<'_>, Report) {
+    let Answer { status, headers, body, whole, .. } = answer;
     if let Some(error) = &broken
         && (200..300).contains(&status)
     {
@@ -268,7 +259,7 @@ fn report(verdict: &Verdict<'_>, code: &'static str, span: Span) -> Report {
 fn explain(destination: &Destination, status: u16, headers: &HeaderMap, verdict: &Verdict<'_>) -> String {
     let name = &destination.resource().name;
     let connection = &destination.resource().connection.name;
-    let reason = hyper::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let cure = match (verdict.by, verdict.outcome) {
         (By::Status, Outcome::AuthExpired) => format!("; check `auth` of connection `{connection}`"),
         (By::Status, Outcome::Gone) => {

@@ -3,7 +3,7 @@
 use super::attempt::ANSWER_BYTES;
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use std::borrow::Cow;
 use std::io::Read;
 
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-    use hyper::header::HeaderValue;
+    use http::header::HeaderValue;
     use proptest::prelude::*;
     use std::io::Write;
 

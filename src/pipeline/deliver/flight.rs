@@ -1,6 +1,6 @@
 //! Flight: a job with a slot, and what is remembered of it until it lands.
 
-use super::attempt::Exchange;
+use super::attempt::{Exchange, Tried};
 use super::dispatcher::Waiting;
 use crate::destinations::dial;
 use crate::destinations::pool::Dialled;
@@ -8,17 +8,20 @@ use crate::destinations::stream::Wire;
 use crate::model::clock::{Monotonic, WallMs};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// What a flight does.
-pub(super) type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
+pub(super) enum Work<'a> {
+    Dials(Pin<Box<dyn Future<Output = Result<Dialled, dial::Error>> + 'a>>),
+    Sends(Exchange<'a>),
+}
 
 /// What it came to.
 #[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
 pub(super) enum Ended {
     Dialled(Result<Dialled, dial::Error>),
-    Answered(Exchange),
+    Answered(Tried),
 }
 
 /// A job with a slot: its connection is being dialled, or its request is on its way.
@@ -61,7 +64,7 @@ impl Log {
     }
 }
 
-/// The job is never pinned, only the work, which is in a box.
+/// Nothing in it is pinned but a dial, which is in a box.
 impl<J> Unpin for Flight<'_, J> {}
 
 impl<J> Future for Flight<'_, J> {
@@ -69,7 +72,10 @@ impl<J> Future for Flight<'_, J> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Poll::Ready(ended) = this.work.as_mut().poll(cx) else { return Poll::Pending };
+        let ended = match &mut this.work {
+            Work::Dials(dial) => Ended::Dialled(ready!(dial.as_mut().poll(cx))),
+            Work::Sends(exchange) => Ended::Answered(ready!(exchange.poll(cx))),
+        };
         Poll::Ready(this.job.take().map(|job| (job, ended, this.log)))
     }
 }

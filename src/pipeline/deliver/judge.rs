@@ -10,7 +10,7 @@ use crate::model::clock::WallMs;
 use crate::model::outcome::Class;
 use crate::model::resources::ResponseOutcome;
 use crate::pattern::EvaluationLimit;
-use hyper::header::HeaderMap;
+use http::header::HeaderMap;
 use std::time::Duration;
 
 /// What an end means: the outcomes that entries may have, and the two that only the status table has.

@@ -33,13 +33,14 @@ use crate::model::text::ShowText;
 
 /// One attempt of a delivery, as its lane hands it over. It holds no rendered request while it waits.
 pub trait Job: 'static {
-    /// The request, rendered now that it is its turn. `show` reveals the connection's fixed secrets.
+    /// Renders the request into `request`, which is empty, now that it is its turn. `show` reveals the connection's fixed
+    /// secrets.
     ///
     /// # Errors
     /// The report of an attempt that cannot be sent: class `Reject`, code `TRANSFORM_*`, `sent: None`.
     // A report is large, but only failures have one.
     #[allow(clippy::result_large_err, reason = "rare, and handed on at once")]
-    fn render(&self, show: &dyn ShowText) -> Result<Request, Report>;
+    fn render(&self, show: &dyn ShowText, request: &mut Request) -> Result<(), Report>;
 
     /// Its lane gave it up: it is dropped without being sent.
     fn abandoned(&self) -> bool;

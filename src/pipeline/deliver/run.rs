@@ -12,7 +12,7 @@
 //! Dialling comes before the permit: permits spent on slow handshakes would let the requests bunch later (I6).
 
 use super::Job;
-use super::attempt::{self, Exchange, Span};
+use super::attempt::{self, Exchange, Span, Tried};
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::flight::{Ended, Flight, Log, Work};
@@ -25,6 +25,7 @@ use crate::destinations::token::Lease;
 use crate::destinations::{Attempt, Passage};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::Report;
+use crate::model::request::Request;
 use crate::telemetry::figures::destination::Wait;
 use futures_util::stream::{FuturesUnordered, Stream};
 use std::mem;
@@ -61,6 +62,8 @@ pub(super) struct Run<'a, J: Job> {
     alarm: Option<Monotonic>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Monotonic>,
+    /// The request that is rendered last; its buffers are used again.
+    request: Request,
 }
 
 /// What a round at the head of the line came to.
@@ -84,6 +87,7 @@ impl<'a, J: Job> Run<'a, J> {
             alarm: None,
             timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
             timer_at: None,
+            request: Request::default(),
         }
     }
 
@@ -284,7 +288,7 @@ impl<'a, J: Job> Run<'a, J> {
         let wire = Rc::new(Wire::default());
         let dialled = destination.dialer().dial_over(&self.owner.network, Rc::clone(&wire));
         self.dialling += 1;
-        let work: Work<'a> = Box::pin(async move { Ended::Dialled(dialled.await) });
+        let work = Work::Dials(Box::pin(dialled));
         let log = self.log(now, &waiting, probe, true);
         self.take_off(Flight { job: Some(waiting.job), work, wire, log });
     }
@@ -293,7 +297,7 @@ impl<'a, J: Job> Run<'a, J> {
     fn unreachable(&self, waiting: Waiting<J>, probe: bool, now: Monotonic) {
         let destination = &*self.owner.destination;
         let log = self.log(now, &waiting, probe, false);
-        let error = Error::Closed { host: destination.authority().to_str().unwrap_or_default().to_owned() };
+        let error = Error::Closed { host: destination.to().authority.to_owned() };
         let span = Span { sent: Some(log.sent), took: waiting.spent };
         let (verdict, report) = attempt::fail(destination, &error, span);
         self.settle(waiting.job, verdict, report, log);
@@ -309,22 +313,20 @@ impl<'a, J: Job> Run<'a, J> {
     ) {
         let destination = &*self.owner.destination;
         let job = &waiting.job;
-        let unsent = |error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1;
-        let rendered = match job.render(&destination.reveal()) {
-            Ok(request) => {
-                attempt::build(destination, request, job.idempotency_key(), token, WallMs::now()).map_err(unsent)
-            }
+        self.request.clear();
+        let request = &mut self.request;
+        let rendered = match job.render(&destination.reveal(), request) {
+            Ok(()) => attempt::prepare(destination, request, job.idempotency_key(), token, WallMs::now())
+                .map_err(|error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1),
             Err(report) => Err(report),
         };
         match rendered {
-            Ok(request) => {
-                let wire = Rc::clone(connection.wire());
-                let limit = destination.resource().timeout;
-                let answered = attempt::exchange(connection, request, destination, limit);
-                let work: Work<'a> = Box::pin(async move { Ended::Answered(answered.await) });
+            Ok(()) => {
+                let exchange = Exchange::new(destination, connection, request);
+                let wire = Rc::clone(exchange.wire());
                 let token = token.map(Lease::generation);
                 let log = Log { token, ..self.log(now, &waiting, probe, false) };
-                self.take_off(Flight { job: Some(waiting.job), work, wire, log });
+                self.take_off(Flight { job: Some(waiting.job), work: Work::Sends(exchange), wire, log });
             }
             Err(report) => {
                 destination.limits().refund();
@@ -370,8 +372,8 @@ impl<'a, J: Job> Run<'a, J> {
                     Err(error) => attempt::fail(destination, &Error::Dial(error), span),
                 }
             }
-            Ended::Answered(exchange) => {
-                let Exchange { answer, connection, reused, shared } = exchange;
+            Ended::Answered(tried) => {
+                let Tried { answer, broken, connection, reused, shared } = tried;
                 if let Some(connection) = connection {
                     self.pool.put(connection, now);
                 }
@@ -396,7 +398,7 @@ impl<'a, J: Job> Run<'a, J> {
                         return;
                     }
                     Err(error) => attempt::fail(destination, &error, span),
-                    Ok(answer) => attempt::judge(destination, answer, span),
+                    Ok(answer) => attempt::judge(destination, answer, broken, span),
                 }
             }
         };

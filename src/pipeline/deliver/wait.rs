@@ -1,7 +1,7 @@
 //! Wait: how long an answer's headers ask to be left alone. Pure; the present is an argument.
 
 use crate::model::clock::WallMs;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::time::{Duration, UNIX_EPOCH};
 
 const SHORTEST: Duration = Duration::from_secs(1);

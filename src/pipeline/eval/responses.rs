@@ -14,7 +14,7 @@ use crate::model::fault::Fault;
 use crate::model::node::Node;
 use crate::model::resources::Response;
 use crate::pipeline::deliver::{By, judge};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The entries of both lists.
 #[derive(Debug)]

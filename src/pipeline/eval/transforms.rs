@@ -6,7 +6,6 @@ use super::cache::Cache;
 use super::line::{Line, Wrong, shallow, string};
 use crate::config::{Alone, read_alone};
 use crate::destinations::auth::Auth;
-use crate::destinations::sign::Signed;
 use crate::json::document::Document;
 use crate::json::node::node_from_json;
 use crate::json::value::{Json, Kind};
@@ -22,7 +21,6 @@ use crate::model::text::{Masked, Text};
 use crate::pipeline::decode;
 use crate::pipeline::transform::{self, Meta, Template};
 use base64::engine::{Engine as _, general_purpose::STANDARD};
-use hyper::header::HeaderMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,24 +132,19 @@ impl Target {
             delivery_id: &id,
             received_at: context.received_at.or(now).unwrap_or(WallMs(0)),
         };
-        let request = match self.template.render(event, &Document::of(event), &meta, &Masked) {
-            Ok(request) => request,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let mut headers: BTreeMap<String, String>;
+        let mut request = Request::default();
+        if let Err(error) = self.template.render(event, &Document::of(event), &meta, &Masked, &mut request) {
+            return Ok(Err(error.into()));
+        }
+        let headers: BTreeMap<String, String>;
         let mut target;
         match now {
             Some(now) if self.signs => {
-                headers = request.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-                target = request.target();
-                let mut signature = HeaderMap::new();
-                let signed = Signed { body: &request.body, id: &id, now };
-                if let Err(what) = self.auth.sign(&mut signature, &mut target, &signed) {
+                if let Err(what) = self.auth.sign(&mut request, &id, now) {
                     return Ok(Err(Failed { code: "DELIVER_SIGN", message: what.to_owned() }));
                 }
-                for (name, value) in &signature {
-                    headers.insert(name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned());
-                }
+                let pairs = request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+                (headers, target) = (pairs.collect(), request.target());
             }
             Some(_) | None => (headers, target) = self.auth.shown(&request, &id),
         }

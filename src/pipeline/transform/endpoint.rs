@@ -101,8 +101,8 @@ impl Endpoint {
         }
     }
 
-    /// The encoded path.
-    pub(super) fn render(&self, scope: &Scope<'_>) -> Result<String, Error> {
+    /// Appends the encoded path to `out`, which must be empty.
+    pub(super) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Error> {
         // All encoded values, one after the other, and where each ends.
         let (mut values, mut ends) = (String::new(), SmallVec::<[usize; 4]>::new());
         for (name, value) in &self.params {
@@ -116,7 +116,6 @@ impl Endpoint {
             }
             ends.push(values.len());
         }
-        let mut out = String::new();
         let mut filled: SmallVec<[(&str, usize); 4]> = SmallVec::new();
         for part in &self.parts {
             match part {
@@ -137,7 +136,7 @@ impl Endpoint {
                 return Err(Error::Path { name: name.to_owned(), what: "dots only" });
             }
         }
-        Ok(out)
+        Ok(())
     }
 }
 

@@ -9,12 +9,15 @@ use super::scope::Scope;
 use super::value::{Roots, Value};
 use crate::json::path::Lookup;
 use crate::model::node::{Key, Kind, Node};
-use crate::model::request::Request;
+use crate::model::request::{self, Request};
 use std::borrow::Cow;
+use std::mem;
 
 /// Headers that belong to HTTP and to who sends it (rule 50).
 const RESERVED: [&str; 10] =
     ["host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade", "via", "date"];
+
+const CONTENT_TYPE: &str = "content-type";
 
 /// Bytes that the names and values of a request's headers may have together. Apache and Tomcat take 8 KiB, Node and IIS
 /// 16, nginx 32, the load balancers of the clouds 64; nobody is sent more than any of them would take.
@@ -24,6 +27,17 @@ pub(super) const MAX_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     all: Vec<Header>,
+    /// The same in runs, as they are written; the last run has the content type.
+    runs: Vec<Run>,
+}
+
+/// Headers one after the other.
+#[derive(Debug)]
+enum Run {
+    /// Written in advance, for they are the same for every event.
+    Fixed(Box<request::Headers>),
+    /// The header at that index.
+    Rendered(usize),
 }
 
 #[derive(Debug)]
@@ -82,14 +96,22 @@ impl Headers {
         content_type
     }
 
-    /// Has the paths in them looked up together with all others.
-    pub(super) fn bind(&mut self, lookup: &mut Lookup) {
-        for header in &mut self.all {
+    /// Has the paths in them looked up together with all others, and writes what is fixed; `content_type` is, too.
+    pub(super) fn bind(&mut self, content_type: Option<&str>, lookup: &mut Lookup) {
+        let mut fixed = Box::<request::Headers>::default();
+        for (index, header) in self.all.iter_mut().enumerate() {
             match &mut header.value {
-                HeaderValue::Fixed(_) => {}
-                HeaderValue::Rendered(scalar) => scalar.bind(lookup),
+                HeaderValue::Fixed(text) => fixed.set(&header.name, text),
+                HeaderValue::Rendered(scalar) => {
+                    scalar.bind(lookup);
+                    self.runs.extend([Run::Fixed(mem::take(&mut fixed)), Run::Rendered(index)]);
+                }
             }
         }
+        if let Some(content_type) = content_type {
+            fixed.set(CONTENT_TYPE, content_type);
+        }
+        self.runs.push(Run::Fixed(fixed));
     }
 
     /// Whether a header of that name is written.
@@ -111,55 +133,50 @@ impl Headers {
 
     /// Writes the headers into a request, to those that the event itself gave it.
     pub(super) fn render(&self, scope: &Scope<'_>, request: &mut Request) -> Result<(), Error> {
-        let mut left = MAX_BYTES;
-        for (name, value) in &request.headers {
-            left = less(left, name, value, request)?;
-        }
-        for header in &self.all {
-            match &header.value {
-                HeaderValue::Fixed(text) => {
-                    left = less(left, &header.name, text, request)?;
-                    request.headers.push((Cow::Owned(header.name.clone()), text.clone()));
-                }
-                HeaderValue::Rendered(scalar) => {
-                    scalar.each(scope, false, &|| format!("header `{}`", header.name), |text| {
-                        let value = checked(&header.name, text)?;
-                        left = less(left, &header.name, &value, request)?;
-                        request.headers.push((Cow::Owned(header.name.clone()), value));
-                        Ok(())
+        for run in &self.runs {
+            match run {
+                Run::Fixed(headers) => request.headers.set_all(headers),
+                Run::Rendered(index) => {
+                    let Some(Header { name, value: HeaderValue::Rendered(scalar) }) = self.all.get(*index) else {
+                        continue;
+                    };
+                    scalar.each(scope, false, &|| format!("header `{name}`"), |text| {
+                        request.headers.set(name, &checked(name, text)?);
+                        limited(&request.headers)
                     })?;
                 }
             }
         }
-        Ok(())
+        limited(&request.headers)
     }
 }
 
-/// What is left of [`MAX_BYTES`] after one more header.
-fn less(left: usize, name: &str, value: &str, request: &Request) -> Result<usize, Error> {
-    left.checked_sub(name.len() + value.len()).ok_or_else(|| {
-        let before = request.headers.iter().map(|(name, value)| (&**name, value.len()));
-        let longest = before.chain([(name, value.len())]).max_by_key(|(_, bytes)| *bytes);
-        let (name, bytes) = longest.unwrap_or((name, value.len()));
-        Error::Headers { limit: MAX_BYTES, name: name.to_owned(), bytes }
-    })
+/// Refuses more than [`MAX_BYTES`]; the content type does not count.
+fn limited(headers: &request::Headers) -> Result<(), Error> {
+    let content_type = headers.get(CONTENT_TYPE).map_or(0, |value| CONTENT_TYPE.len() + value.len());
+    if headers.len_bytes() - content_type <= MAX_BYTES {
+        return Ok(());
+    }
+    let longest = headers.iter().max_by_key(|(_, value)| value.len());
+    let (name, bytes) = longest.map_or(("", 0), |(name, value)| (name, value.len()));
+    Err(Error::Headers { limit: MAX_BYTES, name: name.to_owned(), bytes })
 }
 
 /// A text as the value of a header.
-pub(super) fn checked(name: &str, text: &str) -> Result<String, Error> {
+pub(super) fn checked<'t>(name: &str, text: &'t str) -> Result<Cow<'t, str>, Error> {
     if let Some(what) = forbidden(name, text) {
         return Err(Error::Header { name: name.to_owned(), what });
     }
     Ok(encoded(name, text))
 }
 
-fn encoded(name: &str, text: &str) -> String {
+fn encoded<'t>(name: &str, text: &'t str) -> Cow<'t, str> {
     if !name.starts_with("ce-") {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     encode::ce_header(text, &mut out);
-    out
+    Cow::Owned(out)
 }
 
 fn forbidden(name: &str, text: &str) -> Option<&'static str> {
@@ -176,7 +193,7 @@ fn compile(name: &str, node: &Node, roots: Roots, at: &Spot, faults: &mut Faults
     let allow = Allow { omit: true, list: false };
     let scalar = Scalar::compile(node, roots, allow, |text| forbidden(name, text), at, faults)?;
     Some(match scalar {
-        Scalar::Fixed(text) => HeaderValue::Fixed(encoded(name, &text)),
+        Scalar::Fixed(text) => HeaderValue::Fixed(encoded(name, &text).into_owned()),
         Scalar::Secret(_) | Scalar::Expr(_) | Scalar::Text(_) => HeaderValue::Rendered(scalar),
     })
 }

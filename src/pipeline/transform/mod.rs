@@ -45,7 +45,6 @@ use headers::Headers;
 use query::Params;
 use scope::Scope;
 use secrecy::SecretString;
-use std::borrow::Cow;
 use value::Roots;
 
 /// All that people wrote about one target's request.
@@ -130,8 +129,6 @@ impl<'a> Spec<'a> {
 #[derive(Debug)]
 pub struct Template {
     body: Body,
-    /// `None` in binary mode: the event decides.
-    content_type: Option<String>,
     headers: Headers,
     query: Params,
     endpoint: Endpoint,
@@ -223,8 +220,9 @@ pub fn compile(spec: &Spec<'_>) -> Result<Compiled, Vec<Fault>> {
         return Err(faults.errors);
     }
     let content_type = written_type.map(|written| written.text).or_else(|| body.implied.map(str::to_owned));
-    let mut template = Template { body, content_type, headers, query, endpoint, lookup: Lookup::default() };
-    template.bind();
+    let mut template = Template { body, headers, query, endpoint, lookup: Lookup::default() };
+    // Without one, in binary mode, the event decides.
+    template.bind(content_type.as_deref());
     Ok(Compiled { template, warnings: faults.warnings })
 }
 
@@ -259,15 +257,16 @@ fn list_or_one(texts: &[Text], connection: &Fixed<'_>) -> Kind {
 
 impl Template {
     /// Collects the paths, so that one walk over the document finds what they lead to.
-    fn bind(&mut self) {
+    fn bind(&mut self, content_type: Option<&str>) {
         let lookup = &mut self.lookup;
         self.body.bind(lookup);
-        self.headers.bind(lookup);
+        self.headers.bind(content_type, lookup);
         self.query.bind(lookup);
         self.endpoint.bind(lookup);
     }
 
-    /// Renders the request for one event. `doc` is the document of `event`.
+    /// Renders the request for one event into `request`, which must be empty; its buffers are used again. `doc` is the
+    /// document of `event`.
     ///
     /// # Errors
     /// If several things are wrong, the first in the order body, headers, query, path, merge.
@@ -277,19 +276,16 @@ impl Template {
         doc: &Document<'_>,
         meta: &Meta<'_>,
         show: &dyn ShowText,
-    ) -> Result<Request, Error> {
+        request: &mut Request,
+    ) -> Result<(), Error> {
         let found = self.lookup.find(Item::Document(doc.members()));
         let scope = Scope { event, document: doc.members(), found: &found, meta, show };
-        let mut request = Request::default();
-        let body = self.body.render(&scope, &self.headers, &mut request)?;
-        self.headers.render(&scope, &mut request)?;
-        if let Some(content_type) = &self.content_type {
-            request.headers.push((Cow::Borrowed("content-type"), content_type.clone()));
-        }
+        let body = self.body.render(&scope, &self.headers, request)?;
+        self.headers.render(&scope, request)?;
         request.query.push_str(&self.endpoint.query);
         self.query.render(&scope, "query parameter", &mut request.query)?;
-        request.path = self.endpoint.render(&scope)?;
+        self.endpoint.render(&scope, &mut request.path)?;
         request.body = self.body.merged(body, &scope)?;
-        Ok(request)
+        Ok(())
     }
 }

@@ -78,14 +78,13 @@ pub(super) fn binary(scope: &Scope<'_>, headers: &Headers, request: &mut Request
         }
         let mut text = String::new();
         item.write_text(&mut text);
-        let value = checked(&header, &text)?;
+        request.headers.set(&header, &checked(&header, &text)?);
         if name == "datacontenttype" {
             written_type = Some(text);
         }
-        request.headers.push((header, value));
     }
     if written_type.is_none() && find(scope.document, "data").is_some() {
-        request.headers.push((Cow::Borrowed("content-type"), content_type::JSON.to_owned()));
+        request.headers.set("content-type", content_type::JSON);
     }
     payload(scope, written_type.as_deref())
 }

@@ -28,8 +28,8 @@ fn a_request_as_it_goes_out() {
         let version = env!("CARGO_PKG_VERSION");
         let host = server.address;
         let expected = format!(
-            "POST /in HTTP/1.1\r\nhost: {host}\r\nuser-agent: tidegate/{version}\r\nidempotency-key: key-7\r\n\
-             content-type: application/json\r\nauthorization: Basic YW5uOnMzY3JldA==\r\ncontent-length: 7\r\n\r\n"
+            "POST /in HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nuser-agent: tidegate/{version}\r\n\
+             idempotency-key: key-7\r\nauthorization: Basic YW5uOnMzY3JldA==\r\ncontent-length: 7\r\n\r\n"
         );
         assert_eq!(seen.head, expected);
     });
@@ -230,7 +230,7 @@ fn what_cannot_be_rendered_is_not_sent_and_costs_no_permit() {
         let mut injected = job(&board, 1);
         injected.request = Ok({
             let mut request = request("{}");
-            request.set_header("x-a", "1\r\nx-b: 2".to_owned());
+            request.headers.set("x-a", "1\r\nx-b: 2");
             request
         });
         dispatcher.submit(bad);

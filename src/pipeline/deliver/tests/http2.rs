@@ -4,7 +4,7 @@ use super::frames::{CANCEL, Came, Do, Frames, HTTP_1_1_REQUIRED, INTERNAL_ERROR,
 use super::tls::{CA, server_config};
 use super::*;
 use h2::server;
-use hyper::{HeaderMap, Response};
+use http::{HeaderMap, Response};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;

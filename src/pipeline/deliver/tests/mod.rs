@@ -125,9 +125,10 @@ pub(super) struct TestJob {
 }
 
 impl Job for TestJob {
-    fn render(&self, _show: &dyn ShowText) -> Result<Request, Report> {
+    fn render(&self, _show: &dyn ShowText, request: &mut Request) -> Result<(), Report> {
         self.board.rendered.set(self.board.rendered.get() + 1);
-        self.request.clone()
+        *request = self.request.clone()?;
+        Ok(())
     }
 
     fn abandoned(&self) -> bool {
@@ -156,7 +157,7 @@ impl Job for TestJob {
 fn request(body: &str) -> Request {
     let mut request =
         Request { path: "/in".to_owned(), body: Bytes::copy_from_slice(body.as_bytes()), ..Request::default() };
-    request.set_header("content-type", "application/json".to_owned());
+    request.headers.set("content-type", "application/json");
     request
 }
 

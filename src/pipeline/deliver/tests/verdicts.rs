@@ -7,7 +7,7 @@ use crate::json::value::Json;
 use crate::model::clock::WallMs;
 use crate::model::outcome::Class;
 use crate::pipeline::deliver::judge::{By, Outcome, Verdict, judge};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ proptest! {
     #[test]
     fn laws_of_verdicts(status in 100..1000_u16, body in "\\{\"code\":[0-9]\\}", after in "[0-9]{1,6}", fixed in any::<bool>()) {
         let headers = HeaderMap::from_iter([
-            (hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (RETRY_AFTER, HeaderValue::from_str(&after).unwrap()),
         ]);
         let end = End::Answer(Answer { status, headers: &headers, body: body.as_bytes(), whole: true });

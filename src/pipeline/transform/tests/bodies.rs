@@ -136,10 +136,10 @@ fn a_binary_original_is_written_in_either_mode() {
         let sent =
             Case::of(r#"{"body":{"original":"binary"},"headers":{"ce-tenant":"x y"}}"#).render(event, &Masked).unwrap();
         assert_eq!(sent.body, payload);
-        assert_eq!(sent.header("content-type"), Some(kind));
-        assert_eq!(sent.header("ce-id"), Some("7"));
-        assert_eq!(sent.headers.iter().filter(|(name, _)| name == "ce-tenant").count(), 1);
-        assert_eq!(sent.header("ce-tenant"), Some("x%20y"));
+        assert_eq!(sent.headers.get("content-type"), Some(kind));
+        assert_eq!(sent.headers.get("ce-id"), Some("7"));
+        assert_eq!(sent.headers.iter().filter(|(name, _)| *name == "ce-tenant").count(), 1);
+        assert_eq!(sent.headers.get("ce-tenant"), Some("x%20y"));
         // The payload is shared, not copied.
         assert!(event.record.value().unwrap().as_ptr_range().contains(&sent.body.as_ptr()));
     }

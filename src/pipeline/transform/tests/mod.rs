@@ -98,7 +98,9 @@ impl Case {
         })?;
         let received_at = WallMs(1_777_636_800_123);
         let meta = Meta { rule: "r", target: "t", attempt: 2, delivery_id: "d-1", received_at };
-        compiled.template.render(event, &Document::of(event), &meta, show).map_err(Refused::Event)
+        let mut request = Request::default();
+        let rendered = compiled.template.render(event, &Document::of(event), &meta, show, &mut request);
+        rendered.map(|()| request).map_err(Refused::Event)
     }
 }
 
@@ -111,8 +113,8 @@ fn request(case: &str) -> Result<Request, Refused> {
 fn show(case: &str) -> String {
     match request(case) {
         Ok(request) => {
-            let mut out = request.header("content-type").unwrap_or("-").to_owned();
-            for (name, value) in request.headers.iter().filter(|(name, _)| name != "content-type") {
+            let mut out = request.headers.get("content-type").unwrap_or("-").to_owned();
+            for (name, value) in request.headers.iter().filter(|(name, _)| *name != "content-type") {
                 out.push_str(&format!(" {name}={value}"));
             }
             format!("{out} {} {}", request.target(), String::from_utf8_lossy(&request.body))
