@@ -82,14 +82,16 @@ pub(crate) struct Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let topics = self.kafka.topics(&self.prefix);
+        // Those of this run only: one that runs beside it may have a longer number.
+        let mine = |name: &String| name[self.prefix.len()..].starts_with(['.', '-']);
+        let topics: Vec<String> = self.kafka.topics(&self.prefix).into_iter().filter(mine).collect();
         self.kafka.delete(&topics.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 
 impl Bench {
     pub(crate) fn new(kafka: Kafka, folder: PathBuf) -> Self {
-        let prefix = format!("throughput-{}", std::process::id());
+        let prefix = format!("throughput-{}-{}", crate::event::now_ns() / 1_000_000_000, std::process::id());
         if kafka.is_mock() {
             // What Tidegate would create is there already: the mock cluster knows no request for it.
             for (last, partitions) in [("slots", 32), ("dlq", 12), ("trace", 12), ("state", 1)] {

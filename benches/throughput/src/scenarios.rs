@@ -152,10 +152,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let events = arguments.number("events", 300_000);
     let given = arguments.number("rounds", 3);
     let json = arguments.get("json").map(Path::new);
-    // A folder of its own: it is emptied, so it must never be one that others use.
-    let own = || std::env::temp_dir().join(format!("throughput-runs-{}", std::process::id()));
-    let folder = json.and_then(Path::parent).map_or_else(own, |parent| parent.join("runs"));
-    drop(fs::remove_dir_all(&folder).err());
+    // Settings and logs of what is run, beside the results. A new folder each time: this program deletes none.
+    let parent = json.and_then(Path::parent).map_or_else(std::env::temp_dir, Path::to_path_buf);
+    let folder = parent.join(format!("throughput-{}-{}", crate::event::now_ns() / 1_000_000_000, std::process::id()));
+    fs::create_dir_all(&parent).and_then(|()| fs::create_dir(&folder)).expect("a folder for settings and logs");
     let load = process::load();
     let kafka = Kafka::new(arguments.get("brokers").map(str::to_owned));
     let version = if kafka.is_mock() {
