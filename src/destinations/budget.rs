@@ -54,7 +54,8 @@ impl Budget {
             return Ok(());
         }
         period.refused.fetch_add(1, Relaxed);
-        let oldest = current.saturating_sub(PERIODS - 1);
+        // Not 0, which are the forgotten ones.
+        let oldest = current.saturating_sub(PERIODS - 1).max(1);
         let recent = || self.periods.iter().filter(|period| period.number.load(Relaxed) >= oldest);
         let sum = |figure: fn(&Period) -> &AtomicU32| recent().map(|period| figure(period).load(Relaxed)).sum();
         let exceeded = Exceeded { refused: sum(|p| &p.refused), outcomes: sum(|p| &p.outcomes) };
@@ -99,6 +100,16 @@ mod tests {
             assert_eq!(budget.count(&BUDGET, n % 20 == 19, at(n / 100)), Ok(()), "{n}");
         }
         assert_eq!(budget.count(&BUDGET, true, at(100)), Err(Exceeded { refused: 501, outcomes: 10_001 }));
+    }
+
+    #[test]
+    fn what_was_refused_before_a_resume_is_forgotten_however_young_the_process_is() {
+        let budget = Budget::default();
+        for n in 0..20 {
+            assert_eq!(budget.count(&BUDGET, true, at(n * 4)), Ok(()), "{n}");
+        }
+        budget.forget();
+        assert_eq!(budget.count(&BUDGET, true, at(80)), Ok(()));
     }
 
     #[test]
