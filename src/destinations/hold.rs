@@ -27,6 +27,8 @@ pub struct Notice {
     pub message: String,
     /// Since when.
     pub since: WallMs,
+    /// How often it had been resumed then: clocks differ, so this alone tells what came first.
+    pub resumes: u64,
 }
 
 /// The holds of one destination; outlives a reload.
@@ -100,7 +102,8 @@ impl Destination {
     /// Stops it until [`Destination::resume`]; requests in flight end as they may.
     pub fn hold(&self, hold: Hold, message: String) {
         let destination = self.resource.name.clone();
-        self.shared.holding.begin(Notice { destination, hold, message, since: WallMs::now() });
+        let resumes = self.resumes();
+        self.shared.holding.begin(Notice { destination, hold, message, since: WallMs::now(), resumes });
     }
 
     /// What is kept of its holds counts from now on. It wakes nobody: see [`Destination::resume`].

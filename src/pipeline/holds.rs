@@ -49,6 +49,12 @@ pub struct Keeper {
 }
 
 impl Holds {
+    /// Nothing is kept yet.
+    #[must_use]
+    pub fn new(topics: Topics, snapshot: Arc<ArcSwap<Snapshot>>) -> Self {
+        Self { topics, snapshot, kept: Mutex::default() }
+    }
+
     fn kept(&self) -> MutexGuard<'_, BTreeMap<Name, HoldRecord>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,9 +71,12 @@ impl Holds {
     }
 
     /// Applies what somebody wrote.
-    fn learn(&self, record: &Record) {
-        let Some((name, hold)) = self.note(record) else { return };
+    pub fn learn(&self, record: &Record) {
+        let Some((name, hold)) = read(record) else { return };
         let snapshot = self.snapshot.load();
+        // Held until it counts, so that who writes sees both or neither.
+        let mut kept = self.kept();
+        kept.insert(name.clone(), hold.clone());
         let Some(destination) = snapshot.destination(&name) else { return };
         destination.keep(&hold);
         match hold.hold {
@@ -81,33 +90,24 @@ impl Holds {
         }
     }
 
-    /// Remembers what a record says, if it is about a hold.
-    fn note(&self, record: &Record) -> Option<(Name, HoldRecord)> {
-        match HoldRecord::read(record) {
-            Ok(Some((name, hold))) => {
-                self.kept().insert(name.clone(), hold.clone());
-                Some((name, hold))
-            }
-            Ok(None) => None,
-            Err((name, error)) => {
-                tracing::error!(
-                    destination = %name, at = %record.position, %error,
-                    "the record of a hold cannot be read and is passed over; write another: tidegate hold {name}, or resume"
-                );
-                None
-            }
+    /// Remembers what a record says, if it is about a hold; [`Holds::apply`] makes it count.
+    pub fn note(&self, record: &Record) {
+        if let Some((name, hold)) = read(record) {
+            self.kept().insert(name, hold);
         }
     }
 
-    /// Writes a hold that began here, unless somebody was faster.
-    async fn write(&self, notice: Notice, replica: &str, producer: &Producer) {
-        let Notice { destination, hold, message, since } = notice;
+    /// Writes a hold that began here, unless somebody was faster; `replica` is who says so.
+    pub async fn write(&self, notice: Notice, replica: &str, producer: &Producer) {
+        let Notice { destination, hold, message, since, resumes } = notice;
         loop {
             let record = {
+                let snapshot = self.snapshot.load();
                 let kept = self.kept();
                 let before = kept.get(&destination);
                 // Who resumed it meanwhile did not know why it is held; it says so again if it still is.
-                if before.is_some_and(|before| before.hold.is_some() || before.since_ms > since.0) {
+                let resumed = snapshot.destination(&destination).is_some_and(|d| d.resumes() != resumes);
+                if resumed || before.is_some_and(|before| before.hold.is_some()) {
                     return;
                 }
                 HoldRecord::begin(before, hold, replica.to_owned(), message.clone(), since)
@@ -121,6 +121,17 @@ impl Holds {
             }
         }
     }
+}
+
+/// What a record says, if it is about a hold.
+fn read(record: &Record) -> Option<(Name, HoldRecord)> {
+    HoldRecord::read(record).unwrap_or_else(|(name, error)| {
+        tracing::error!(
+            destination = %name, at = %record.position, %error,
+            "the record of a hold cannot be read and is passed over; write another: tidegate hold {name}, or resume"
+        );
+        None
+    })
 }
 
 impl Keeper {
@@ -137,13 +148,13 @@ impl Keeper {
         producer: Producer,
         replica: Arc<str>,
     ) -> Result<(Self, Post), kafka::Error> {
-        let holds = Arc::new(Holds { topics, snapshot, kept: Mutex::default() });
+        let holds = Arc::new(Holds::new(topics, snapshot));
         let mut reader = Reader::open(client)?;
         let topic = holds.topics.state();
         let mut next = 0;
         reader.scan(&topic, kafka::From::Beginning, |record| {
             next = record.position.offset + 1;
-            drop(holds.note(&record));
+            holds.note(&record);
             ControlFlow::Continue(())
         })?;
         holds.apply();
