@@ -259,6 +259,8 @@ impl Flow {
         for orphan in self.inbox.take_orphans() {
             match orphan.ticket.turn() {
                 Some(_) => self.keep_orphan(orphan),
+                // Its rule is disabled, so nothing is sent for it: its queue keeps it.
+                None if !orphan.target.enabled => self.enqueue(orphan, None),
                 None => self.put_aside(orphan),
             }
         }

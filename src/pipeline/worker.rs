@@ -159,8 +159,8 @@ impl Context {
         self.tape.borrow_mut()
     }
 
-    /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone gives it back
-    /// to its lane, and so does one in order whose rule is disabled. Gives the dispatcher if it has ample work now.
+    /// Gives a delivery to the dispatcher of its destination, as its target is today; a target that is gone, or whose rule is
+    /// disabled, gives it back to its lane. Gives the dispatcher if it has ample work now.
     pub fn send(&self, mut delivery: Delivery, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
         if delivery.target.destination.is_retired() {
             match self.snapshot.load().today(&delivery.target) {
@@ -175,8 +175,7 @@ impl Context {
                 return None;
             }
         }
-        if !delivery.target.enabled && delivery.ticket.turn().is_some() {
-            // It cannot wait elsewhere, as others do.
+        if !delivery.target.enabled {
             delivery.orphaned();
             return None;
         }
