@@ -8,7 +8,6 @@ use crate::time;
 use futures_util::future::LocalBoxFuture;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tidegate::destinations::dial::{Connect, Pipe};
@@ -55,16 +54,16 @@ impl Connect for Wires {
 /// Whether requests may come that are no attempts, or end by age only.
 pub(crate) fn may_not_count(behaviour: Behaviour) -> bool {
     match behaviour {
-        Behaviour::Status(status) => status < 400 || [401, 403, 404].contains(&status),
+        Behaviour::Status(status) => status < 400 || [401, 403, 404, 410].contains(&status),
         Behaviour::CloseBefore | Behaviour::CloseAfter | Behaviour::CloseWithin | Behaviour::Garbage => true,
         Behaviour::Well(_) | Behaviour::Throttle(_) | Behaviour::Hang | Behaviour::Refuse | Behaviour::Flap => false,
     }
 }
 
 /// Answers calls until nobody can call any more.
-pub(crate) async fn serve(plan: Rc<Plan>, broker: Broker, mut calls: mpsc::UnboundedReceiver<Call>) {
+pub(crate) async fn serve(plan: Arc<Plan>, broker: Broker, mut calls: mpsc::UnboundedReceiver<Call>) {
     while let Some(Call { destination, replica, link, reply }) = calls.recv().await {
-        let (plan, broker) = (Rc::clone(&plan), broker.clone());
+        let (plan, broker) = (Arc::clone(&plan), broker.clone());
         tokio::task::spawn_local(async move {
             let latency = broker.state().rng.u64(0..5);
             time::sleep_ms(latency).await;
@@ -107,7 +106,11 @@ async fn talk(
         let id = header("idempotency-key").unwrap();
         let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
         let begun_ms = time::ms();
-        broker.state().oracle.requested(time::ns(), d, replica, &id);
+        let version = {
+            let mut state = broker.state();
+            state.oracle.requested(time::ns(), d, replica, &id);
+            state.oracle.running.of(replica)
+        };
         while bytes.len() < head + length {
             if stream.read_buf(&mut bytes).await? == 0 {
                 return Ok(());
@@ -147,7 +150,8 @@ async fn talk(
                 // Sometimes the connection ends with the answer, as it may at any time.
                 let answered = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_ok();
                 // Whoever stands still, or whose time is up just now, may not look at it any more.
-                let late = time::ms() - begun_ms + 20 >= plan.destinations[d].timeout_s * 1_000;
+                let limits = plan.versions.iter().map(|(_, version)| version.destinations[d].timeout_s);
+                let late = time::ms() - begun_ms + 20 >= limits.min().unwrap() * 1_000;
                 arrived(match (answered, late || link.frozen.load(Relaxed)) {
                     (true, false) => Heard::Yes,
                     (true, true) => Heard::Perhaps,
@@ -162,6 +166,9 @@ async fn talk(
                 let location = if status < 400 { "location: http://elsewhere.test/\r\n" } else { "" };
                 let answer = format!("HTTP/1.1 {status} No\r\n{location}content-length: 2\r\n\r\nno");
                 stream.write_all(answer.as_bytes()).await?;
+                if status == 410 && !link.frozen.load(Relaxed) {
+                    broker.state().oracle.heard_gone(time::ns(), replica, d, version);
+                }
             }
             Behaviour::Throttle(wait) => {
                 let wait = wait.map_or(String::new(), |s| format!("retry-after: {s}\r\n"));

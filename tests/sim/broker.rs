@@ -1,7 +1,10 @@
 //! Kafka in memory: logs, commits, groups; with writes that fail, are late, or are not acknowledged.
 
+use crate::desk::SLOTS_GROUP;
 use crate::group::Group;
 use crate::oracle::{Oracle, Place};
+use crate::plan::Refused;
+use crate::resources::Number;
 use crate::time;
 use fastrand::Rng;
 use futures_util::future::BoxFuture;
@@ -16,8 +19,11 @@ use tidegate::model::stored::StoredHeaders;
 use tidegate::pipeline::commit::{OffsetTracker, Scope};
 use tokio::sync::{mpsc, oneshot};
 
+/// The topic of holds.
+pub(crate) const STATE: &str = "tg.state";
+
 /// What a cursor is woken by.
-type Wake = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A partition.
 #[derive(Default)]
@@ -39,11 +45,13 @@ pub(crate) struct State {
     pub(crate) commits: HashMap<(String, TopicPartition), Stored>,
     /// How far a commit has been found right.
     checked: HashMap<(String, TopicPartition, u32), i64>,
-    pub(crate) groups: BTreeMap<&'static str, Group>,
+    pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) oracle: Oracle,
     /// Until when, and how many in a hundred.
     pub(crate) writes: (u64, u8),
     pub(crate) committing: (u64, u8),
+    /// Until when, and what cannot be written to.
+    pub(crate) refusing: (u64, Refused),
     pub(crate) reads: u64,
     pub(crate) largest_bytes: usize,
 }
@@ -65,10 +73,20 @@ pub(crate) struct Write {
 /// How a replica reaches the brokers.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
+    pub(crate) replica: u32,
+    /// As `kafka.instance_id`.
+    pub(crate) instance: Option<u32>,
     pub(crate) cut: AtomicBool,
     pub(crate) cut_slots: AtomicBool,
     /// It stands still: what it is sent it may find out of date.
     pub(crate) frozen: AtomicBool,
+}
+
+impl Link {
+    /// Whether the coordinator of a group is out of reach.
+    pub(crate) fn is_cut(&self, group: &str) -> bool {
+        self.cut.load(Relaxed) || (group == SLOTS_GROUP && self.cut_slots.load(Relaxed))
+    }
 }
 
 impl Broker {
@@ -105,7 +123,13 @@ impl Broker {
             let troubled =
                 link.cut.load(Relaxed) || time::ms() < state.writes.0 && state.rng.u8(0..100) < state.writes.1;
             let (takes, waits) = (state.rng.u64(1..20), state.rng.u64(0..10));
-            if size_bytes > state.largest_bytes {
+            let refused = time::ms() < state.refusing.0 && state.refusing.1.has(&topic);
+            if refused && state.rng.u8(0..8) == 0 {
+                (false, Err(SendError::Fatal { topic: Arc::clone(&topic) }), takes, waits)
+            } else if refused {
+                let code = RDKafkaErrorCode::TopicAuthorizationFailed;
+                (false, Err(SendError::Refused { topic: Arc::clone(&topic), code }), takes, waits)
+            } else if size_bytes > state.largest_bytes {
                 (false, Err(SendError::TooLarge { topic: Arc::clone(&topic), size_bytes }), takes, waits)
             } else if !troubled {
                 (true, Ok(()), takes, waits)
@@ -124,7 +148,7 @@ impl Broker {
             }
         };
         time::sleep_ms(takes_ms).await;
-        let position = if appends { Some(self.state().append(&record)) } else { None };
+        let position = if appends { Some(self.state().append(link.replica, &record)) } else { None };
         time::sleep_ms(waits_ms).await;
         // Who asked may have ended.
         drop(reply.send(answers.map(|()| position.unwrap())));
@@ -142,6 +166,7 @@ impl State {
             oracle,
             writes: (0, 0),
             committing: (0, 0),
+            refusing: (0, Refused::All),
             reads: 0,
             largest_bytes,
         }
@@ -153,7 +178,7 @@ impl State {
     }
 
     /// Writes a record of ours.
-    fn append(&mut self, out: &OutRecord) -> Position {
+    pub(crate) fn append(&mut self, replica: u32, out: &OutRecord) -> Position {
         let partitions = if out.topic.starts_with("tg.queue.") { 1 } else { 2 };
         let partition = out.partition.unwrap_or_else(|| self.rng.i32(0..partitions));
         let at = TopicPartition { topic: Arc::clone(&out.topic), partition };
@@ -165,6 +190,10 @@ impl State {
         };
         let time = out.timestamp_ms.or_else(|| Some(time::true_ms()));
         let record = Record::new(position.clone(), time, out.key.as_deref(), out.value.as_deref(), headers);
+        if &*out.topic == STATE {
+            self.push(&at, record, 0);
+            return position;
+        }
         let stored = StoredHeaders::read(&record).unwrap();
         let place = self.place(&at, position.offset);
         // Which of its lives the origin is of, the origin itself does not say: the newest one that knows it.
@@ -183,7 +212,17 @@ impl State {
                 format!("a dead letter of class {:?}, code {:?}, which nothing exhausted", stored.class, stored.code),
             );
         }
-        self.oracle.stored(time::ns(), place, id, &origin, dead);
+        // One by reference was to be kept, and is too large for that.
+        let refused = stored.class.as_deref() == Some("reject") && stored.code.as_deref() == Some("DELIVER_STATUS");
+        let refused = refused && record.header("tidegate-value-bytes").is_none();
+        self.oracle.stored(time::ns(), place, id, &origin);
+        if dead
+            && refused
+            && let Some(address) = &stored.delivery
+        {
+            let destination = address.destination.trim_start_matches('d').parse().unwrap();
+            self.oracle.refused(time::ns(), replica, destination);
+        }
         self.push(&at, record, 0);
         position
     }
@@ -194,6 +233,11 @@ impl State {
         partition.end = record.position.offset + 1 + gap;
         partition.records.push(record);
         partition.wakers.iter().for_each(|wake| wake());
+    }
+
+    /// Has a reader woken when something is written there.
+    pub(crate) fn wakes(&mut self, at: &TopicPartition, wake: Wake) {
+        self.partitions.entry(at.clone()).or_default().wakers.push(wake);
     }
 
     /// Wakes all readers.
@@ -245,7 +289,7 @@ impl State {
         let place = |offset| Place { topic: at.topic.to_string(), partition: at.partition, life, offset };
         for record in &partition.records {
             let offset = record.position.offset;
-            if (*checked..stored.next_offset).contains(&offset) && !self.oracle.is_done(&place(offset)) {
+            if (*checked..stored.next_offset).contains(&offset) && !self.oracle.is_done(group, &place(offset)) {
                 wrong.push(format!("{at} is committed up to {}, but {offset} is not done", stored.next_offset));
             }
         }
@@ -255,7 +299,7 @@ impl State {
             let mut tracker = OffsetTracker::resume(&scope, stored.next_offset, &stored.metadata, None);
             for record in partition.records.iter().filter(|r| r.position.offset >= stored.next_offset) {
                 let offset = record.position.offset;
-                if tracker.already_done(record) && !self.oracle.is_done(&place(offset)) {
+                if tracker.already_done(record) && !self.oracle.is_done(group, &place(offset)) {
                     wrong.push(format!("the map of {at} at {} calls {offset} done, which is not", stored.next_offset));
                 }
                 tracker.admit(record, 0);
@@ -265,6 +309,27 @@ impl State {
             self.oracle.fail(now, what);
         }
         self.commits.insert(key, stored.clone());
+    }
+
+    /// Where a group stands in the partitions of the source.
+    pub(crate) fn stands(&self, group: &str, partitions: i32) -> BTreeMap<i32, i64> {
+        let at = |partition| TopicPartition::new("orders", partition);
+        let committed = |at: &TopicPartition| self.commits.get(&(group.to_owned(), at.clone())).map(|s| s.next_offset);
+        let low = |at: &TopicPartition| self.partitions.get(at).map_or(0, |partition| partition.low);
+        (0..partitions).map(|p| (p, committed(&at(p)).unwrap_or_else(|| low(&at(p))))).collect()
+    }
+
+    /// A group begins, unless it has members.
+    pub(crate) fn seed(&mut self, target: Number, group: &str, seeds: &BTreeMap<i32, i64>) {
+        if self.groups.get(group).is_some_and(Group::has_members) {
+            return;
+        }
+        self.oracle.say(time::ns(), || format!("{group} begins at {seeds:?}"));
+        for (partition, offset) in seeds {
+            let at = TopicPartition::new("orders", *partition);
+            self.commits.insert((group.to_owned(), at), Stored { next_offset: *offset, metadata: String::new() });
+        }
+        self.oracle.begins(target, seeds.clone());
     }
 
     /// Whether everything in that topic is committed.
@@ -303,7 +368,7 @@ pub(crate) struct Cursor {
     broker: Broker,
     link: Arc<Link>,
     at: TopicPartition,
-    group: &'static str,
+    group: Arc<str>,
     /// `None`: where the group stands, when it can be asked.
     next: Option<i64>,
     life: u32,
@@ -318,7 +383,7 @@ impl Cursor {
         broker: &Broker,
         link: &Arc<Link>,
         at: &TopicPartition,
-        group: &'static str,
+        group: &Arc<str>,
         from: Option<&Stored>,
     ) -> Self {
         let life = broker.state().partitions.get(at).map_or(0, |p| p.life);
@@ -328,6 +393,7 @@ impl Cursor {
         });
         let next = from.map(|stored| stored.next_offset);
         let progress = Arc::new(AtomicI64::new(next.unwrap_or(0)));
+        let group = Arc::clone(group);
         Self { broker: broker.clone(), link: Arc::clone(link), at: at.clone(), group, next, life, done, progress }
     }
 
@@ -348,7 +414,7 @@ impl Log for Cursor {
             return Some(Err(QueueError::Transient("the leader is away".to_owned())));
         }
         let partition = state.partitions.get_mut(&self.at)?;
-        let committed = state.commits.get(&(self.group.to_owned(), self.at.clone()));
+        let committed = state.commits.get(&(self.group.to_string(), self.at.clone()));
         let next = *self.next.get_or_insert_with(|| committed.map_or(partition.low, |stored| stored.next_offset));
         self.progress.fetch_max(next, Relaxed);
         if next < partition.low || next > partition.end || partition.life != self.life {
@@ -371,13 +437,13 @@ impl Log for Cursor {
         self.progress.fetch_max(record.position.offset + 1, Relaxed);
         if !done {
             let place = state.place(&self.at, record.position.offset);
-            state.oracle.read(&place);
+            state.oracle.read(&self.group, &place);
         }
         Some(Ok(record))
     }
 
     fn on_ready(&mut self, wake: Wake) {
-        self.broker.state().partitions.entry(self.at.clone()).or_default().wakers.push(wake);
+        self.broker.state().wakes(&self.at, wake);
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Told {
 
 struct Member {
     replica: u32,
+    /// As `group.instance.id`: whoever comes with the same one takes its place.
+    instance: Option<u32>,
     inbox: mpsc::UnboundedSender<Told>,
     heard_ms: u64,
     owned: BTreeSet<TopicPartition>,
@@ -45,13 +47,38 @@ impl Group {
         Self { partitions, ..Self::default() }
     }
 
-    /// A new member; its number.
-    pub(crate) fn join(&mut self, replica: u32, inbox: mpsc::UnboundedSender<Told>, rng: &mut Rng) -> u64 {
+    /// A new member; its number. One with the instance of another takes over what that one has, and nobody else is asked.
+    pub(crate) fn join(
+        &mut self,
+        (replica, instance): (u32, Option<u32>),
+        inbox: mpsc::UnboundedSender<Told>,
+        rng: &mut Rng,
+    ) -> u64 {
         self.joined += 1;
-        let (owned, revoking) = Default::default();
-        self.members.insert(self.joined, Member { replica, inbox, heard_ms: time::ms(), owned, revoking });
-        self.spread(rng, false);
-        self.joined
+        let number = self.joined;
+        let before = self.members.iter().find(|(_, member)| instance.is_some() && member.instance == instance);
+        let before = before.map(|(number, _)| *number);
+        let (mut owned, revoking) = Default::default();
+        if let Some(old) = before.and_then(|number| self.members.remove(&number)) {
+            owned = old.owned;
+            self.target.values_mut().filter(|target| Some(**target) == before).for_each(|target| *target = number);
+            self.unaware.extend(before.map(|before| (before, old.inbox)));
+            if !owned.is_empty() {
+                drop(inbox.send(Told::Assign(owned.iter().cloned().collect())));
+            }
+        }
+        self.members.insert(number, Member { replica, instance, inbox, heard_ms: time::ms(), owned, revoking });
+        if before.is_some() {
+            self.advance();
+        } else {
+            self.spread(rng, false);
+        }
+        number
+    }
+
+    /// Somebody is a member.
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
     }
 
     pub(crate) fn leave(&mut self, member: u64, rng: &mut Rng) {

@@ -1,12 +1,14 @@
 //! Simulation: whole schedules of a group of replicas, drawn from seeds, against a reference model.
 //!
-//! What runs is the program: supervisor, workers, lanes, windows, dispatchers, destinations with their own HTTP, retry
-//! tiers, hand-offs, and what an intake decides about commits. What is played is the world: Kafka (logs, groups, commits,
-//! acknowledgements that come late or never), the APIs, crashes, clocks. Time is tokio's paused clock, chance comes from
+//! What runs is the program: supervisor, workers, lanes, windows, sequences, dispatchers, destinations with their own HTTP,
+//! retry tiers, queues, hand-offs, holds, reloads, and what an intake decides about commits. What is played is the world:
+//! Kafka (logs, groups, static members, commits, acknowledgements that come late or never, refusals), the APIs, people who
+//! hold and resume and change the resources, crashes, clocks. Time is tokio's paused clock, chance comes from
 //! the seed, and each schedule lives on one thread, so that a seed tells the same story every time.
 //!
 //! `cargo test --test sim` plays 2,000 schedules, `SIM_SCHEDULES=100000` so many, `SIM_FIRST=n` begins there, and
-//! `SIM_SEED=n` plays one and tells its story; with `SIM_LOG=debug` the program tells its own beside it.
+//! `SIM_SEED=n` plays one and tells its story; with `SIM_LOG=debug` the program tells its own beside it. A schedule that
+//! fails prints the command that plays it again.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,10 +23,17 @@
 
 mod api;
 mod broker;
+mod desk;
 mod group;
+mod held;
+mod keeper;
+mod line;
 mod oracle;
+mod order;
 mod plan;
 mod replica;
+mod resources;
+mod running;
 mod time;
 mod world;
 
@@ -106,7 +115,7 @@ fn every_schedule_keeps_the_promises() {
                     totals.0.add(&outcome.counts);
                     totals.1 += outcome.lasted_ms;
                     if let Some(wrong) = outcome.wrong {
-                        eprintln!("schedule {seed}: {wrong}\n  SIM_SEED={seed} cargo test --test sim");
+                        eprintln!("schedule {seed}: {wrong}\n  {}", again(seed));
                         let mut failed = failed.lock().unwrap();
                         failed.push(seed);
                         // A defect fails many; a few are enough to look at.
@@ -119,11 +128,7 @@ fn every_schedule_keeps_the_promises() {
     let (counts, lasted_ms) = totals.into_inner().unwrap();
     eprintln!("{count} schedules, {:.0} h: {counts:?}", seconds(lasted_ms) / 3_600.0);
     let failed = failed.into_inner().unwrap();
-    assert!(
-        failed.is_empty(),
-        "schedules {failed:?} failed; tell one with SIM_SEED={} cargo test --test sim",
-        failed[0]
-    );
+    assert!(failed.is_empty(), "schedules {failed:?} failed; play one again: {}", again(failed[0]));
 }
 
 thread_local! {
@@ -154,6 +159,11 @@ impl Subscriber for Ear {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
     fn enter(&self, _span: &Id) {}
     fn exit(&self, _span: &Id) {}
+}
+
+/// The command that plays a schedule again and shows its story.
+fn again(seed: u64) -> String {
+    format!("SIM_SEED={seed} cargo test --test sim every_schedule -- --nocapture")
 }
 
 /// Plays one schedule and tells its story.

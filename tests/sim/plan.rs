@@ -1,7 +1,7 @@
 //! The plan of a schedule: everything that happens in it, drawn from its seed.
 
+use crate::resources::Version;
 use fastrand::Rng;
-use std::fmt::Write as _;
 
 /// A schedule.
 #[derive(Debug)]
@@ -13,29 +13,18 @@ pub(crate) struct Plan {
     pub(crate) window_records: usize,
     pub(crate) window_bytes: usize,
     pub(crate) commit_map: bool,
-    pub(crate) destinations: Vec<Destination>,
-    /// Per rule: the kinds of events it wants, and its targets' destinations.
-    pub(crate) rules: Vec<(Vec<u8>, Vec<usize>)>,
+    /// Resources, and from when on.
+    pub(crate) versions: Vec<(u64, Version)>,
+    /// Per destination: until when it behaves how; after the last well.
+    pub(crate) behaviours: Vec<Vec<(u64, Behaviour)>>,
+    /// Replicas have a `kafka.instance_id`.
+    pub(crate) instances: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) faults: Vec<(u64, Fault)>,
     /// The largest record that our own topics take.
     pub(crate) largest_bytes: usize,
     /// From here on everything works.
     pub(crate) calm_ms: u64,
-}
-
-/// A destination and how it behaves.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    /// Requests per second, and burst.
-    pub(crate) limit: Option<(u32, u32)>,
-    /// `rate: exact`, where there is a limit.
-    pub(crate) exact: bool,
-    pub(crate) timeout_s: u64,
-    pub(crate) max_attempts: u32,
-    pub(crate) max_age_s: u64,
-    /// Until when it behaves how; after the last well.
-    pub(crate) phases: Vec<(u64, Behaviour)>,
 }
 
 /// How a destination answers.
@@ -69,6 +58,8 @@ pub(crate) struct Event {
     pub(crate) at_ms: u64,
     pub(crate) partition: i32,
     pub(crate) kind: u8,
+    /// What it follows others by, where a target keeps an order.
+    pub(crate) key: Option<u8>,
     /// Offsets left out before it.
     pub(crate) gap: i64,
     pub(crate) pad_bytes: usize,
@@ -97,6 +88,10 @@ pub(crate) enum Fault {
     Rebalance,
     /// Writes fail, are slow, or are not acknowledged.
     Writes { ms: u64, percent: u8 },
+    /// Kafka refuses what is written to some of our topics.
+    Refuse { ms: u64, what: Refused },
+    /// Someone holds a destination, or resumes it.
+    Hold { destination: usize, holds: bool },
     /// Commits fail, or are not answered.
     Commits { ms: u64, percent: u8 },
     /// Reading fails now and then.
@@ -105,6 +100,27 @@ pub(crate) enum Fault {
     Recreate { partition: i32 },
     /// What is committed in the tiers is deleted.
     Tidy,
+}
+
+/// Topics that cannot be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Tiers,
+    Queues,
+    DeadLetters,
+    All,
+}
+
+impl Refused {
+    /// Whether that topic is among them.
+    pub(crate) fn has(self, topic: &str) -> bool {
+        match self {
+            Self::Tiers => topic.starts_with("tg.retry."),
+            Self::Queues => topic.starts_with("tg.queue."),
+            Self::DeadLetters => topic == "tg.dlq",
+            Self::All => true,
+        }
+    }
 }
 
 impl Plan {
@@ -118,18 +134,25 @@ impl Plan {
         let partitions = rng.i32(1..=4);
         // Sometimes all that counts is how fast requests go.
         let scarce = rng.u8(0..6) == 0;
-        let mut destinations: Vec<_> = (0..rng.usize(1..=3)).map(|_| destination(rng, calm_ms)).collect();
-        if scarce {
-            destinations.truncate(1);
-            destinations[0].limit = Some((rng.u32(2..=6), rng.u32(1..=12)));
-            destinations[0].phases.clear();
+        let (ordered, held, reloaded) = (rng.u8(0..3) == 0, rng.u8(0..3) == 0, rng.u8(0..3) == 0);
+        let mut first = Version::first(rng, ordered, held, scarce);
+        if reloaded {
+            first.come_later(rng);
         }
-        let rule = |rng: &mut Rng| {
-            let kinds = (0..rng.usize(1..=2)).map(|_| rng.u8(0..4)).collect();
-            let targets = (0..rng.usize(1..=2)).map(|_| rng.usize(0..destinations.len())).collect();
-            (kinds, targets)
-        };
-        let rules = (0..rng.usize(1..=3)).map(|_| rule(rng)).collect();
+        let mut versions = vec![(0, first)];
+        if reloaded {
+            let mut times: Vec<u64> = (0..rng.usize(1..=3)).map(|_| rng.u64(500..calm_ms)).collect();
+            times.sort_unstable();
+            for at in times {
+                let next = versions.last().unwrap().1.change(rng);
+                versions.push((at, next));
+            }
+        }
+        versions.last_mut().unwrap().1.end(rng);
+        Version::share_rates(&mut versions.iter_mut().map(|(_, version)| version).collect::<Vec<_>>());
+        let destinations = versions[0].1.destinations.len();
+        let phases = |_| if scarce { Vec::new() } else { phases(rng, calm_ms, held) };
+        let behaviours = (0..destinations).map(phases).collect();
         let count = if scarce { rng.usize(40..=80) } else { rng.usize(3..=40) };
         let troubled = rng.u8(0..4) != 0;
         let mut events: Vec<_> = (0..count).map(|_| event(rng, calm_ms, partitions, troubled)).collect();
@@ -139,6 +162,15 @@ impl Plan {
         }
         let faults = if rng.u8(0..8) == 0 { 0 } else { rng.usize(1..=6) };
         let mut faults: Vec<_> = (0..faults).map(|_| fault(rng, calm_ms, replicas, partitions)).collect();
+        if held {
+            let hold =
+                |rng: &mut Rng| Fault::Hold { destination: rng.usize(0..destinations), holds: rng.u8(0..3) != 0 };
+            faults.extend((0..rng.usize(0..=3)).map(|_| (rng.u64(500..calm_ms), hold(rng))));
+        }
+        if ordered {
+            // That would be another story: every group loses its place, each at its time.
+            faults.retain(|(_, fault)| !matches!(fault, Fault::Recreate { .. }));
+        }
         faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -148,8 +180,9 @@ impl Plan {
             window_records: if rng.bool() { 4_000 } else { rng.usize(2..20) },
             window_bytes: if rng.bool() { 16 << 20 } else { rng.usize(2_000..20_000) },
             commit_map: rng.u8(0..8) != 0,
-            destinations,
-            rules,
+            versions,
+            behaviours,
+            instances: rng.u8(0..4) == 0,
             events,
             faults,
             largest_bytes: if rng.u8(0..5) == 0 { 1_500 } else { 1 << 20 },
@@ -159,49 +192,25 @@ impl Plan {
 
     /// Nothing but destinations and events can make a delivery come twice.
     pub(crate) fn is_smooth(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.is_empty() && self.versions.len() == 1
     }
 
-    /// The resource files.
-    pub(crate) fn resources(&self) -> String {
-        let mut text = "kind: source\nname: shop\nkafka: {topics: [orders], strict: true}\n".to_owned();
-        for (n, d) in self.destinations.iter().enumerate() {
-            let limit = d.limit.map_or(String::new(), |(rate, burst)| {
-                let how = if d.exact { "exact" } else { "shared" };
-                format!("rate: {how}\nrate_limit: {{limit: {rate}/s, burst: {burst}}}\n")
-            });
-            write!(
-                text,
-                "---\nkind: connection\nname: c{n}\nurl: http://d{n}.test\n---\nkind: destination\nname: d{n}\nconnection: \
-                 c{n}\nendpoint: /in\ntimeout: {}s\ndead_letter_budget: off\n{limit}retry: {{max_age: {}s, max_attempts: {}, delay: \
-                 [1s, 30s]}}\n",
-                d.timeout_s, d.max_age_s, d.max_attempts
-            )
-            .unwrap();
-        }
-        for (n, (kinds, targets)) in self.rules.iter().enumerate() {
-            let kinds: Vec<_> = kinds.iter().map(|kind| format!("k{kind}")).collect();
-            write!(
-                text,
-                "---\nkind: rule\nname: r{n}\nfrom: shop\npattern: {{type: [{}]}}\ntargets:\n",
-                kinds.join(", ")
-            )
-            .unwrap();
-            for (t, destination) in targets.iter().enumerate() {
-                writeln!(text, "- {{name: t{t}, destination: d{destination}}}").unwrap();
-            }
-        }
-        text
+    /// The last resources.
+    pub(crate) fn last(&self) -> &Version {
+        &self.versions.last().unwrap().1
     }
 
     /// How a destination behaves now.
     pub(crate) fn behaviour(&self, destination: usize, now_ms: u64) -> Behaviour {
-        let phases = &self.destinations[destination].phases;
-        phases.iter().find(|(until, _)| now_ms < *until).map_or(Behaviour::Well(20), |(_, behaviour)| *behaviour)
+        self.behaviours[destination]
+            .iter()
+            .find(|(until, _)| now_ms < *until)
+            .map_or(Behaviour::Well(20), |(_, behaviour)| *behaviour)
     }
 }
 
-fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
+/// How a destination behaves, until all are well.
+fn phases(rng: &mut Rng, calm_ms: u64, held: bool) -> Vec<(u64, Behaviour)> {
     let mut phases = Vec::new();
     let mut until = 0;
     while until < calm_ms {
@@ -210,6 +219,7 @@ fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
             0..=12 => Behaviour::Well(rng.u64(1..100)),
             13 => Behaviour::Well(rng.u64(1_000..4_000)),
             14..=16 => Behaviour::Status([500, 502, 503][rng.usize(0..3)]),
+            17 if held && rng.bool() => Behaviour::Status(410),
             17 => Behaviour::Status([400, 422][rng.usize(0..2)]),
             18 => Behaviour::Status([301, 302, 307][rng.usize(0..3)]),
             19 => Behaviour::Status([401, 403, 404][rng.usize(0..3)]),
@@ -225,14 +235,7 @@ fn destination(rng: &mut Rng, calm_ms: u64) -> Destination {
         };
         phases.push((until, behaviour));
     }
-    Destination {
-        limit: rng.bool().then(|| (rng.u32(2..=40), rng.u32(1..=12))),
-        exact: rng.bool(),
-        timeout_s: rng.u64(1..=5),
-        max_attempts: if rng.bool() { 185 } else { rng.u32(2..12) },
-        max_age_s: if rng.bool() { rng.u64(5..60) } else { rng.u64(60..600) },
-        phases,
-    }
+    phases
 }
 
 fn event(rng: &mut Rng, calm_ms: u64, partitions: i32, troubled: bool) -> Event {
@@ -240,6 +243,7 @@ fn event(rng: &mut Rng, calm_ms: u64, partitions: i32, troubled: bool) -> Event 
         at_ms: rng.u64(0..calm_ms),
         partition: rng.i32(0..partitions),
         kind: rng.u8(0..4),
+        key: Some(rng.u8(0..4)).filter(|key| *key > 0),
         gap: if rng.u8(0..10) == 0 { rng.i64(1..5) } else { 0 },
         pad_bytes: if rng.u8(0..10) == 0 { rng.usize(0..3_000) } else { 10 },
         broken: troubled && rng.u8(0..20) == 0,
@@ -261,6 +265,10 @@ fn fault(rng: &mut Rng, calm_ms: u64, replicas: u32, partitions: i32) -> (u64, F
         10 => Fault::CutSlots { who, ms },
         11 => Fault::Step { who, by_ms: rng.i64(-120_000..120_000) },
         12..=13 => Fault::Rebalance,
+        14 if rng.bool() => {
+            let all = [Refused::Tiers, Refused::Queues, Refused::DeadLetters, Refused::All];
+            Fault::Refuse { ms, what: all[rng.usize(0..all.len())] }
+        }
         14..=15 => Fault::Writes { ms, percent: rng.u8(10..=100) },
         16 => Fault::Commits { ms, percent: rng.u8(10..=100) },
         17 => Fault::Reads { ms },

@@ -8,7 +8,12 @@ use tidegate::model::clock::{Source, WallMs, set_source};
 /// The time of day at which every schedule begins.
 const EPOCH_MS: i64 = 1_800_000_000_000;
 
+/// How often somebody looks who looks now and then; and when nothing but tiers is waited for, which takes hours.
+const LOOK_MS: (u64, u64) = (500, 4_000);
+
 thread_local! {
+    /// From here on nothing but tiers is waited for.
+    static QUIET_MS: Cell<u64> = const { Cell::new(u64::MAX) };
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
     static SHIFT_MS: Cell<i64> = const { Cell::new(0) };
     static DYING: Cell<bool> = const { Cell::new(false) };
@@ -47,6 +52,7 @@ pub(crate) fn begin() {
     START.set(Some(now()));
     SHIFT_MS.set(0);
     DYING.set(false);
+    QUIET_MS.set(u64::MAX);
     // Not from zero on, which means "never" in some places.
     let origin = now().checked_sub(Duration::from_secs(1)).unwrap();
     set_source(Some(Source { origin, now, time_of_day }));
@@ -75,6 +81,16 @@ pub(crate) fn end() {
 /// Whether what is dropped now was meant to be.
 pub(crate) fn is_dying() -> bool {
     DYING.get()
+}
+
+/// From then on everything takes its time.
+pub(crate) fn quiet_from(ms: u64) {
+    QUIET_MS.set(ms);
+}
+
+/// How long to wait before looking again.
+pub(crate) fn look_ms() -> u64 {
+    if ms() < QUIET_MS.get() { LOOK_MS.0 } else { LOOK_MS.1 }
 }
 
 /// Sleeps.

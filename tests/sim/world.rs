@@ -1,11 +1,14 @@
 //! A schedule, played: events are written, faults happen and end, and then everything must come to rest.
 
 use crate::api;
-use crate::broker::{Broker, State};
+use crate::broker::{Broker, STATE, State};
+use crate::desk::{SLOTS_GROUP, SOURCE_GROUP, STORED_GROUP};
 use crate::group::Group;
-use crate::oracle::{Counts, Oracle};
+use crate::line::{self, LINES};
+use crate::oracle::{Counts, Oracle, group_of};
 use crate::plan::{Event, Fault, Plan};
-use crate::replica::{self, LINES, Replica, SLOTS_GROUP, SOURCE_GROUP, STORED_GROUP};
+use crate::replica::{Replica, Stage};
+use crate::resources::Version;
 use crate::time;
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -15,14 +18,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tidegate::config::{self, resources::Context as Reading};
 use tidegate::kafka::TopicPartition;
-use tidegate::model::clock::set_source;
+use tidegate::model::clock::{WallMs, set_source};
+use tidegate::model::hold::{Hold, HoldRecord};
 use tidegate::model::record::{Position, Record};
-use tidegate::model::resources::Resources;
+use tidegate::model::stored::Topics;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-/// How long coming to rest may take.
-const REST_MS: u64 = 3_600_000;
+/// How long coming to rest may take: what nobody knows waits for an hour.
+const REST_MS: u64 = 3 * 3_600_000;
+
+/// When after all faults the rest is a matter of tiers.
+const QUIET_MS: u64 = 5_000;
+
+/// How often holds are ended after all faults.
+const RESUME_MS: u64 = 15_000;
 
 /// What a schedule came to.
 #[derive(Debug)]
@@ -41,7 +51,7 @@ pub(crate) fn play(seed: u64, tells: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let outcome = LocalSet::new().block_on(&runtime, async {
         time::begin();
-        let plan = Rc::new(Plan::of(seed));
+        let plan = Arc::new(Plan::of(seed));
         World::new(plan, tells).run().await
     });
     set_source(None);
@@ -56,45 +66,71 @@ enum Action {
     Thaw(u32),
     Heal(u32),
     HealSlots(u32),
+    /// New resources are there.
+    Publish(usize),
+    /// A replica takes them.
+    Reload(u32, usize),
 }
 
 struct World {
-    plan: Rc<Plan>,
-    resources: Resources,
+    plan: Arc<Plan>,
+    stage: Rc<Stage>,
     broker: Broker,
-    calls: mpsc::UnboundedSender<api::Call>,
     replicas: BTreeMap<u32, Replica>,
     /// Which replica sits at which place.
     seats: Vec<Option<u32>>,
     started: u32,
+    /// The newest resources.
+    version: usize,
+    resumes_ms: u64,
     actions: BTreeMap<(u64, u64), Action>,
     numbered: u64,
 }
 
 impl World {
-    fn new(plan: Rc<Plan>, tells: bool) -> Self {
+    fn new(plan: Arc<Plan>, tells: bool) -> Self {
         let oracle = Oracle::new(&plan, tells);
         let mut state = State::new(Rng::with_seed(plan.seed ^ 0x5eed), oracle, plan.largest_bytes);
         let of = |topic: &str, count| (0..count).map(|p| TopicPartition::new(topic, p)).collect();
-        state.groups.insert(SOURCE_GROUP, Group::of(of("orders", plan.partitions)));
-        state.groups.insert(SLOTS_GROUP, Group::of(of("tg.slots", 32)));
+        state.groups.insert(SOURCE_GROUP.to_owned(), Group::of(of("orders", plan.partitions)));
+        state.groups.insert(SLOTS_GROUP.to_owned(), Group::of(of("tg.slots", 32)));
+        for (number, _) in plan.last().targets().filter(|(_, target)| target.order.is_kept()) {
+            state.groups.insert(group_of(number), Group::of(of("orders", plan.partitions)));
+        }
         let (broker, writes) = Broker::new(state);
         tokio::task::spawn_local(broker.clone().serve(writes));
         let (calls, asked) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(api::serve(Rc::clone(&plan), broker.clone(), asked));
+        tokio::task::spawn_local(api::serve(Arc::clone(&plan), broker.clone(), asked));
         let (lines, carried) = mpsc::unbounded_channel();
         LINES.set(Some(lines));
-        tokio::task::spawn_local(replica::carry(carried));
+        tokio::task::spawn_local(line::carry(carried));
         let seats = (0..plan.replicas).map(|_| None).collect();
         let (replicas, actions) = Default::default();
         let reading = Reading { dead_letter_topic: "tg.dlq".to_owned(), ..Reading::default() };
-        let read = config::resources::read_text("plan.yaml", &plan.resources(), &reading);
-        assert!(read.faults.iter().all(|fault| fault.warning), "{:?}\n{}", read.faults, plan.resources());
-        let mut world =
-            Self { plan, resources: read.resources, broker, calls, replicas, seats, started: 0, actions, numbered: 0 };
-        let plan = Rc::clone(&world.plan);
+        let read = |(_, version): &(u64, Version)| {
+            let read = config::resources::read_text("plan.yaml", &version.text(), &reading);
+            assert!(read.faults.iter().all(|fault| fault.warning), "{:?}\n{}", read.faults, version.text());
+            read.resources
+        };
+        let resources = plan.versions.iter().map(read).collect();
+        let stage = Rc::new(Stage { plan: Arc::clone(&plan), resources, broker: broker.clone(), calls });
+        let mut world = Self {
+            plan: Arc::clone(&plan),
+            stage,
+            broker,
+            replicas,
+            seats,
+            started: 0,
+            version: 0,
+            resumes_ms: plan.calm_ms,
+            actions,
+            numbered: 0,
+        };
         for (n, event) in plan.events.iter().enumerate() {
             world.plans(event.at_ms, Action::Produce(event.clone(), n));
+        }
+        for (version, (at, _)) in plan.versions.iter().enumerate().skip(1) {
+            world.plans(*at, Action::Publish(version));
         }
         for (at, fault) in &plan.faults {
             world.plans(*at, Action::Fault(*fault));
@@ -111,8 +147,9 @@ impl World {
     }
 
     async fn run(mut self) -> Outcome {
-        let plan = Rc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         self.broker.say(|| format!("{plan:?}"));
+        time::quiet_from(plan.calm_ms + QUIET_MS);
         let mut next_look = 0;
         while self.broker.state().oracle.wrong.is_none() {
             let now = time::ms();
@@ -121,7 +158,11 @@ impl World {
                 self.act(action);
             }
             if now >= next_look {
-                next_look = now + 500;
+                next_look = now + time::look_ms();
+                if now > self.resumes_ms {
+                    self.resumes_ms = now + RESUME_MS;
+                    (0..plan.behaviours.len()).for_each(|destination| self.hold(destination, false));
+                }
                 if self.look() && now > plan.calm_ms && self.actions.is_empty() {
                     break;
                 }
@@ -136,9 +177,7 @@ impl World {
         time::end();
         let mut state = self.broker.state();
         if state.oracle.wrong.is_none() {
-            // A replica that was replaced may still have sent.
-            let replicas = plan.replicas;
-            state.oracle.judge(&plan, time::ns(), replicas);
+            state.oracle.judge(time::ns());
         }
         let oracle = &mut state.oracle;
         let (wrong, story) = (oracle.wrong.take(), std::mem::take(&mut oracle.story));
@@ -164,8 +203,11 @@ impl World {
                 state.oracle.fail(time::ns(), format!("replica {} holds too much", replica.id));
             }
         }
+        let last = self.plan.last();
+        let read = last.targets().filter(|(number, target)| target.order.is_kept() && last.sends_to(*number).is_some());
+        let mut groups = read.map(|(number, _)| group_of(number)).chain([SOURCE_GROUP.to_owned()]);
         state.oracle.open() == 0
-            && state.is_drained(SOURCE_GROUP, |topic| topic == "orders")
+            && groups.all(|group| state.is_drained(&group, |topic| topic == "orders"))
             && state.is_drained(STORED_GROUP, |topic| topic.starts_with("tg.retry.") || topic.starts_with("tg.queue."))
     }
 
@@ -194,18 +236,33 @@ impl World {
             Action::Produce(event, n) => self.produce(event, n),
             Action::Start(who) => {
                 let seat = usize::try_from(who).unwrap();
-                if self.seats[seat].is_none() {
-                    self.started += 1;
-                    let id = self.started;
-                    self.replicas
-                        .insert(id, Replica::start(id, &self.plan, &self.resources, &self.broker, &self.calls));
-                    self.seats[seat] = Some(id);
+                if self.seats[seat].is_some() {
+                    return;
                 }
+                let instance = Some(who).filter(|_| self.plan.instances);
+                if instance.is_some() && self.replicas.values().any(|r| r.link.instance == instance && !r.has_left()) {
+                    // Whoever starts replicas under one name waits until the one before has ended.
+                    return self.plans(time::ms() + 200, Action::Start(who));
+                }
+                self.started += 1;
+                let id = self.started;
+                self.replicas.insert(id, Replica::start(id, instance, self.version, &self.stage));
+                self.seats[seat] = Some(id);
             }
             Action::Thaw(who) => self.seated(who).into_iter().for_each(|replica| replica.freeze(false)),
             Action::Heal(who) => self.heal(who, |replica| replica.link.cut.store(false, Relaxed)),
             Action::HealSlots(who) => self.heal(who, |replica| replica.link.cut_slots.store(false, Relaxed)),
             Action::Fault(fault) => self.fault(fault),
+            Action::Publish(version) => {
+                self.version = version;
+                self.broker.state().oracle.published(version);
+                for who in 0..self.plan.replicas {
+                    let late = self.broker.state().rng.u64(0..3_000);
+                    let at = (time::ms() + late).min(self.plan.calm_ms.max(time::ms()));
+                    self.plans(at, Action::Reload(who, version));
+                }
+            }
+            Action::Reload(who, version) => self.seated(who).into_iter().for_each(|replica| replica.reload(version)),
         }
     }
 
@@ -224,6 +281,7 @@ impl World {
                 if let Some(id) = self.seats[usize::try_from(who).unwrap()].take() {
                     if let Some(replica) = self.replicas.remove(&id) {
                         replica.crash();
+                        self.broker.state().oracle.ended(time::ns(), id);
                     }
                     self.plans(end(down_ms, calm), Action::Start(who));
                 }
@@ -257,11 +315,32 @@ impl World {
                 state.groups.values_mut().for_each(|group| group.spread(&mut state.rng, true));
             }
             Fault::Writes { ms, percent } => self.broker.state().writes = (end(ms, calm), percent),
+            Fault::Refuse { ms, what } => self.broker.state().refusing = (end(ms, calm), what),
+            Fault::Hold { destination, holds } => self.hold(destination, holds),
             Fault::Commits { ms, percent } => self.broker.state().committing = (end(ms, calm), percent),
             Fault::Reads { ms } => self.broker.state().reads = end(ms, calm),
             Fault::Recreate { partition } => self.broker.state().recreate(&TopicPartition::new("orders", partition)),
             Fault::Tidy => self.broker.state().tidy(STORED_GROUP),
         }
+    }
+
+    /// Holds a destination, or resumes it, as somebody would by hand.
+    fn hold(&self, destination: usize, holds: bool) {
+        let mut state = self.broker.state();
+        let name = format!("d{destination}");
+        let at = TopicPartition::new(STATE, 0);
+        let records = state.partitions.get(&at).map_or(&[][..], |partition| &partition.records);
+        let of = |record: &Record| HoldRecord::read(record).unwrap().filter(|(of, _)| of.as_str() == name);
+        let before = records.iter().rev().find_map(of).map(|(_, kept)| kept);
+        let (now, by) = (WallMs(time::true_ms()), "ann@laptop".to_owned());
+        let stands = before.as_ref().and_then(|before| before.hold);
+        let record = match (stands, holds) {
+            (Some(Hold::Manual), true) | (None, false) => return,
+            (_, true) => HoldRecord::begin(before.as_ref(), Hold::Manual, by, "maintenance".to_owned(), now),
+            (_, false) => HoldRecord::resume(before.as_ref(), by, now),
+        };
+        state.oracle.say(time::ns(), || format!("{name} is {} by hand", if holds { "held" } else { "resumed" }));
+        state.append(0, &record.record(&Topics::new("tg"), &name));
     }
 
     fn produce(&mut self, event: Event, n: usize) {
@@ -272,7 +351,10 @@ impl World {
         }
         let id = format!("e{n}");
         let kind = format!("k{}", event.kind);
-        let value = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(event.pad_bytes));
+        let key = event.key.map(|key| format!("key-{key}"));
+        let k = key.as_ref().map_or(String::new(), |key| format!("\"k\":\"{key}\","));
+        let value = format!("{{{k}\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(event.pad_bytes));
+        let key = key.as_deref().map(str::as_bytes);
         let mut headers = vec![("ce_specversion", "1.0"), ("ce_source", "/sim"), ("ce_type", kind.as_str())];
         headers.push(("content-type", "application/json"));
         if !event.broken {
@@ -282,11 +364,10 @@ impl World {
         let mut state = self.broker.state();
         let offset = state.partitions.get(&at).map_or(0, |p| p.end);
         let position = Position { topic: Arc::clone(&at.topic), partition: at.partition, offset };
-        let record = Record::new(position, Some(time::true_ms()), None, Some(value.as_bytes()), headers);
+        let record = Record::new(position, Some(time::true_ms()), key, Some(value.as_bytes()), headers);
         let place = state.place(&at, offset);
         state.oracle.say(time::ns(), || format!("produced {id} at {at}:{offset}"));
-        let known = (!event.broken).then_some((id.as_str(), event.kind, event.poison));
-        state.oracle.produced(&self.plan, place, known);
+        state.oracle.produced(&place, &event, (!event.broken).then_some(id.as_str()));
         state.push(&at, record, event.gap);
     }
 }

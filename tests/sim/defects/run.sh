@@ -25,7 +25,7 @@ for patch in "$here"/*.patch; do
         echo "$name: NOT FOUND"
         missed=1
     else
-        echo "$name: found by $(grep -m1 '^schedule [0-9]*:' "$log")"
+        echo "$name: found by $(grep -m1 -A1 '^schedule [0-9]*:' "$log" || tail -n 20 "$log")"
     fi
     patch --quiet -R -p1 --fuzz=3 --no-backup-if-mismatch -d "$copy" < "$patch"
 done

@@ -1,0 +1,62 @@
+//! What is known of holds: whoever knows that a destination is held sends it nothing, and the dead letters of one that
+//! refuses too much stay within its budget.
+
+use std::collections::HashMap;
+
+/// Time in which a request may still come that was on its way when the hold began.
+const GRACE_NS: u64 = 50_000_000;
+
+/// Dead letters are counted for a little less than the window of the budget, which slides by tenths.
+const WINDOW_NS: u64 = 260_000_000_000;
+
+/// What each replica knows of each destination.
+#[derive(Debug, Default)]
+pub(crate) struct Held(HashMap<(u32, usize), Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// It is held, since when.
+    since_ns: Option<u64>,
+    outcomes: u32,
+    /// When it was refused for good since it was last resumed.
+    refused_ns: Vec<u64>,
+}
+
+impl Held {
+    fn known(&mut self, replica: u32, destination: usize) -> &mut Known {
+        self.0.entry((replica, destination)).or_default()
+    }
+
+    /// A replica has learned that a destination is held, or resumed.
+    pub(crate) fn learned(&mut self, now_ns: u64, replica: u32, destination: usize, held: bool) {
+        let known = self.known(replica, destination);
+        if held {
+            known.since_ns.get_or_insert(now_ns);
+        } else {
+            *known = Known::default();
+        }
+    }
+
+    /// A request comes in: since when that must not be.
+    pub(crate) fn requested(&mut self, now_ns: u64, replica: u32, destination: usize) -> Option<u64> {
+        let known = self.known(replica, destination);
+        known.outcomes += 1;
+        known.since_ns.filter(|since| now_ns > since + GRACE_NS)
+    }
+
+    /// A replica wrote a dead letter of what a destination refuses: whether that is more than `(max, percent)` allow.
+    pub(crate) fn refused(
+        &mut self,
+        now_ns: u64,
+        replica: u32,
+        destination: usize,
+        budget: (u32, u32),
+    ) -> Option<String> {
+        let known = self.known(replica, destination);
+        known.refused_ns.push(now_ns);
+        let recent = known.refused_ns.iter().filter(|at| **at + WINDOW_NS > now_ns).count();
+        let most = budget.0.max(known.outcomes * budget.1 / 100);
+        (recent > usize::try_from(most).unwrap())
+            .then(|| format!("replica {replica} gave up {recent} events of d{destination}, whose budget allows {most}"))
+    }
+}
