@@ -14,7 +14,9 @@ use crate::config::settings::{GroupProtocol, Settings, TraceOutcomes};
 use crate::destinations::dial::Network;
 use crate::destinations::tls::Roots;
 use crate::destinations::{exchange, hold};
-use crate::kafka::{self, Admin, ClientSettings, Intake, IntakeOptions, Owner, Partitions, Producer, TopicPartition};
+use crate::kafka::{
+    self, Admin, ClientSettings, Ends, Intake, IntakeOptions, Owner, Partitions, Producer, TopicPartition,
+};
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
 use crate::model::name::Name;
@@ -190,16 +192,22 @@ impl App {
         // The slots' topic never has a record; the others share what may be prefetched.
         let intakes = intake_count(&snapshot.load());
         let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
-        let options = IntakeOptions { eager: Some(topics.queue("").to_string()), ..options };
+        let eager = Some(topics.queue("").to_string());
+        let reading = IntakeOptions { eager, statistics: false, ..options.clone() };
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
-        let stored_intake = Arc::new(Intake::manual(&client, &stored_group, options.clone(), owner)?);
+        let stored_intake = Arc::new(Intake::manual(&client, &stored_group, reading, owner)?);
         let patience = delivery.drain_timeout + CLOSE_GRACE;
         let stored: Arc<dyn Partitions> = Arc::<Intake>::clone(&stored_intake);
         let found = Arc::clone(&queues);
         let slots = Arc::new(Slots::new(topics.clone(), Arc::clone(&snapshot), stored, found, patience));
         services.spawn(Arc::clone(&queues).discover(kafka.clone()));
         services.spawn(Arc::clone(&slots).watch());
-        let depths = Arc::new(Depths::new(client.clone(), stored_group.clone(), topics.clone()));
+        let ends = Arc::new(Ends::open(&client, &stored_group)?);
+        queues.filled().begin();
+        let (ours, look) = (Arc::clone(&slots), Arc::clone(&slots));
+        let filled = Arc::clone(queues.filled());
+        services.spawn(filled.watch(Arc::clone(&ends), move || ours.ours(), move || look.look()));
+        let depths = Arc::new(Depths::new(client.clone(), ends, topics.clone()));
         let ours = Arc::clone(&slots);
         services.spawn(Arc::clone(&depths).watch(move || ours.queues()));
         let look = Arc::clone(&slots);
@@ -214,10 +222,10 @@ impl App {
         stored_owner.bind(&stored_intake, slots_intake.membership());
         let parts = Parts {
             snapshot: Arc::clone(&snapshot),
-            producer: producer.clone(),
             traces: traces.clone(),
             slots: Arc::clone(&slots),
             depths: Arc::clone(&depths),
+            filled: Arc::clone(queues.filled()),
             lanes: Arc::clone(&shared.lanes),
             budget: Arc::clone(&shared.budget),
             caps: shared.caps,

@@ -5,10 +5,11 @@
 //! another way is told the same.
 
 use crate::destinations::Destination;
-use crate::kafka::{self, Intake, IntakeState, PartitionState, Producer};
+use crate::kafka::{self, Intake, IntakeState, PartitionState, Producer, TopicPartition};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::stored::SLOTS;
 use crate::pipeline::depths::Depths;
+use crate::pipeline::filled::Filled;
 use crate::pipeline::slots::Slots;
 use crate::pipeline::snapshot::Snapshot;
 use crate::pipeline::ticket::{Budget, Caps};
@@ -26,14 +27,14 @@ use std::time::Duration;
 pub struct Parts {
     /// The compiled resources.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Writes hand-offs and dead letters.
-    pub producer: Producer,
     /// Writes traces.
     pub traces: Producer,
     /// Which slots are ours.
     pub slots: Arc<Slots>,
     /// What lies in the queues of our slots.
     pub depths: Arc<Depths>,
+    /// Where the tiers and queues of our slots end.
+    pub filled: Arc<Filled>,
     /// What lanes say of themselves.
     pub lanes: Arc<Lanes>,
     /// Bytes for all windows.
@@ -160,7 +161,8 @@ impl Replica {
                 }
             }
         }
-        if !self.parts.producer.is_up() {
+        // The one that writes hand-offs keeps no statistics; both speak to the same brokers.
+        if !self.parts.traces.is_up() {
             let cure = "check `kafka.brokers` and whether a broker can be reached from here".to_owned();
             all.push(missing("producer", "connected to no broker".to_owned(), cure));
         }
@@ -171,12 +173,18 @@ impl Replica {
         let (drains, drained) = snapshot.figures().find_source(&name).map(|source| source.drains()).unwrap_or_default();
         let kept_back = is_kept_back(&name, snapshot);
         let group = intake.group;
-        let partitions = intake.partitions.into_iter().map(|partition| {
+        let partitions = intake.partitions.into_iter().map(|mut partition| {
+            if name == STORED {
+                // Its client keeps no statistics.
+                let at = TopicPartition::new(partition.topic.as_str(), partition.partition);
+                partition.high_watermark = self.parts.filled.end(&at);
+            }
             let lane = self.parts.lanes.get(&group, &partition.topic, partition.partition);
             shown(partition, lane.as_deref(), kept_back, now)
         });
+        let partitions = partitions.collect();
         state::Intake {
-            partitions: partitions.collect(),
+            partitions,
             name,
             group,
             failed: intake.failed,

@@ -84,6 +84,8 @@ pub(super) fn consumer(
         .set("enable.partition.eof", "false")
         .set("statistics.interval.ms", "2000")
         .set("max.poll.interval.ms", "60000")
+        // How soon partitions are read that were added to a topic; the client's default is five minutes.
+        .set("topic.metadata.refresh.interval.ms", "30000")
         .set("queued.min.messages", "1000")
         .set("queued.max.messages.kbytes", "2048")
         .set("fetch.message.max.bytes", "262144")
@@ -105,12 +107,12 @@ pub(super) fn consumer(
     Ok(finish(config, settings))
 }
 
-/// A producer that reports a record as written when all replicas in sync have it.
+/// A producer that reports a record as written when all replicas in sync have it. It says nothing of itself: the client
+/// keeps 20 KiB of statistics per topic, and every destination may have one.
 pub(super) fn producer(settings: &ClientSettings) -> Result<ClientConfig, Error> {
     let mut config = common(settings)?;
     config
         .set("acks", "all")
-        .set("statistics.interval.ms", "2000")
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("linger.ms", "5")
@@ -120,11 +122,13 @@ pub(super) fn producer(settings: &ClientSettings) -> Result<ClientConfig, Error>
     Ok(finish(config, settings))
 }
 
-/// The same for records whose loss harms nobody: little memory, and few large requests rather than soon.
+/// The same for records whose loss harms nobody: little memory, and few large requests rather than soon. It writes to few
+/// topics, so this is the one that says whether it is connected.
 pub(super) fn trace_producer(settings: &ClientSettings) -> Result<ClientConfig, Error> {
     let mut config = producer(settings)?;
     config
         .set("linger.ms", "50")
+        .set("statistics.interval.ms", "2000")
         .set("message.timeout.ms", "30000")
         .set("queue.buffering.max.kbytes", "16384")
         .set("queue.buffering.max.messages", "20000");

@@ -47,6 +47,9 @@ pub struct IntakeOptions {
     pub turn: Duration,
     /// Bytes that the client may prefetch per partition; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,
+    /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
+    /// destination has one.
+    pub statistics: bool,
 }
 
 impl Default for IntakeOptions {
@@ -60,6 +63,7 @@ impl Default for IntakeOptions {
             eager: None,
             turn: Duration::from_secs(2),
             queue_bytes: None,
+            statistics: true,
         }
     }
 }
@@ -161,6 +165,9 @@ impl Intake {
         let mut config = client::consumer(settings, group, instance)?;
         if let Some(bytes) = options.queue_bytes {
             config.set("queued.max.messages.kbytes", (bytes / 1024).max(1).to_string());
+        }
+        if !options.statistics {
+            config.set("statistics.interval.ms", "0");
         }
         let session = config.get("session.timeout.ms").and_then(|ms| ms.parse().ok()).unwrap_or(15_000);
         let session = Duration::from_millis(session);

@@ -3,7 +3,8 @@
 //! An [`Intake`] owns a consumer and the one thread that polls it. It hands partitions to an [`Owner`], each with an
 //! epoch and a [`Queue`] of its own, takes offsets to commit from any thread, and saves those that belong to the epoch.
 //! A [`Producer`] reports a record as written when Kafka has it. [`Admin`] makes and checks topics. [`Embedded`] is a broker
-//! in memory for `dev` and tests; [`Reader`] reads single records and whole topics for the tools. [`Core`], [`Log`] and
+//! in memory for `dev` and tests; [`Reader`] reads single records and whole topics for the tools, [`Ends`]
+//! asks where many partitions end. [`Core`], [`Log`] and
 //! [`Sink`] are what an intake, a queue and a producer are without Kafka's client.
 //!
 //! Never here: what a record means; when an offset is complete; a promise kept by luck: everything that the user's
@@ -15,6 +16,7 @@ mod commit;
 mod committer;
 mod core;
 mod embedded;
+mod ends;
 mod error;
 mod intake;
 mod keyed;
@@ -37,6 +39,7 @@ mod topics;
 pub use self::core::{Answered, Committer, Core, Due, Released};
 pub use client::{ClientSettings, GroupProtocol, reveal};
 pub use embedded::{Embedded, is_embedded};
+pub use ends::Ends;
 pub use error::Error;
 pub use intake::{Intake, IntakeOptions, Partitions, Pending, Restart};
 pub use membership::Membership;

@@ -307,9 +307,9 @@ impl Poller {
 
     fn set(&self, wanted: &[TopicPartition]) {
         let wanted: BTreeSet<&TopicPartition> = wanted.iter().collect();
-        let held: Vec<TopicPartition> = self.shared.core().table.iter().map(|(at, _)| at.clone()).collect();
+        let held: BTreeSet<TopicPartition> = self.shared.core().table.iter().map(|(at, _)| at.clone()).collect();
         let removed: Vec<_> = held.iter().filter(|at| !wanted.contains(at)).cloned().collect();
-        let added: Vec<_> = wanted.iter().filter(|at| !held.contains(at)).copied().cloned().collect();
+        let added: Vec<_> = wanted.iter().filter(|at| !held.contains(**at)).copied().cloned().collect();
         self.give_back(&removed, Monotonic::now().plus(start::PATIENCE));
         if added.is_empty() {
             return;

@@ -170,7 +170,7 @@ impl Producer {
         }
     }
 
-    /// It has not lost every broker, as far as is known.
+    /// It has not lost every broker, as far as is known: only one for traces knows.
     #[must_use]
     pub fn is_up(&self) -> bool {
         match &self.0 {

@@ -1,7 +1,7 @@
 //! Depths: how much waits in the queues of destinations, and for how long. Asked of Kafka now and then, by the owner of
 //! each queue, whether that is read now or not: the backlog of a dead destination is what people want to know.
 
-use crate::kafka::{ClientSettings, Error, Lag, Lags, Reader, TopicPartition};
+use crate::kafka::{ClientSettings, Ends, Error, Lag, Reader, TopicPartition};
 use crate::model::stored::Topics;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
@@ -31,16 +31,16 @@ pub struct Depth {
 #[derive(Debug)]
 pub struct Depths {
     client: ClientSettings,
-    group: String,
+    ends: Arc<Ends>,
     topics: Topics,
     found: ArcSwap<BTreeMap<String, Depth>>,
 }
 
 impl Depths {
-    /// Knows nothing yet. `group` is the one under which queues are committed.
+    /// Knows nothing yet. `ends` asks for the group under which queues are committed.
     #[must_use]
-    pub fn new(client: ClientSettings, group: String, topics: Topics) -> Self {
-        Self { client, group, topics, found: ArcSwap::default() }
+    pub fn new(client: ClientSettings, ends: Arc<Ends>, topics: Topics) -> Self {
+        Self { client, ends, topics, found: ArcSwap::default() }
     }
 
     /// What lies in the queue of a destination, if it is ours.
@@ -74,14 +74,20 @@ impl Depths {
         if ours.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let lags = Lags::open(&self.client, &self.group)?;
+        let queues: Vec<TopicPartition> =
+            ours.iter().map(|name| TopicPartition::new(self.topics.queue(name), 0)).collect();
+        let (newest, oldest) = (self.ends.newest(&queues)?, self.ends.oldest(&queues)?);
+        let committed = self.ends.committed(&queues)?;
         let before = self.found.load();
         let mut reader = None;
         let mut looked_into = 0;
         let mut found = BTreeMap::new();
-        for name in ours {
-            let topic = self.topics.queue(name);
-            let Some(lag) = lags.of(&topic)?.into_iter().next() else { continue };
+        for (name, at) in ours.iter().zip(queues) {
+            let (Some(&high), Some(&low), Some(&committed)) = (newest.get(&at), oldest.get(&at), committed.get(&at))
+            else {
+                continue;
+            };
+            let lag = Lag { at, low, high, committed };
             let mut depth = depth(&lag);
             let known = before.get(name).filter(|known| known.next == depth.next).and_then(|known| known.oldest_ms);
             depth.oldest_ms = known.filter(|_| depth.waiting > 0);
@@ -91,7 +97,7 @@ impl Depths {
                     Some(reader) => reader,
                     none => none.insert(Reader::open(&self.client)?),
                 };
-                reader.scan_offsets(&topic, &HashMap::from([(0, depth.next)]), |record| {
+                reader.scan_offsets(&lag.at.topic, &HashMap::from([(0, depth.next)]), |record| {
                     depth.oldest_ms = record.timestamp_ms;
                     ControlFlow::Break(())
                 })?;

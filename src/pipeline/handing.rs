@@ -218,6 +218,7 @@ impl Flow {
             Settlement::HandedOff => {
                 if let Some(store) = store {
                     figures.handed_off(worker, store);
+                    self.context.queues.filled().written(&written.position);
                 }
             }
             Settlement::DeadLettered => {

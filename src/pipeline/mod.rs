@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod depths;
 pub mod eval;
 pub mod explain;
+pub mod filled;
 pub mod flow;
 pub mod handing;
 pub mod holds;

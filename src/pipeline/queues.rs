@@ -5,6 +5,7 @@
 
 use crate::kafka::{Admin, TopicSpec};
 use crate::model::stored::Topics;
+use crate::pipeline::filled::Filled;
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ pub struct Queues {
     /// Held while `found` changes.
     changing: Mutex<()>,
     ask: mpsc::UnboundedSender<Asked>,
+    filled: Arc<Filled>,
 }
 
 /// What [`Queues::serve`] takes in.
@@ -41,7 +43,14 @@ impl Queues {
     pub fn new(topics: Topics) -> (Arc<Self>, Inbox) {
         let (ask, asked) = mpsc::unbounded_channel();
         let found = ArcSwap::default();
-        (Arc::new(Self { topics, found, changing: Mutex::default(), ask }), Inbox(asked))
+        let queues = Self { topics, found, changing: Mutex::default(), ask, filled: Arc::default() };
+        (Arc::new(queues), Inbox(asked))
+    }
+
+    /// Which of them, and of the tiers, hold something.
+    #[must_use]
+    pub fn filled(&self) -> &Arc<Filled> {
+        &self.filled
     }
 
     /// The destinations that have a queue.

@@ -7,7 +7,7 @@
 //!
 //! The queue of a destination is read only while that can take something: it is assigned when the destination is well,
 //! or a probe is due (then the first record of the queue is the probe), and let go when it is sick for longer. What lies
-//! in the queue of a dead destination costs nothing.
+//! in the queue of a dead destination costs nothing. Tiers and queues that hold nothing are not read either.
 
 use crate::destinations::Destination;
 use crate::destinations::rate;
@@ -15,6 +15,7 @@ use crate::kafka::{Assigned, Commit, Owner, Partitions, Pending, TopicPartition}
 use crate::model::clock::Monotonic;
 use crate::model::name::Name;
 use crate::model::stored::{self, SLOTS, Topics};
+use crate::pipeline::filled::Ours;
 use crate::pipeline::queues::Queues;
 use crate::pipeline::snapshot::Snapshot;
 use arc_swap::ArcSwap;
@@ -53,6 +54,24 @@ struct Holding {
     read: BTreeSet<TopicPartition>,
     /// Since when the destinations of queues are unknown.
     unknown: HashMap<String, Monotonic>,
+    plan: Plan,
+}
+
+/// What belongs to our slots, for as long as slots, queues and resources are the same.
+#[derive(Debug, Default)]
+struct Plan {
+    of: Option<(BTreeSet<i32>, Arc<BTreeSet<String>>, Arc<Snapshot>)>,
+    tiers: Vec<TopicPartition>,
+    queues: Vec<Queue>,
+    /// Names of queues whose destination is unknown.
+    unknown: Vec<(String, TopicPartition)>,
+}
+
+/// The queue of a destination that we know.
+#[derive(Debug)]
+struct Queue {
+    at: TopicPartition,
+    destination: Arc<Destination>,
 }
 
 impl Slots {
@@ -77,13 +96,22 @@ impl Slots {
     /// The destinations whose queues are this replica's, read or not.
     #[must_use]
     pub fn queues(&self) -> Vec<String> {
-        let snapshot = self.snapshot.load();
-        let holding = self.holding();
-        let slot = |name: &str| match Name::new(name).and_then(|name| snapshot.destination(&name).cloned()) {
-            Some(destination) => destination.resource().slot(),
-            None => stored::slot(name),
-        };
-        self.queues.found().iter().filter(|name| holding.slots.contains(&slot(name))).cloned().collect()
+        let mut holding = self.holding();
+        self.plan(&mut holding);
+        let plan = &holding.plan;
+        let known = plan.queues.iter().map(|queue| queue.destination.resource().name.to_string());
+        known.chain(plan.unknown.iter().map(|(name, _)| name.clone())).collect()
+    }
+
+    /// The tiers and queues that are this replica's, read or not.
+    #[must_use]
+    pub fn ours(&self) -> Vec<Ours> {
+        let mut holding = self.holding();
+        self.plan(&mut holding);
+        let plan = &holding.plan;
+        let queues = plan.queues.iter().map(|queue| &queue.at).chain(plan.unknown.iter().map(|(_, at)| at));
+        let all = plan.tiers.iter().chain(queues);
+        all.map(|at| Ours { at: at.clone(), read: holding.read.contains(at) }).collect()
     }
 
     fn holding(&self) -> MutexGuard<'_, Holding> {
@@ -118,7 +146,10 @@ impl Slots {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.queues.filled().news() => {}
+            }
             self.look();
         }
     }
@@ -135,37 +166,59 @@ impl Slots {
     }
 
     fn wanted(&self, holding: &mut Holding, now: Monotonic) -> BTreeSet<TopicPartition> {
-        let at = |topic: &Arc<str>, partition| TopicPartition { topic: Arc::clone(topic), partition };
-        let tiers = self
-            .topics
-            .tiers()
-            .flat_map(|(_, topic)| holding.slots.iter().map(|slot| at(&topic, *slot)).collect::<Vec<_>>());
-        let mut wanted: BTreeSet<TopicPartition> = tiers.collect();
-        if holding.slots.is_empty() {
-            return wanted;
-        }
+        self.plan(holding);
+        let Holding { read, unknown, plan, .. } = holding;
         let snapshot = self.snapshot.load();
-        for name in self.queues.found().iter() {
-            let known = Name::new(name).and_then(|name| snapshot.destination(&name).cloned());
-            let queue = at(&self.topics.queue(name), 0);
-            let reads = match known {
-                Some(destination) => {
-                    holding.unknown.remove(name);
-                    holding.slots.contains(&destination.resource().slot())
-                        && snapshot.is_fed(&destination.resource().name)
-                        && takes(&destination, holding.read.contains(&queue), now)
-                }
-                // Another deployment may know it. What nobody knows for long is given up, by the lane that reads it.
-                None => {
-                    let since = *holding.unknown.entry(name.clone()).or_insert(now);
-                    holding.slots.contains(&stored::slot(name)) && now.since(since) >= UNKNOWN
-                }
-            };
-            if reads {
-                wanted.insert(queue);
+        let filled = self.queues.filled();
+        let holds = |at: &TopicPartition| filled.wants(at, read.contains(at), now);
+        let tiers = plan.tiers.iter().filter(|at| holds(at));
+        let queues = plan.queues.iter().filter(|Queue { at, destination }| {
+            let takes = || takes(destination, read.contains(at), now);
+            holds(at) && snapshot.is_fed(&destination.resource().name) && takes()
+        });
+        let mut wanted: BTreeSet<TopicPartition> = tiers.chain(queues.map(|queue| &queue.at)).cloned().collect();
+        // Another deployment may know it. What nobody knows for long is given up, by the lane that reads it.
+        for (name, at) in &plan.unknown {
+            let since = *unknown.entry(name.clone()).or_insert(now);
+            if now.since(since) >= UNKNOWN && holds(at) {
+                wanted.insert(at.clone());
             }
         }
         wanted
+    }
+
+    /// Finds out what belongs to our slots, if something has changed.
+    fn plan(&self, holding: &mut Holding) {
+        let (found, snapshot) = (self.queues.found(), self.snapshot.load_full());
+        let Holding { slots, unknown, plan, .. } = holding;
+        let same = plan.of.as_ref().is_some_and(|(had, queues, resources)| {
+            had == slots && Arc::ptr_eq(queues, &found) && Arc::ptr_eq(resources, &snapshot)
+        });
+        if same {
+            return;
+        }
+        let at = |topic: &Arc<str>, partition| TopicPartition { topic: Arc::clone(topic), partition };
+        let tiers = self.topics.tiers();
+        plan.tiers =
+            tiers.flat_map(|(_, topic)| slots.iter().map(|slot| at(&topic, *slot)).collect::<Vec<_>>()).collect();
+        plan.queues.clear();
+        plan.unknown.clear();
+        for name in found.iter() {
+            match Name::new(name).and_then(|name| snapshot.destination(&name).cloned()) {
+                Some(destination) => {
+                    unknown.remove(name);
+                    if slots.contains(&destination.resource().slot()) {
+                        plan.queues.push(Queue { at: at(&self.topics.queue(name), 0), destination });
+                    }
+                }
+                None if slots.contains(&stored::slot(name)) => {
+                    plan.unknown.push((name.clone(), at(&self.topics.queue(name), 0)));
+                }
+                None => {}
+            }
+        }
+        plan.of = Some((slots.clone(), found, snapshot));
+        self.queues.filled().ask_soon();
     }
 
     /// Gives slots back; the result is over when nothing of them is read any more.

@@ -25,6 +25,7 @@ mod filters;
 mod foreign;
 mod hand_offs;
 mod holds;
+mod idle_queues;
 mod import;
 mod isolation;
 mod kill;
