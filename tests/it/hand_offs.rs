@@ -1,8 +1,9 @@
 //! A hand-off that Kafka does not take leaves its event incomplete: while a destination is dead and Kafka cannot be
 //! written, nothing is completed early, and nothing is lost whoever dies meanwhile.
 
-use crate::support::{Answer, Bed, Stored, events, eventually, real_kafka};
-use std::collections::{BTreeMap, HashSet};
+use crate::support::{Answer, Bed, Replica, Stored, events, eventually, real_kafka};
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,21 +33,41 @@ fn event_id(record: &Stored) -> String {
     }
 }
 
-/// Asserts that every event whose offset is committed was delivered or lies in a tier or in the queue (I1).
+/// Asserts that every event whose offset is committed was delivered, lies in a tier or in the queue, or is a dead letter
+/// (I1); how many those are.
 #[track_caller]
 fn assert_nothing_early(bed: &Bed) -> usize {
     // What is committed is read first: what is stored meanwhile does no harm.
     let committed: BTreeMap<i32, (i64, String)> = bed.broker.committed(&bed.group(), &bed.topic());
-    let topics = bed.tiers().chain([bed.own_topic("queue.sink")]);
-    let stored: HashSet<String> =
-        topics.flat_map(|topic| bed.broker.read_all(&topic)).map(|record| event_id(&record)).collect();
+    let topics = bed.tiers().chain([bed.own_topic("queue.sink"), bed.own_topic("dlq")]);
+    let stored: HashSet<String> = topics
+        .flat_map(|topic| bed.broker.read_all(&topic))
+        .map(|record| record.header("tidegate-origin").to_owned())
+        .collect();
     let source = bed.broker.read_all(&bed.topic());
     let complete = |record: &&Stored| committed.get(&record.partition).is_some_and(|(next, _)| record.offset < *next);
-    let complete: Vec<String> = source.iter().filter(complete).map(event_id).collect();
-    let early: Vec<&String> =
-        complete.iter().filter(|id| !stored.contains(*id) && !bed.api.log(|log| log.has(id))).collect();
+    let origin = |record: &Stored| format!("{}:{}:{}", bed.topic(), record.partition, record.offset);
+    let complete: HashMap<String, String> =
+        source.iter().filter(complete).map(|record| (origin(record), event_id(record))).collect();
+    let safe = |origin: &String, id: &String| stored.contains(origin) || bed.api.log(|log| log.has(id));
+    let early: Vec<&String> = complete.iter().filter(|(origin, id)| !safe(origin, id)).map(|(_, id)| id).collect();
     assert!(early.is_empty(), "complete, but nowhere: {early:?}");
     complete.len()
+}
+
+/// Kafka answers every write with this error while a destination is dead; `noticed` waits for the moment to look.
+fn refused(name: &str, error: RDKafkaRespErr, noticed: impl FnOnce(&Replica)) -> (Bed, Replica, Arc<AtomicBool>) {
+    let (bed, dead) = world(name);
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(EVENTS));
+    bed.broker.refuse_produce(error, 100_000);
+    noticed(&replica);
+    bed.api.wait_until("some attempts", MINUTE, |log| log.requests.len() >= 8);
+    assert_eq!(assert_nothing_early(&bed), 0, "nothing could be stored, so nothing is complete");
+    bed.broker.accept_produce();
+    eventually("committed", MINUTE, || bed.broker.at_end(&bed.group(), &bed.topic()));
+    assert_eq!(assert_nothing_early(&bed), EVENTS);
+    (bed, replica, dead)
 }
 
 #[test]
@@ -54,19 +75,55 @@ fn what_kafka_refuses_to_take_is_not_complete() {
     if real_kafka().is_some() {
         return;
     }
-    let (bed, dead) = world("refused");
-    let replica = bed.replica("a");
-    bed.broker.produce(&bed.topic(), events::orders(EVENTS));
-    bed.broker.refuse_produce(10_000);
-    replica.wait_line("that a hand-off failed", MINUTE, |line| line.contains("PRODUCE_REFUSED"));
-    bed.api.wait_until("some attempts", MINUTE, |log| log.requests.len() >= 8);
-    assert_eq!(assert_nothing_early(&bed), 0, "nothing could be stored, so nothing is complete");
-    bed.broker.accept_produce();
-    eventually("committed", MINUTE, || bed.broker.at_end(&bed.group(), &bed.topic()));
-    assert_eq!(assert_nothing_early(&bed), EVENTS);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let (bed, replica, dead) = refused("refused", error, |replica| {
+        replica.wait_line("that a hand-off failed", MINUTE, |line| line.contains("PRODUCE_REFUSED"));
+    });
     dead.store(false, Ordering::Relaxed);
     bed.api.wait_until("all events", MINUTE * 2, |log| log.delivered() == EVENTS);
     assert_eq!(bed.broker.count(&bed.own_topic("dlq")), 0);
+    assert!(replica.stop(MINUTE).success());
+}
+
+#[test]
+fn what_too_few_brokers_have_is_not_complete() {
+    if real_kafka().is_some() {
+        return;
+    }
+    // The client tries again by itself and says nothing of it; a breaker that opened, and a probe that failed, take longer.
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    let (bed, replica, dead) = refused("too-few", error, |replica| {
+        eventually("a probe that failed", MINUTE, || {
+            match replica.count_lines(|line| line.contains("stopped sending")) {
+                0 | 1 => Err("not yet".to_owned()),
+                _ => Ok(()),
+            }
+        });
+    });
+    dead.store(false, Ordering::Relaxed);
+    bed.api.wait_until("all events", MINUTE * 2, |log| log.delivered() == EVENTS);
+    assert_eq!(bed.broker.count(&bed.own_topic("dlq")), 0);
+    assert!(replica.stop(MINUTE).success());
+}
+
+#[test]
+fn what_is_too_large_even_as_a_dead_letter_is_not_complete() {
+    if real_kafka().is_some() {
+        return;
+    }
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    let (bed, replica, dead) = refused("too-large", error, |replica| {
+        replica.wait_line("that not even a reference was taken", MINUTE, |line| line.contains("PRODUCE_TOO_LARGE"));
+    });
+    dead.store(false, Ordering::Relaxed);
+    // Those that were refused in every form are dead letters by reference; all others arrive.
+    let dead_letters = || bed.broker.read_all(&bed.own_topic("dlq"));
+    eventually("every event is delivered or a dead letter", MINUTE * 2, || {
+        let (delivered, letters) = (bed.api.log(|log| log.delivered()), dead_letters().len());
+        if delivered + letters == EVENTS { Ok(()) } else { Err(format!("{delivered} and {letters} of {EVENTS}")) }
+    });
+    let letters = dead_letters();
+    assert!(!letters.is_empty() && letters.iter().all(|letter| letter.value.is_none()), "references");
     assert!(replica.stop(MINUTE).success());
 }
 

@@ -1,4 +1,4 @@
-//! Replicas that die, join and leave. Needs a real Kafka: what a group remembers after a death is Kafka's memory.
+//! Replicas that die, join and leave. Most need a real Kafka: what a group remembers after a death is Kafka's memory.
 
 use crate::loss::{flaky, wait_settled};
 use crate::support::{Answer, Bed, Replica, events, eventually, lacks_real_kafka};
@@ -142,6 +142,29 @@ fn a_replica_told_to_stop_finishes_what_it_sent() {
     let _second = bed.replica("b");
     bed.api.wait_until("the rest", MINUTE, |log| log.delivered() == 40);
     assert_eq!(bed.api.log(|log| log.duplicates()), 0);
+}
+
+/// The moments differ: before it has asked for its topics, while it joins, when it has been given its first partitions.
+#[test]
+fn a_replica_told_to_stop_while_it_joins_ends_in_good_order() {
+    const EVENTS: usize = 40;
+    let bed = Bed::new("early-stop", 4, |_| Answer::ok());
+    bed.usual_resources("");
+    bed.broker.produce(&bed.topic(), events::orders(EVENTS));
+    for ms in [100, 300, 700, 1_500, 3_000, 4_500] {
+        let replica = bed.launch(&format!("after-{ms}"), "");
+        std::thread::park_timeout(Duration::from_millis(ms));
+        let spoke = replica.count_lines(|_| true) > 0;
+        let status = replica.stop(Duration::from_secs(30));
+        // Before it listens the signal itself ends it; then it has said and done nothing.
+        assert!(status.success() || (!spoke && status.code().is_none()), "after {ms} ms: {status}");
+    }
+    let replica = bed.launch("in-its-slots", "");
+    replica.wait_line("slots", MINUTE, |line| line.contains("slots owned"));
+    assert!(replica.stop(Duration::from_secs(30)).success());
+    let _last = bed.replica("last");
+    bed.api.wait_until("all events", MINUTE, |log| log.delivered() == EVENTS);
+    bed.wait_all_committed(MINUTE);
 }
 
 /// A replica that sleeps beyond its session and wakes up: others have taken over, and it must notice before it sends.

@@ -1,6 +1,6 @@
 //! Offsets that are gone: what retention has deleted is skipped, counted and told; what is done with is deleted.
 
-use crate::support::{Answer, Bed, events, lacks_real_kafka};
+use crate::support::{Answer, Bed, Replica, events, eventually, lacks_real_kafka};
 use std::time::Duration;
 use tidegate::kafka::{Admin, ClientSettings, TopicPartition};
 
@@ -37,4 +37,111 @@ fn reading_goes_on_with_the_oldest_record_and_says_what_was_skipped() {
         assert!((0..200).all(|n| log.has(&n.to_string()) != skipped(n)), "exactly what was deleted is missing");
         assert_eq!(log.duplicates(), 0);
     });
+}
+
+/// A hundred events of 200 are delivered, of the others the first fifty are gone.
+fn half_gone(name: &str, source: &str) -> (Bed, Replica) {
+    let bed = Bed::new(name, 1, |_| Answer::ok());
+    let resources = format!(
+        "{}
+---
+{{kind: destination, name: sink, connection: api, endpoint: /in}}
+---
+{{kind: rule, name: all, pattern: {{}}, targets: [{{name: sink, destination: sink, headers: {{x-event: $.id}}}}]}}",
+        bed.source_and_connection(source)
+    );
+    bed.resources("all.yaml", &resources);
+    let first = bed.replica("first");
+    bed.broker.produce(&bed.topic(), events::orders(100));
+    bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
+    bed.wait_all_committed(MINUTE);
+    assert!(first.stop(MINUTE).success());
+    bed.broker.produce(&bed.topic(), events::orders(200).skip(100));
+    delete_before(&bed, &bed.topic(), 150);
+    let second = bed.replica("second");
+    (bed, second)
+}
+
+#[test]
+fn halted_means_that_nothing_is_read_until_somebody_decides() {
+    if lacks_real_kafka("halted_means_that_nothing_is_read_until_somebody_decides") {
+        return;
+    }
+    let (bed, second) = half_gone("missing-halt", ", on_missing: halt");
+    second.wait_line("that it is halted", MINUTE, |line| line.contains("halted, as `on_missing` says"));
+    bed.broker.produce(&bed.topic(), events::orders(210).skip(200));
+    let said = bed.ask(&["status"]);
+    assert!(said.out.contains("50 records would be skipped"), "{}", said.out);
+    assert_eq!(bed.api.log(|log| log.delivered()), 100);
+    assert!(second.stop(MINUTE).success());
+    assert_eq!(bed.broker.committed(&bed.group(), &bed.topic())[&0].0, 100);
+}
+
+#[test]
+fn latest_goes_on_with_what_comes_from_now_on() {
+    if lacks_real_kafka("latest_goes_on_with_what_comes_from_now_on") {
+        return;
+    }
+    let (bed, second) = half_gone("missing-latest", ", on_missing: latest");
+    second.wait_line("what was skipped", MINUTE, |line| line.contains("skipped=100"));
+    eventually("the end is committed", MINUTE, || bed.broker.at_end(&bed.group(), &bed.topic()));
+    bed.broker.produce(&bed.topic(), events::orders(210).skip(200));
+    bed.api.wait_until("what is new", MINUTE, |log| log.delivered() == 110);
+    bed.api.log(|log| assert!((200..210).all(|n| log.has(&n.to_string()))));
+}
+
+#[test]
+fn partitions_that_are_added_are_read_from_their_beginning() {
+    if lacks_real_kafka("partitions_that_are_added_are_read_from_their_beginning") {
+        return;
+    }
+    let bed = Bed::new("more-partitions", 1, |_| Answer::ok());
+    bed.usual_resources("");
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(20));
+    bed.api.wait_until("the first", MINUTE, |log| log.delivered() == 20);
+    bed.broker.add_partitions(&bed.topic(), 4);
+    let to = |n: usize, message: events::Message| message.partition(i32::try_from(n % 4).unwrap());
+    bed.broker.produce(&bed.topic(), events::orders(60).enumerate().skip(20).map(|(n, message)| to(n, message)));
+    bed.api.wait_until("those in new partitions", 2 * MINUTE, |log| log.delivered() == 60);
+    bed.wait_all_committed(MINUTE);
+    assert_eq!(bed.api.log(|log| log.duplicates()), 0);
+    assert!(replica.stop(MINUTE).success());
+}
+
+/// `count` events come after the topic was made anew.
+fn made_anew(name: &str, count: usize) {
+    let bed = Bed::new(name, 2, |_| Answer::ok());
+    bed.usual_resources("");
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(100));
+    bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
+    bed.wait_all_committed(MINUTE);
+    bed.broker.delete_topics(&bed.topic());
+    // Kafka deletes in the background; the name is free a moment later.
+    eventually("the name is free", MINUTE, || {
+        if bed.broker.exists(&bed.topic()) { Err("it is there".to_owned()) } else { Ok(()) }
+    });
+    bed.broker.create_topic(&bed.topic(), 2);
+    bed.broker.produce(&bed.topic(), events::orders(100 + count).skip(100));
+    bed.api.wait_until("all of the new topic", 2 * MINUTE, |log| log.delivered() == 100 + count);
+    bed.wait_all_committed(MINUTE);
+    assert!(replica.stop(MINUTE).success());
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
+    if lacks_real_kafka("a_topic_that_was_made_anew_is_read_from_its_beginning") {
+        return;
+    }
+    made_anew("anew", 20);
+}
+
+/// Where the old topic was read to, the new one has records too.
+#[test]
+fn a_topic_that_was_made_anew_and_is_longer_is_read_from_its_beginning() {
+    if lacks_real_kafka("a_topic_that_was_made_anew_and_is_longer_is_read_from_its_beginning") {
+        return;
+    }
+    made_anew("anew-longer", 400);
 }

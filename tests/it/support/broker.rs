@@ -4,7 +4,7 @@
 //! and looks up what groups have committed.
 
 use super::events::Message;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -75,15 +75,13 @@ impl Broker {
         if down { mock.broker_down(1) } else { mock.broker_up(1) }.expect("told");
     }
 
-    /// Lets the mock cluster refuse the next `count` produce requests as one who may not write there: an error that
-    /// the client does not try again by itself.
+    /// Lets the mock cluster answer the next `count` produce requests with this error.
     ///
     /// # Panics
     /// On a real Kafka, which others use too.
-    pub(crate) fn refuse_produce(&self, count: usize) {
+    pub(crate) fn refuse_produce(&self, error: RDKafkaRespErr, count: usize) {
         let mock = self.mock.as_ref().expect("a mock cluster");
-        let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
-        mock.request_errors(RDKafkaApiKey::Produce, &errors);
+        mock.request_errors(RDKafkaApiKey::Produce, &vec![error; count]);
     }
 
     /// Lets the mock cluster take everything again.
@@ -113,6 +111,21 @@ impl Broker {
             }
             Ok(())
         });
+    }
+
+    /// Gives a topic of a real Kafka more partitions, so many in all.
+    pub(crate) fn add_partitions(&self, name: &str, all: usize) {
+        let more = NewPartitions::new(name, all);
+        let results = self.administer(async |admin, options| admin.create_partitions([&more], &options).await);
+        for result in results.expect("an answer") {
+            result.unwrap_or_else(|(topic, code)| panic!("topic {topic} gets no more partitions: {code}"));
+        }
+    }
+
+    /// Whether there is a topic of this name.
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        let metadata = self.consumer("reader").fetch_metadata(None, TIMEOUT).expect("metadata");
+        metadata.topics().iter().any(|topic| topic.name() == name)
     }
 
     /// Deletes every topic whose name begins so; a mock cluster forgets them anyway.

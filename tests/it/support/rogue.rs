@@ -23,6 +23,10 @@ pub(crate) enum Ill {
     Endless,
     /// Closes in the middle of the body.
     Closes,
+    /// SYNs get no answer: the queue of its port is full, and nobody accepts.
+    Swallows,
+    /// The TLS handshake never goes on. It cannot recover, for it has no certificate.
+    StallsTls,
 }
 
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct Rogue {
     state: Arc<State>,
     /// Its port, as long as nobody listens on it.
     deaf: Mutex<Option<TcpSocket>>,
+    /// What fills the queue of a port where nobody accepts.
+    full: Mutex<Option<(TcpListener, Vec<std::net::TcpStream>)>>,
     runtime: Option<Runtime>,
 }
 
@@ -62,12 +68,27 @@ impl Rogue {
                 taken: Mutex::default(),
             }),
             deaf: Mutex::new(Some(socket)),
+            full: Mutex::default(),
             runtime: Some(runtime),
         };
-        if ill != Ill::Refuses {
-            rogue.listen();
+        match ill {
+            Ill::Refuses => {}
+            Ill::Swallows => rogue.fill_up(),
+            Ill::Silent | Ill::Drips | Ill::Endless | Ill::Closes | Ill::StallsTls => rogue.listen(),
         }
         rogue
+    }
+
+    /// Connects until connecting hangs.
+    fn fill_up(&self) {
+        let runtime = self.runtime.as_ref().expect("it runs");
+        let _inside = runtime.enter();
+        let socket = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).take().expect("nobody listens yet");
+        let listener = socket.listen(1).expect("it listens");
+        let connect = || std::net::TcpStream::connect_timeout(&self.address, Duration::from_millis(300));
+        let waiting: Vec<_> = std::iter::from_fn(|| connect().ok()).take(64).collect();
+        assert!(waiting.len() < 64, "the queue of a port is never full here");
+        *self.full.lock().unwrap_or_else(PoisonError::into_inner) = Some((listener, waiting));
     }
 
     /// From now on it answers every request with 200.
@@ -78,6 +99,9 @@ impl Rogue {
 
     fn listen(&self) {
         let runtime = self.runtime.as_ref().expect("it runs");
+        if let Some((listener, _)) = self.full.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            runtime.spawn(accept(listener, Arc::clone(&self.state)));
+        }
         if let Some(socket) = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _inside = runtime.enter();
             let listener = socket.listen(1_024).expect("it listens");
@@ -85,9 +109,10 @@ impl Rogue {
         }
     }
 
-    /// `http://127.0.0.1:<port>`.
+    /// `http://127.0.0.1:<port>`, or `https` where the handshake is what is ill.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.state.ill == Ill::StallsTls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The most connections that were open at once.
@@ -146,9 +171,9 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
             continue;
         }
         match state.ill {
-            // It listens only when it is well.
-            Ill::Refuses => return Ok(()),
-            Ill::Silent => {
+            // They accept only when they are well.
+            Ill::Refuses | Ill::Swallows => return Ok(()),
+            Ill::Silent | Ill::StallsTls => {
                 // Until the other side closes.
                 stream.read_to_end(&mut unread).await?;
                 return Ok(());
