@@ -18,6 +18,7 @@
 mod load;
 mod losing;
 mod measuring;
+mod sizes;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the integration tests, which use more of it")]
 mod support;
@@ -39,7 +40,7 @@ const fn scenario(name: &'static str, what: &'static str, run: fn() -> Tally) ->
 }
 
 /// What is tried, in the order in which it is told.
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 16] = [
     scenario("kill", "kill -9 of a random replica of three every 6 s, another comes", losing::kill),
     scenario("freeze", "SIGSTOP of a replica for longer than its session, then SIGCONT", losing::freeze),
     scenario("come-and-go", "a replica joins or leaves every 5 s, answers take 1 s", losing::come_and_go),
@@ -51,7 +52,15 @@ const SCENARIOS: [Scenario; 12] = [
     scenario("recovery", "a destination answers 500 for 60 s, then it is back", measuring::recovery),
     scenario("rate", "50/s with 1, 3 and 6 replicas, which come and go", measuring::rate),
     scenario("memory", "64 partitions, 1,000 destinations, half of them dead", measuring::memory),
+    scenario(
+        "memory-large",
+        "500 partitions, 10,000 destinations, half of them dead, events up to 1 MiB",
+        sizes::crowd,
+    ),
     scenario("large", "events of 1 MiB, answers that take 1 s", measuring::large),
+    scenario("huge", "events of 1 to 90 MiB", sizes::huge),
+    scenario("blocked", "every request hangs for longer than max.poll.interval.ms", sizes::blocked),
+    scenario("rate-high", "1/s, 1,000/s and 10,000/s with 1 and 3 replicas, which come and go", sizes::rate_high),
 ];
 
 /// Runs `scripts/kafka.sh` with these arguments.

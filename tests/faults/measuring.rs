@@ -13,7 +13,7 @@ use tidegate::model::clock::Monotonic;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// One rule and one destination for each customer of `n` (the order's number modulo `n`), besides what the bed has.
-fn many_destinations(bed: &Bed, n: usize, more: &str) {
+pub(crate) fn many_destinations(bed: &Bed, n: usize, more: &str) {
     let mut text = bed.source_and_connection("");
     for d in 0..n {
         write!(
@@ -41,12 +41,12 @@ targets:
 }
 
 /// The destination that a request was for.
-fn destination(target: &str) -> Option<usize> {
+pub(crate) fn destination(target: &str) -> Option<usize> {
     target.strip_prefix("/d/")?.parse().ok()
 }
 
 /// Produces `per_second` events for `time`, to `n` destinations in turn; gives the moments, by number.
-fn produce_in_turn(bed: &Bed, first: usize, per_second: usize, time: Duration, n: usize) -> Vec<Monotonic> {
+pub(crate) fn produce_in_turn(bed: &Bed, first: usize, per_second: usize, time: Duration, n: usize) -> Vec<Monotonic> {
     let load = Load::of(bed, per_second, first, move |number| {
         let to = number % n;
         structured(
@@ -152,7 +152,7 @@ pub(crate) fn recovery() -> Tally {
 }
 
 /// The most requests within one second.
-fn busiest_second(times: impl Iterator<Item = Monotonic>) -> usize {
+pub(crate) fn busiest_second(times: impl Iterator<Item = Monotonic>) -> usize {
     let mut times: Vec<Monotonic> = times.collect();
     times.sort_unstable();
     let mut first = 0;
@@ -201,7 +201,7 @@ pub(crate) fn rate() -> Tally {
 }
 
 /// The most memory that a process ever had, in MiB.
-fn peak_mib(replica: &Replica) -> u64 {
+pub(crate) fn peak_mib(replica: &Replica) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", replica.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() / 1024

@@ -102,7 +102,11 @@ impl Broker {
         for result in results.unwrap_or_else(|e| panic!("TEST_KAFKA={} does not answer: {e}", self.bootstrap)) {
             result.unwrap_or_else(|(topic, code)| panic!("topic {topic} could not be created: {code}"));
         }
-        // The broker answers before all of it knows the topic and has a leader for each partition.
+        self.await_leaders(name, partitions);
+    }
+
+    /// The broker answers before all of it knows a topic and has a leader for each partition.
+    fn await_leaders(&self, name: &str, partitions: i32) {
         let consumer = self.consumer("reader");
         super::eventually(&format!("topic {name} has leaders"), TIMEOUT, || {
             for partition in 0..partitions {
@@ -120,6 +124,7 @@ impl Broker {
         for result in results.expect("an answer") {
             result.unwrap_or_else(|(topic, code)| panic!("topic {topic} gets no more partitions: {code}"));
         }
+        self.await_leaders(name, i32::try_from(all).expect("few"));
     }
 
     /// Whether there is a topic of this name.
