@@ -4,16 +4,19 @@
 //! whoever gives something back wakes one of those whose bit is set. No lock, no list.
 
 use futures_util::task::AtomicWaker;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 const SEATS: usize = 64;
 
+/// Seats whose wakers are made together: few replicas have more workers, and there may be ten thousand destinations.
+const ROW: usize = 8;
+
 /// One per destination.
 #[derive(Debug)]
 pub struct Waiters {
-    wakers: Vec<AtomicWaker>,
+    wakers: [OnceLock<Box<[AtomicWaker; ROW]>>; SEATS / ROW],
     seated: AtomicU64,
     waiting: AtomicU64,
     granted: AtomicU64,
@@ -30,7 +33,7 @@ pub struct Seat {
 impl Default for Waiters {
     fn default() -> Self {
         Self {
-            wakers: (0..SEATS).map(|_| AtomicWaker::new()).collect(),
+            wakers: [const { OnceLock::new() }; SEATS / ROW],
             seated: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             granted: AtomicU64::new(0),
@@ -76,16 +79,23 @@ impl Waiters {
     }
 
     fn wake(&self, index: usize) {
-        if let Some(waker) = self.wakers.get(index) {
+        if let Some(waker) = self.waker(index) {
             waker.wake();
         }
+    }
+
+    /// Nobody waits for who has never registered.
+    fn waker(&self, index: usize) -> Option<&AtomicWaker> {
+        self.wakers.get(index / ROW)?.get()?.get(index % ROW)
     }
 }
 
 impl Seat {
     /// Where to wake this one.
     pub fn register(&self, waker: &Waker) {
-        if let Some(slot) = self.index.and_then(|index| self.waiters.wakers.get(index)) {
+        let Some(index) = self.index else { return };
+        let row = self.waiters.wakers.get(index / ROW).map(|row| row.get_or_init(Box::default));
+        if let Some(slot) = row.and_then(|row| row.get(index % ROW)) {
             slot.register(waker);
         }
     }
@@ -156,7 +166,7 @@ impl Seat {
     pub fn vacate(&self) {
         self.done();
         if let Some(index) = self.index {
-            if let Some(waker) = self.waiters.wakers.get(index) {
+            if let Some(waker) = self.waiters.waker(index) {
                 drop(waker.take());
             }
             self.waiters.seated.fetch_and(!bit(index), Ordering::SeqCst);

@@ -13,6 +13,7 @@ use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -170,6 +171,7 @@ impl Shared {
                 let open = if eager(at) { early.next(turn) } else { late.next(turn) };
                 if open == entry.paused {
                     entry.paused = !open;
+                    entry.life.paused.store(!open, Ordering::Release);
                     if open { resume.push(at.clone()) } else { pause.push(at.clone()) }
                 }
             }

@@ -99,6 +99,8 @@ pub struct Queue {
     alive: Arc<Life>,
     /// Records below have been returned already.
     next: i64,
+    /// What came while looking for what is out of date.
+    kept: Option<Result<Record, QueueError>>,
 }
 
 /// Where the records come from.
@@ -125,6 +127,8 @@ pub trait Log: Send {
 pub struct Life {
     /// The queue has reported [`QueueError::OffsetOutOfRange`].
     pub(super) stopped: AtomicBool,
+    /// It is not the partition's turn to be fetched.
+    pub(super) paused: AtomicBool,
 }
 
 impl std::fmt::Debug for Queue {
@@ -135,18 +139,21 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     pub(super) fn new(queue: PartitionQueue<Callbacks>, topic: Arc<str>, alive: Arc<Life>) -> Self {
-        Self { from: Origin::Kafka(queue), topic, alive, next: 0 }
+        Self { from: Origin::Kafka(queue), topic, alive, next: 0, kept: None }
     }
 
     /// A queue over another log.
     #[must_use]
     pub fn over(log: Box<dyn Log>, topic: Arc<str>, alive: Arc<Life>) -> Self {
-        Self { from: Origin::Log(log), topic, alive, next: 0 }
+        Self { from: Origin::Log(log), topic, alive, next: 0, kept: None }
     }
 
     /// The next record, if one has been fetched. Never blocks; copies the record once out of the client. Offsets grow: the
     /// client pauses a partition in every rebalance and may then fetch again what it has just returned.
     pub fn poll(&mut self) -> Option<Result<Record, QueueError>> {
+        if let Some(kept) = self.kept.take() {
+            return Some(kept);
+        }
         let error = loop {
             match &mut self.from {
                 Origin::Kafka(queue) => match queue.poll(Duration::ZERO)? {
@@ -171,6 +178,14 @@ impl Queue {
             self.alive.stopped.store(true, Ordering::Release);
         }
         Some(Err(error))
+    }
+
+    /// To be called instead of [`Queue::poll`] where there is no room for a record. Lets go what had been fetched before it
+    /// was another partition's turn: the client fetches it again, but keeps it until somebody looks for records.
+    pub fn shed(&mut self) {
+        if self.kept.is_none() && self.alive.paused.load(Ordering::Acquire) {
+            self.kept = self.poll();
+        }
     }
 
     /// Registers a callback for the moment when records arrive on the empty queue, and calls it once, for the queue may

@@ -266,7 +266,9 @@ impl Feed for StoredFeed {
             };
             if let Some((record, until)) = self.process(record, flow, now) {
                 self.head = Some(record);
-                return Took::Until(Monotonic::now().plus(until.since(now)));
+                // What has been fetched behind it is not kept for hours.
+                self.queue.shed();
+                return Took::Until(Monotonic::now().plus(until.since(now).min(LOOK_AGAIN)));
             }
         }
         Took::More

@@ -58,6 +58,11 @@ impl Budget {
         self.used_bytes() < self.limit_bytes && self.whole.as_ref().is_none_or(|whole| whole.has_room())
     }
 
+    /// Room for one who holds nothing: a part that others have used up does not keep him waiting, the whole does.
+    fn has_room_for_first(&self) -> bool {
+        self.whole.as_deref().unwrap_or(self).has_room()
+    }
+
     fn take(&self, size_bytes: usize) {
         self.used_bytes.fetch_add(size_bytes, Relaxed);
         if let Some(whole) = &self.whole {
@@ -120,13 +125,17 @@ impl Window {
         })
     }
 
-    /// Whether another record may be taken. A window that holds nothing always has room, so that a record larger than
-    /// the cap is admitted alone.
+    /// Whether another record may be taken. A window that holds nothing has room if the budget has any, so that a record
+    /// larger than the cap is admitted alone.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let held = self.bytes.get();
-        self.records() < self.caps.get().records
-            && (held == 0 || (held < self.caps.get().bytes && self.budget.has_room()))
+        let fits = if held == 0 {
+            self.budget.has_room_for_first()
+        } else {
+            held < self.caps.get().bytes && self.budget.has_room()
+        };
+        fits && self.records() < self.caps.get().records
     }
 
     /// Other caps from now on.

@@ -27,6 +27,7 @@ pub enum Nothing {
 /// Why not, and what to wait for.
 pub fn next(queue: &mut Queue, has_room: bool) -> Result<Record, Nothing> {
     if !has_room {
+        queue.shed();
         return Err(Nothing::Full);
     }
     match queue.poll() {
