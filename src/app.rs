@@ -15,7 +15,7 @@ use crate::destinations::dial::Network;
 use crate::destinations::tls::Roots;
 use crate::destinations::{exchange, hold};
 use crate::kafka::{
-    self, Admin, ClientSettings, Ends, Intake, IntakeOptions, Owner, Partitions, Producer, TopicPartition,
+    self, Admin, ClientSettings, Ends, Intake, IntakeOptions, Owner, Partitions, Producer, Room, TopicPartition,
 };
 use crate::model::clock::Monotonic;
 use crate::model::fault::Fault;
@@ -81,6 +81,7 @@ pub struct App {
     producer: Producer,
     traces: Producer,
     workers: Arc<[Worker]>,
+    budget: Arc<Budget>,
     threads: Vec<thread::JoinHandle<()>>,
     queues: Arc<Queues>,
     depths: Arc<Depths>,
@@ -173,7 +174,7 @@ impl App {
             queues: Arc::clone(&queues),
             dead_letter_topic: Arc::from(settings.dead_letter.topic.as_str()),
             lanes: Arc::new(Lanes::default()),
-            budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 2)),
+            budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 4)),
             caps: Caps { records: delivery.window_records, bytes: bytes(delivery.window_bytes) },
             commit_map: delivery.commit_map,
             traced: traced(&settings, &extras),
@@ -191,7 +192,7 @@ impl App {
         let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);
         // The slots' topic never has a record; the others share what may be prefetched.
         let intakes = intake_count(&snapshot.load());
-        let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
+        let options = intake_options(&settings, &shared.budget, intakes, Start::Earliest, OnMissing::Earliest);
         let eager = Some(topics.queue("").to_string());
         let reading = IntakeOptions { eager, statistics: false, ..options.clone() };
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
@@ -283,6 +284,7 @@ impl App {
             producer,
             traces,
             workers,
+            budget: shared.budget,
             threads,
             queues,
             depths,
@@ -409,13 +411,13 @@ impl App {
             let figures = snapshot.figures().source(name.as_str());
             let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers, figures);
             let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
-            let options = intake_options(&self.settings, intakes, source.start, source.on_missing);
+            let options = intake_options(&self.settings, &self.budget, intakes, source.start, source.on_missing);
             let intake = Arc::new(Intake::subscribe(&self.client, &group, &source.topics, options, owner)?);
             supervisor.bind(&intake, intake.membership());
             self.replica.set(name.as_str(), Some(&intake));
             self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
         }
-        let options = |start, on_missing| intake_options(&self.settings, intakes, start, on_missing);
+        let options = |start, on_missing| intake_options(&self.settings, &self.budget, intakes, start, on_missing);
         for (name, intake) in self.ordered.start_new(&snapshot, options)? {
             self.replica.set(&name, Some(&intake));
         }
@@ -557,14 +559,23 @@ fn supervisor(
     Arc::new(Supervisor::new(kind, group, Arc::clone(workers), settings.delivery.drain_timeout, figures))
 }
 
-/// What is prefetched may take half of the memory budget, in equal parts for all `intakes`: each partition may hold its
-/// queue limit and one record beyond it. Partitions that do not fit take turns.
-fn intake_options(settings: &Settings, intakes: usize, start: Start, on_missing: OnMissing) -> IntakeOptions {
+/// The memory budget: a quarter for the events in windows, three eighths for what is prefetched, in equal parts for all
+/// `intakes`, an eighth for what waits to be written; the rest is for connections, resources and the program itself. Of
+/// what is prefetched each partition may hold its queue limit and one record beyond it. Partitions that do not fit take
+/// turns, as long as the windows have `room`.
+fn intake_options(
+    settings: &Settings,
+    room: &Arc<Budget>,
+    intakes: usize,
+    start: Start,
+    on_missing: OnMissing,
+) -> IntakeOptions {
     let delivery = &settings.delivery;
-    let queue_bytes = (delivery.memory_budget_bytes / 256).clamp(256 << 10, 4 << 20);
+    let queue_bytes = (delivery.memory_budget_bytes / 512).clamp(256 << 10, 4 << 20);
     let per_partition = queue_bytes + delivery.max_event_bytes;
-    let part = delivery.memory_budget_bytes / 2 / u64::try_from(intakes).unwrap_or(u64::MAX).max(1);
+    let part = prefetch_bytes(settings) / u64::try_from(intakes).unwrap_or(u64::MAX).max(1);
     let max_resumed = (part / per_partition).max(1);
+    let room = Arc::clone(room);
     IntakeOptions {
         start,
         on_missing,
@@ -572,8 +583,13 @@ fn intake_options(settings: &Settings, intakes: usize, start: Start, on_missing:
         instance_id: settings.kafka.instance_id.clone(),
         max_resumed: usize::try_from(max_resumed).unwrap_or(usize::MAX),
         queue_bytes: Some(queue_bytes),
+        room: Room::when(move || room.has_room()),
         ..IntakeOptions::default()
     }
+}
+
+fn prefetch_bytes(settings: &Settings) -> u64 {
+    settings.delivery.memory_budget_bytes / 8 * 3
 }
 
 /// Those that share what may be prefetched: of the sources, of the targets that keep an order, of what is stored.
@@ -587,13 +603,14 @@ mod tests {
     use crate::config::Env;
 
     #[test]
-    fn prefetch_fits_into_half_of_the_budget_whatever_the_number_of_intakes() {
+    fn prefetch_fits_into_its_part_of_the_budget_whatever_the_number_of_intakes() {
         let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
+        let budget = Arc::new(Budget::new(1));
         for intakes in 1..60 {
-            let options = intake_options(&settings, intakes, Start::Earliest, OnMissing::Earliest);
+            let options = intake_options(&settings, &budget, intakes, Start::Earliest, OnMissing::Earliest);
             let per_partition = options.queue_bytes.unwrap() + settings.delivery.max_event_bytes;
             let all = per_partition * u64::try_from(options.max_resumed * intakes).unwrap();
-            assert!(all <= settings.delivery.memory_budget_bytes / 2, "{intakes}: {all}");
+            assert!(all <= prefetch_bytes(&settings), "{intakes}: {all}");
         }
     }
 }

@@ -50,6 +50,30 @@ pub struct IntakeOptions {
     /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
     /// destination has one.
     pub statistics: bool,
+    /// Whether anybody could take a record now. While nobody can, partitions keep their turn: fetching others would only
+    /// fill memory.
+    pub room: Room,
+}
+
+/// Says whether there is room for records; without being told how to look, there always is.
+#[derive(Clone, Default)]
+pub struct Room(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Room {
+    /// There is when this says so.
+    pub fn when(look: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(look)))
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.0.as_ref().is_none_or(|look| look())
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Room").field(&self.is_there()).finish()
+    }
 }
 
 impl Default for IntakeOptions {
@@ -64,6 +88,7 @@ impl Default for IntakeOptions {
             turn: Duration::from_secs(2),
             queue_bytes: None,
             statistics: true,
+            room: Room::default(),
         }
     }
 }

@@ -41,7 +41,7 @@ pub use client::{ClientSettings, GroupProtocol, reveal};
 pub use embedded::{Embedded, is_embedded};
 pub use ends::Ends;
 pub use error::Error;
-pub use intake::{Intake, IntakeOptions, Partitions, Pending, Restart};
+pub use intake::{Intake, IntakeOptions, Partitions, Pending, Restart, Room};
 pub use membership::Membership;
 pub use partition::{Assigned, Commit, Life, Log, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
 pub use ping::ping;

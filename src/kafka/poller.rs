@@ -121,7 +121,7 @@ impl Poller {
         let turn = self.shared.options.turn;
         let read = self.positions();
         let idle = read == self.read && fastrand::u8(..4) > 0;
-        if idle || now >= self.next_turn {
+        if (idle || now >= self.next_turn) && self.shared.options.room.is_there() {
             self.next_turn = now.plus(turn);
             self.shared.rotate(&self.consumer, false);
         }

@@ -195,6 +195,7 @@ impl Feed for SourceFeed {
         let now = (WallMs::now(), Monotonic::now());
         for _ in 0..BATCH {
             if flow.is_ahead(now.1) {
+                self.queue.shed();
                 return Took::Until(now.1.plus(AHEAD_FOR));
             }
             match consume::next(&mut self.queue, flow.window.has_room()) {

@@ -54,7 +54,9 @@ impl Budget {
         self.limit_bytes
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether a record may be taken at all.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         self.used_bytes() < self.limit_bytes && self.whole.as_ref().is_none_or(|whole| whole.has_room())
     }
 
