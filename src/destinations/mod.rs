@@ -81,7 +81,15 @@ pub struct Destination {
     shared: Arc<Shared>,
     /// A reload has put another in its place: what it still hears says nothing of the new one.
     retired: AtomicBool,
+    /// Connections idle for longer are closed.
+    idle: Duration,
 }
+
+/// How long connections are kept that nobody uses,
+const IDLE: Duration = Duration::from_secs(30);
+
+/// where there are fewer than twice so many destinations.
+const CROWD: usize = 1_000;
 
 /// What outlives a reload: limits hold across it.
 #[derive(Debug)]
@@ -238,6 +246,7 @@ impl Destination {
             template,
             shared,
             retired,
+            idle: IDLE,
             connection,
             resource,
         })
@@ -247,6 +256,20 @@ impl Destination {
     #[must_use]
     pub fn judged_by(self, responses: Responses) -> Self {
         Self { responses, ..self }
+    }
+
+    /// The same as one of so many destinations. A connection takes some KiB on either side, so they are kept for less long
+    /// where there are very many.
+    #[must_use]
+    pub fn among(self, destinations: usize) -> Self {
+        let crowds = u32::try_from(destinations / CROWD).unwrap_or(u32::MAX);
+        Self { idle: IDLE / crowds.max(1), ..self }
+    }
+
+    /// How long its connections are kept that nobody uses.
+    #[must_use]
+    pub const fn keeps_idle(&self) -> Duration {
+        self.idle
     }
 
     /// Takes the place of `previous`, now that the whole reload is accepted: changed limits begin, and an open breaker gets

@@ -20,9 +20,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Connections idle for longer are closed.
-const IDLE: Duration = Duration::from_secs(30);
-
 /// What carries one request.
 #[derive(Debug)]
 pub enum Connection {
@@ -245,12 +242,12 @@ impl Pool {
         while let Poll::Ready(Some(())) = Pin::new(&mut self.drivers).poll_next(cx) {}
     }
 
-    /// Closes what was idle for too long; returns when to look again.
-    pub fn tidy(&mut self, now: Monotonic) -> Option<Monotonic> {
+    /// Closes what was idle for longer than `idle`; returns when to look again.
+    pub fn tidy(&mut self, now: Monotonic, idle: Duration) -> Option<Monotonic> {
         let mut next = None;
         // The others keep a connection open that takes no more; it ends with the last of them.
         self.shared.retain_mut(|shared| {
-            let ends = shared.idle_since(now).map(|since| since.plus(IDLE));
+            let ends = shared.idle_since(now).map(|since| since.plus(idle));
             let keep = !shared.is_retired() && ends.is_none_or(|ends| now < ends);
             if keep {
                 next = next.into_iter().chain(ends).min();
@@ -258,7 +255,7 @@ impl Pool {
             keep
         });
         while let Some((_, since)) = self.idle.front() {
-            let ends = since.plus(IDLE);
+            let ends = since.plus(idle);
             if now < ends {
                 return next.into_iter().chain([ends]).min();
             }

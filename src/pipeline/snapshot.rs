@@ -124,6 +124,7 @@ impl Snapshot {
             match destinations::Destination::new(Arc::clone(written), Arc::clone(connection), before) {
                 Ok(destination) => {
                     let destination = destination.judged_by(Responses::new(&own, theirs));
+                    let destination = destination.among(resources.destinations.len());
                     destinations.insert(written.name.clone(), Arc::new(destination));
                 }
                 Err(error) => faults.push(Fault::error(error.code(), "", error.to_string()).at(written.place.clone())),

@@ -125,7 +125,7 @@ impl<'a, J: Job> Run<'a, J> {
         if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
             return Poll::Ready(());
         }
-        let idle = self.pool.tidy(now);
+        let idle = self.pool.tidy(now, self.owner.destination.keeps_idle());
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
         let next = [wait, self.alarm, idle, ask, look].into_iter().flatten().min();
