@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DESTINATIONS: usize = 200;
 
 /// Long enough for a busy machine; taking turns with so many others would take minutes.
-const PROMPT: Duration = Duration::from_secs(15);
+const PROMPT: Duration = Duration::from_secs(40);
 
 fn world() -> Bed {
     let bed = Bed::new("idle-queues", 4, |_| Answer::ok());
