@@ -35,6 +35,17 @@ pub struct Node {
     pub(super) next: u32,
 }
 
+/// See [`Tape::members`].
+#[derive(Debug)]
+pub struct Members<'t, 'a> {
+    nodes: &'t [Node],
+    text: &'a str,
+    /// Where the text begins in the one that the nodes are about.
+    before: usize,
+    /// The node of the next.
+    at: usize,
+}
+
 /// A member of the whole text, if that is an object.
 #[derive(Debug, Clone)]
 pub struct Noted<'a> {
@@ -135,22 +146,26 @@ impl Tape {
     }
 
     /// The members of an object that was checked as a whole text; of another value none.
-    #[inline]
-    pub fn members<'a>(&self, whole: Json<'a>) -> impl Iterator<Item = Noted<'a>> {
-        let text = whole.text();
+    pub fn members<'t, 'a>(&'t self, whole: Json<'a>) -> Members<'t, 'a> {
         // White space before the value is no part of it.
         let before = self.nodes.first().map_or(0, Node::start);
-        let mut at = if whole.kind() == Kind::Object { 1 } else { usize::MAX };
-        std::iter::from_fn(move || {
-            let node = self.nodes.get(at)?;
-            let number = at;
-            at = node.next();
-            let (start, end) = (node.key() - before, node.key_end() - before);
-            let key =
-                if node.is_key_escaped() { decoded(text, start, end) } else { Cow::Borrowed(text.get(start..end)?) };
-            let value = Json::checked(text.get(node.start() - before..node.end() - before)?);
-            Some(Noted { key, value, node: number, escaped: node.is_escaped() })
-        })
+        let at = if whole.kind() == Kind::Object { 1 } else { usize::MAX };
+        Members { nodes: &self.nodes, text: whole.text(), before, at }
+    }
+}
+
+impl<'a> Iterator for Members<'_, 'a> {
+    type Item = Noted<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Noted<'a>> {
+        let Self { text, before, at: number, .. } = *self;
+        let node = self.nodes.get(number)?;
+        self.at = node.next();
+        let (start, end) = (node.key() - before, node.key_end() - before);
+        let key = if node.is_key_escaped() { decoded(text, start, end) } else { Cow::Borrowed(text.get(start..end)?) };
+        let value = Json::checked(text.get(node.start() - before..node.end() - before)?);
+        Some(Noted { key, value, node: number, escaped: node.is_escaped() })
     }
 }
 

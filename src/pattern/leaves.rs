@@ -128,7 +128,15 @@ impl<'d> Leaves<'d> {
         if bound {
             self.bound |= path_bit(path);
         }
-        self.all.push(FoundLeaf { value, forms: Forms::default(), bindings, next: END });
+        // Made where it is to lie: what is made elsewhere is copied, and a copy waits for what has just been written.
+        let (mut value, mut bindings) = (Some(value), Some(bindings));
+        let leaf = || FoundLeaf {
+            value: value.take().unwrap_or(Scalar::Null),
+            forms: Forms::default(),
+            bindings: bindings.take().unwrap_or_default(),
+            next: END,
+        };
+        self.all.extend(std::iter::repeat_with(leaf).take(1));
     }
 
     /// What is at a path.

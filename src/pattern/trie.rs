@@ -23,12 +23,16 @@ struct Node {
     path: u32,
     /// Some path goes on for two pieces or more, so that a key with dots may be on it.
     deep: bool,
+    /// The pieces that lead on are too many for `table`; they are in [`Trie::edges`] only.
+    many: bool,
     /// A bit for each first byte, modulo 64, of the pieces that lead on: a key that begins otherwise leads nowhere.
+    /// An empty piece stands before a dot, or alone: before a quote.
     begins: u64,
-    /// A bit for each length, modulo 64, of these pieces.
-    lengths: u64,
-    /// The pieces that lead on if they are few: then looking at each is quicker than `edges`.
-    few: Vec<Edge>,
+    /// The pieces that lead on, each in the slot that its head chooses.
+    table: Vec<Edge>,
+    /// The head times this, without so many bits, chooses the slot.
+    factor: u64,
+    shift: u32,
 }
 
 /// A node of a trie, at hand.
@@ -48,21 +52,37 @@ impl Place<'_> {
     /// Whether paths lead on from here.
     #[inline]
     pub(super) fn leads_on(self) -> bool {
-        self.node.lengths != 0
+        self.node.begins != 0
     }
 }
 
-/// More pieces than this at one node are looked up in a table.
-const FEW: usize = 8;
+/// More pieces than this at one node are looked up in the table of all nodes.
+const FEW: usize = 12;
+
+/// Slots of a node at most, as a power of two.
+const MOST_BITS: u32 = 6;
 
 /// From one node to the next.
 #[derive(Debug, Clone, Copy)]
 struct Edge {
     /// See [`Key::head`].
     head: u64,
-    /// Of the piece. The bytes of one that is longer than its head are those in `edges`.
+    /// See [`Key::tail`].
+    tail: u64,
+    /// Of the piece.
     len: u32,
     next: u32,
+}
+
+impl Edge {
+    /// No key is that long.
+    const NONE: Self = Self { head: 0, tail: 0, len: NONE, next: NONE };
+
+    /// Whether it is that of a key of this head, if the key is no longer than its head and tail together.
+    #[inline]
+    fn is(&self, key: Key<'_>, head: u64) -> bool {
+        self.head == head && index(self.len) == key.len && (key.len <= 8 || self.tail == key.tail())
+    }
 }
 
 /// A key of the event, or a piece of a path.
@@ -103,11 +123,17 @@ impl<'t> Key<'t> {
         }
     }
 
-    /// The bit of the first byte. An empty piece stands before a dot, or alone; then what follows is no part of it.
+    /// Its last eight bytes, if there are so many.
+    #[inline]
+    fn tail(self) -> u64 {
+        let tail = self.len.checked_sub(8).and_then(|at| self.text.get(at..)?.first_chunk());
+        tail.map_or(0, |word| u64::from_le_bytes(*word))
+    }
+
+    /// The bit of the first byte. What follows an empty key is its quote, or nothing.
     #[inline]
     fn first_bit(self) -> u64 {
-        let first = if self.len == 0 { b'.' } else { self.text.first().copied().unwrap_or_default() };
-        1 << (first % 64)
+        first_bit(self.text.first().copied().unwrap_or(b'"'))
     }
 }
 
@@ -132,19 +158,59 @@ fn may_have_dots(head: u64, len: usize) -> bool {
 }
 
 impl Node {
-    /// Whether a key with this head may begin with a piece that leads on, and a dot.
+    fn new() -> Self {
+        let table = vec![Edge::NONE; 2];
+        Self { path: NONE, deep: false, many: false, begins: 0, table, factor: 1, shift: 63 }
+    }
+
+    /// The edges.
+    fn edges(&self) -> impl Iterator<Item = &Edge> {
+        self.table.iter().filter(|edge| edge.len != NONE)
+    }
+
+    /// The edge that a head chooses; it may be that of another.
     #[inline]
+    fn edge(&self, head: u64) -> Option<&Edge> {
+        self.table.get(usize::try_from(head.wrapping_mul(self.factor) >> self.shift).unwrap_or_default())
+    }
+
+    /// Adds a piece that is new.
+    fn insert(&mut self, new: Edge) {
+        let edges: Vec<Edge> = self.edges().copied().chain([new]).collect();
+        let found = if self.many || edges.len() > FEW { None } else { arrange(&edges) };
+        self.many = found.is_none();
+        (self.table, self.factor, self.shift) = found.unwrap_or_default();
+    }
+
+    /// Whether a key with this head may begin with a piece that leads on, and a dot.
     fn may_divide(&self, head: u64) -> bool {
-        self.few.iter().any(|edge| match edge.len {
+        self.edges().any(|edge| match edge.len {
             // After the head of a piece there are zeros.
             len @ 0..8 => (head ^ edge.head) << (56 - 8 * len) == u64::from(b'.') << 56,
             8.. => head == edge.head,
         })
     }
+}
 
-    fn new() -> Self {
-        Self { path: NONE, deep: false, begins: 0, lengths: 0, few: Vec::new() }
-    }
+/// A table with a slot for each edge, and what chooses it: tried until no two want the same. Pieces come from rules, not
+/// from events; for those that no table has room for, there is the one of all nodes.
+fn arrange(edges: &[Edge]) -> Option<(Vec<Edge>, u64, u32)> {
+    (1..=MOST_BITS).filter(|bits| edges.len() <= 1 << bits).find_map(|bits| {
+        let (size, shift) = (1_usize << bits, u64::BITS - bits);
+        let mut factor = 0x9e37_79b9_7f4a_7c15_u64;
+        (0..32).find_map(|_| {
+            factor = factor.wrapping_mul(0xd134_2543_de82_ef95) | 1;
+            let mut table = vec![Edge::NONE; size];
+            for edge in edges {
+                let slot = table.get_mut(usize::try_from(edge.head.wrapping_mul(factor) >> shift).ok()?)?;
+                if slot.len != NONE {
+                    return None;
+                }
+                *slot = *edge;
+            }
+            Some((table, factor, shift))
+        })
+    })
 }
 
 impl Default for Trie {
@@ -171,13 +237,11 @@ impl Trie {
             if next == new {
                 self.nodes.push(Node::new());
             }
-            if let Some(node) = self.nodes.get_mut(index(node)) {
+            if let Some(node) = self.nodes.get_mut(index(node)).filter(|_| next == new) {
                 let key = Key::of(piece);
-                node.begins |= key.first_bit();
-                node.lengths |= length_bit(piece.len());
-                if next == new && node.few.len() <= FEW {
-                    node.few.push(Edge { head: key.head(), len: u32::try_from(piece.len()).unwrap_or(NONE), next });
-                }
+                node.begins |= if piece.is_empty() { first_bit(b'.') | first_bit(b'"') } else { key.first_bit() };
+                let len = u32::try_from(piece.len()).unwrap_or(NONE);
+                node.insert(Edge { head: key.head(), tail: key.tail(), len, next });
             }
             node = next;
         }
@@ -207,33 +271,31 @@ impl Trie {
 
     /// [`Self::step`] from a node at hand.
     #[inline(always)]
-    pub(super) fn step_from(&self, Place { number, node }: Place<'_>, key: Key<'_>) -> Option<(u32, bool)> {
-        let begins = node.begins & key.first_bit() != 0;
-        let known_length = node.lengths & length_bit(key.len) != 0;
-        if !begins || !(known_length || node.deep) {
+    pub(super) fn step_from(&self, place: Place<'_>, key: Key<'_>) -> Option<(u32, bool)> {
+        let node = place.node;
+        if node.begins & key.first_bit() == 0 {
             return None;
         }
         let head = key.head();
-        if node.few.len() <= FEW {
-            let is_it = |edge: &&Edge| edge.head == head && index(edge.len) == key.len;
-            match node.few.iter().find(is_it) {
-                Some(edge) if key.len <= 8 => return Some((edge.next, false)),
-                Some(_) => {}
-                None if node.deep && may_have_dots(head, key.len) && node.may_divide(head) => {}
-                None => return None,
-            }
+        let long = key.len > 16;
+        match node.edge(head) {
+            Some(edge) if !long && edge.is(key, head) => Some((edge.next, false)),
+            // The parts of the key one by one: so they stay in registers.
+            _ if long || node.deep || node.many => self.lead(place.number, node, head, key.text, key.len),
+            _ => None,
         }
-        self.look_up(number, node.deep, key)
     }
 
-    /// The node that a key leads to by the table of all edges.
+    /// Where a key leads that is long, or may have dots, or is one of many.
     #[inline(never)]
-    fn look_up(&self, node: u32, deep: bool, key: Key<'_>) -> Option<(u32, bool)> {
-        match self.edges.get(pair(node, 0), key.bytes()) {
-            Some(next) => Some((next, false)),
-            None if deep => self.pieces(node, key),
-            None => None,
+    fn lead(&self, number: u32, node: &Node, head: u64, text: &[u8], len: usize) -> Option<(u32, bool)> {
+        let key = Key { text, len };
+        let divided = node.deep && may_have_dots(head, len) && (node.many || node.may_divide(head));
+        let whole = node.many || (len > 16 && node.edge(head).is_some_and(|edge| edge.is(key, head)));
+        if whole && let Some(next) = self.edges.get(pair(number, 0), key.bytes()) {
+            return Some((next, false));
         }
+        if divided { self.pieces(number, key) } else { None }
     }
 
     /// The node that the pieces of a key with dots lead to.
@@ -268,8 +330,8 @@ impl Trie {
     }
 }
 
-fn length_bit(len: usize) -> u64 {
-    1 << (len % 64)
+fn first_bit(byte: u8) -> u64 {
+    1 << (byte % 64)
 }
 
 #[cfg(test)]

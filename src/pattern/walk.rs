@@ -195,9 +195,12 @@ impl<'w, 'd> Walk<'w, 'd> {
     #[inline(never)]
     fn scalar(&mut self, path: u32, first: u8, node: &Node) {
         let (start, end) = (node.start() - self.before, node.end() - self.before);
+        if first == b'"' && !node.is_escaped() {
+            let text = self.text.get(start + 1..end - 1).unwrap_or_default();
+            return self.leaves.push(path, Scalar::Text(Cow::Borrowed(text)));
+        }
         let value = match first {
-            b'"' if node.is_escaped() => self.decoded(start, end),
-            b'"' => Scalar::Text(Cow::Borrowed(self.text.get(start + 1..end - 1).unwrap_or_default())),
+            b'"' => self.decoded(start, end),
             b't' => Scalar::Bool(true),
             b'f' => Scalar::Bool(false),
             b'n' => Scalar::Null,
@@ -217,16 +220,16 @@ impl<'w, 'd> Walk<'w, 'd> {
         let memory = &mut self.leaves.memory;
         memory.objects = memory.objects.wrapping_add(1);
         let (object, dotted) = (memory.objects, memory.dotted.len());
-        let (mut member, end) = (at + 1, node.next());
-        while member < end {
-            let Some(value) = self.nodes.get(member) else { break };
-            if let Some((child, has_dots)) = self.step(value, from) {
+        let (mut at, end) = (at + 1, node.next());
+        while at < end {
+            let Some(member) = self.nodes.get(at) else { break };
+            if let Some((child, has_dots)) = self.step(member, from) {
                 if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
                     return Err(Duplicate);
                 }
-                self.value(member, value, child)?;
+                self.value(at, member, child)?;
             }
-            member = value.next();
+            at = member.next();
         }
         self.leaves.memory.dotted.truncate(dotted);
         Ok(())

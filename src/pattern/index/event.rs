@@ -3,7 +3,7 @@
 use super::EvaluationLimit;
 use super::condition::condition;
 use super::keys::index;
-use super::part::{Entry, LAST, Part, Range, Shape, Step, flag, short_mask};
+use super::part::{Entry, LAST, NONE, Part, Range, Shape, Step, flag, short_mask};
 use crate::json::document::Document;
 use crate::pattern::Pattern;
 use crate::pattern::leaves::{FoundLeaf, Leaves};
@@ -102,7 +102,9 @@ impl<'d> Event<'_, 'd> {
     fn path(&mut self, path: u32) {
         let part = self.part;
         let Some(access) = part.access.get(index(path)) else { return };
-        self.visit(access.present, false);
+        if access.present != NONE {
+            self.visit(access.present, false);
+        }
         for feature in &access.features {
             self.follow(*feature, |key| part.first.get(index(key)).copied());
         }
