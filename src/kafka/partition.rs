@@ -139,7 +139,8 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     pub(super) fn new(queue: PartitionQueue<Callbacks>, topic: Arc<str>, alive: Arc<Life>) -> Self {
-        Self { from: Origin::Kafka(queue), topic, alive, next: 0, kept: None }
+        // Of its own, for all its records count how many hold it, and no other worker is to be in their way.
+        Self { from: Origin::Kafka(queue), topic: Arc::from(&*topic), alive, next: 0, kept: None }
     }
 
     /// A queue over another log.

@@ -83,7 +83,8 @@ pub struct Parts {
     replaced: Vec<Slot>,
     /// The payload with the white space around its JSON.
     payload: Option<Part>,
-    extra: Vec<u8>,
+    /// What does not lie in the record: mostly nothing, or a name.
+    extra: SmallVec<[u8; 24]>,
 }
 
 impl CloudEvent {
@@ -267,7 +268,7 @@ impl<'r> Builder<'r> {
             members: SmallVec::new(),
             replaced: Vec::new(),
             payload: None,
-            extra: Vec::new(),
+            extra: SmallVec::new(),
         };
         let mut this = Self { record, parts };
         this.parts.id = this.part(id.as_bytes());

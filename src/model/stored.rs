@@ -8,6 +8,8 @@
 use super::outcome::{Class, Report};
 use super::record::{Position, Record};
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,12 +136,39 @@ pub fn slot(name: &str) -> i32 {
 /// source, id, rule and target, each ended by a zero byte, in lower-case hex. Also the `Idempotency-Key`.
 #[must_use]
 pub fn delivery_id(source: &str, id: &str, rule: &str, target: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in ["tidegate1", source, id, rule, target] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
+    DeliveryId::of(source, id, rule, target).to_string()
+}
+
+/// See [`delivery_id`]. It lies in place, so that no event asks for memory for it; one that a stored record says may be
+/// any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryId(SmallVec<[u8; 32]>);
+
+impl DeliveryId {
+    /// That of a delivery.
+    #[must_use]
+    pub fn of(source: &str, id: &str, rule: &str, target: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in ["tidegate1", source, id, rule, target] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        Self(hash.finalize().iter().take(16).flat_map(hex_digits).collect())
     }
-    hex(hash.finalize().iter().take(16))
+}
+
+impl Deref for DeliveryId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&str> for DeliveryId {
+    fn from(text: &str) -> Self {
+        Self(SmallVec::from_slice(text.as_bytes()))
+    }
 }
 
 /// SHA-256 in lower-case hex.
@@ -149,8 +178,12 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+    bytes.flat_map(hex_digits).map(char::from).collect()
+}
+
+fn hex_digits(byte: &u8) -> [u8; 2] {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    [digit(byte >> 4), digit(byte & 0xf)]
 }
 
 /// What the `tidegate-` headers of a stored record say.

@@ -7,7 +7,7 @@ use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::outcome::{Class, Report, Settlement};
 use crate::model::request::Request;
-use crate::model::stored::{Address, StoredHeaders, delivery_id};
+use crate::model::stored::{Address, DeliveryId, StoredHeaders};
 use crate::model::text::ShowText;
 use crate::model::trace_context::TraceParent;
 use crate::pipeline::deliver::{Burden, Job};
@@ -59,7 +59,7 @@ pub enum Came {
 #[derive(Debug, Clone)]
 pub struct History {
     /// Identifies event, rule and target together; also the `Idempotency-Key`.
-    pub delivery_id: String,
+    pub delivery_id: DeliveryId,
     /// How many deliveries its event has in all; unknown for a dead letter that was sent again.
     pub deliveries: Option<u32>,
     /// Attempts that were sent, in all processes since the last redrive.
@@ -89,7 +89,7 @@ impl History {
     #[must_use]
     pub fn begin(event: &CloudEvent, target: &CompiledTarget, deliveries: usize, now: WallMs) -> Self {
         Self {
-            delivery_id: delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str()),
+            delivery_id: DeliveryId::of(event.source(), event.id(), target.rule.as_str(), target.name.as_str()),
             deliveries: u32::try_from(deliveries).ok(),
             attempts: 0,
             first_attempt: None,
@@ -108,7 +108,7 @@ impl History {
     #[must_use]
     pub fn resumed(headers: &StoredHeaders, address: &Address, came: Came, now: WallMs) -> Self {
         Self {
-            delivery_id: address.delivery_id.clone(),
+            delivery_id: address.delivery_id.as_str().into(),
             deliveries: headers.deliveries,
             attempts: headers.attempts,
             first_attempt: headers.first_attempt_ms.map(WallMs),
@@ -239,7 +239,7 @@ impl Delivery {
             rule: self.target.rule.to_string(),
             target: self.target.name.to_string(),
             destination: self.target.destination.resource().name.to_string(),
-            delivery_id: self.history.delivery_id.clone(),
+            delivery_id: self.history.delivery_id.to_string(),
         };
         StoredHeaders {
             attempts: self.history.attempts,
@@ -289,7 +289,7 @@ impl Delivery {
             origin: event.record.position.to_string().into(),
             deliveries: history.deliveries,
             redrives: history.redrives,
-            delivery_id: Some(history.delivery_id.as_str().into()),
+            delivery_id: Some((&*history.delivery_id).into()),
             received: (history.came == Came::Source).then(|| history.received.rfc3339().into()),
             ..EventTrace::default()
         }
@@ -311,7 +311,7 @@ impl Delivery {
             tried: history.failed.iter().filter_map(Attempt::of).map(Attempt::into_owned).collect(),
             deliveries: history.deliveries,
             redrives: history.redrives,
-            delivery_id: Some(history.delivery_id.clone().into()),
+            delivery_id: Some(history.delivery_id.to_string().into()),
             ..trace
         }
     }

@@ -23,10 +23,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep_until};
 
 /// How long an idle lane waits before it looks by itself. Wake-ups tell of records on its own queue and of its own
 /// settlements; the budget that all lanes share tells nobody.
@@ -36,7 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const COMMIT_GATHER: Duration = Duration::from_millis(100);
 
 /// So many deliveries each lane may have begun, however long the line at their destination is.
-const READ_AHEAD: usize = 64;
+const READ_AHEAD: usize = 32;
 
 /// How soon a lane looks again whether the line at a destination still moves.
 pub(super) const AHEAD_FOR: Duration = Duration::from_millis(100);
@@ -277,18 +279,19 @@ impl Flow {
     }
 
     fn settle(&mut self, mut delivery: Delivery, report: Report, now: Monotonic, wall: WallMs) {
-        let (worker, target) = (self.context.worker, Arc::clone(&delivery.target));
+        let worker = self.context.worker;
         delivery.note(&report);
         let Report { class, code, status, .. } = report;
         if report.sent.is_some() {
-            target.figures.attempted(worker, End { class, code, status });
+            delivery.target.figures.attempted(worker, End { class, code, status });
         }
         let mut next = self.next(&delivery, &report, now, wall);
         if delivery.ticket.turn().is_some() {
-            next = settle::in_order(next, target.on_exhausted, wall);
+            next = settle::in_order(next, delivery.target.on_exhausted, wall);
         }
         delivery.decided(&report, &next);
-        let dead_letter_topic = &delivery.target.dead_letter_topic;
+        let target = &delivery.target;
+        let dead_letter_topic = &target.dead_letter_topic;
         let record = &delivery.event().record;
         let hand_off = match next {
             Next::Delivered => {
@@ -426,7 +429,7 @@ impl Flow {
         self.retries.clear();
         self.order.clear();
         self.context.dispatchers.purge_abandoned();
-        let timeout = tokio::time::sleep_until(deadline.instant().into());
+        let timeout = sleep_until(deadline.instant().into());
         tokio::pin!(timeout);
         loop {
             self.settle_ended();
@@ -455,6 +458,7 @@ impl Flow {
 pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monotonic) -> Option<Commit> {
     let mut feed = Some(feed);
     let mut took = Took::More;
+    let mut alarm = Alarm::default();
     while !flow.window.is_closing() {
         flow.settle_ended();
         flow.settle_acknowledged();
@@ -483,12 +487,14 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
             Took::Idle => flow.next_timer(Some(Monotonic::now().plus(LOOK_AGAIN))),
             Took::Gone | Took::Held => flow.next_timer(None),
         };
-        let wake = Arc::clone(&flow.wake);
+        alarm.set(until);
         tokio::select! {
             biased;
-            () = wake.notified() => {}
-            Some(done) = flow.hand_offs.next() => flow.acknowledged(done),
-            () = sleep_until(until) => {}
+            () = flow.wake.notified() => {}
+            Some(done) = flow.hand_offs.next() => {
+                flow.acknowledged(done);
+            }
+            () = alarm.rings() => {}
         }
     }
     // The queue goes before the answer to a revoke: dropped later, it would silence its successor's callback.
@@ -496,9 +502,33 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
     flow.drain(deadline()).await
 }
 
-async fn sleep_until(moment: Option<Monotonic>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.instant().into()).await,
-        None => std::future::pending().await,
+/// The timer of a lane. It stays as it is while it rings early enough, for to look once too often costs less than to set
+/// it anew whenever the lane was woken.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// When it rings.
+    at: Option<Monotonic>,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { sleep: Box::pin(sleep_until(Monotonic::default().instant().into())), at: None }
+    }
+}
+
+impl Alarm {
+    /// It is to ring at this moment, or before.
+    fn set(&mut self, moment: Option<Monotonic>) {
+        let Some(moment) = moment.filter(|moment| self.at.is_none_or(|at| at > *moment)) else { return };
+        self.sleep.as_mut().reset(moment.instant().into());
+        self.at = Some(moment);
+    }
+
+    async fn rings(&mut self) {
+        match self.at {
+            Some(_) => self.sleep.as_mut().await,
+            None => std::future::pending().await,
+        }
+        self.at = None;
     }
 }

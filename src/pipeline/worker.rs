@@ -224,12 +224,11 @@ impl Dispatchers {
     /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if a defect has
     /// ended it. Gives the dispatcher if it has ample work now.
     fn submit(&self, delivery: Delivery, network: &Network, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
-        let destination = Arc::clone(&delivery.target.destination);
-        let name = &destination.resource().name;
+        let destination = &delivery.target.destination;
         let mut running = self.running.borrow_mut();
         let mut waiting = Vec::new();
-        if let Some(found) = running.get(name) {
-            let same = Arc::ptr_eq(found.dispatcher.destination(), &destination);
+        if let Some(found) = running.get(&destination.resource().name) {
+            let same = Arc::ptr_eq(found.dispatcher.destination(), destination);
             if same && !found.task.is_finished() {
                 found.dispatcher.submit(delivery);
                 return found.dispatcher.is_ample(now).then(|| Rc::clone(&found.dispatcher));
@@ -242,13 +241,15 @@ impl Dispatchers {
                 waiting = found.dispatcher.take_waiting();
             }
         }
+        let destination = Arc::clone(destination);
+        let name = destination.resource().name.clone();
         let dispatcher = Rc::new(Dispatcher::over(network.clone(), Arc::clone(&destination)));
         let task = tokio::task::spawn_local({
             let dispatcher = Rc::clone(&dispatcher);
             async move { dispatcher.run().await }
         });
         waiting.into_iter().chain([delivery]).for_each(|delivery| dispatcher.submit(delivery));
-        if let Some(old) = running.insert(name.clone(), Running { dispatcher, task }) {
+        if let Some(old) = running.insert(name, Running { dispatcher, task }) {
             self.retire(old);
         }
         None

@@ -33,17 +33,23 @@ pub struct Dispatcher<J> {
     pub(super) woken: Cell<bool>,
     pub(super) cancel: Cell<bool>,
     pub(super) closing: Cell<bool>,
-    /// How long the line last took to pass.
-    passed_in: Cell<Duration>,
-    /// The turn that ends the line as it was at that moment; `None` while nobody waits.
-    mark: Cell<Option<(u64, Monotonic)>>,
+    /// How many left the line in [`PACE`], when that was last measured.
+    speed: Cell<usize>,
+    /// How many had left it then, and when that was.
+    measured: Cell<(u64, Monotonic)>,
 }
 
 /// Jobs that are enough to keep the requests in flight going while lanes read more.
 const AMPLE: usize = 256;
 
-/// A line that passes in this time is a fast one.
-const FAST: Duration = Duration::from_millis(100);
+/// A line that [`AMPLE`] jobs leave in this time is a fast one.
+const PACE: Duration = Duration::from_micros(PACE_US);
+
+/// The same in microseconds.
+const PACE_US: u64 = 100_000;
+
+/// How often the speed of a line is measured.
+const MEASURE: Duration = Duration::from_millis(20);
 
 /// The first turn of jobs that do not go first.
 const THEN: u64 = 1 << 63;
@@ -96,8 +102,8 @@ impl<J: Job> Dispatcher<J> {
             woken: Cell::new(false),
             cancel: Cell::new(false),
             closing: Cell::new(false),
-            passed_in: Cell::new(Duration::ZERO),
-            mark: Cell::new(None),
+            speed: Cell::new(0),
+            measured: Cell::default(),
         }
     }
 
@@ -128,33 +134,37 @@ impl<J: Job> Dispatcher<J> {
         self.waiting.borrow().len()
     }
 
-    /// More wait than will be sent soon, and the line moves: to read on now would only fill memory, and what is read
+    /// More wait than will be sent soon, and they leave quickly: to read on now would only fill memory, and what is read
     /// long before its turn has left the processor's caches when that comes. Of a slow line lanes must read on, for
     /// others may be served by what comes behind.
     #[must_use]
     pub fn is_ample(&self, now: Monotonic) -> bool {
-        self.waiting() > AMPLE.max(2 * self.in_flight()) && self.is_fast(now)
+        self.waiting() > AMPLE.max(2 * self.in_flight()) && self.speed(now) >= AMPLE
     }
 
-    /// Nobody in the line has waited for long.
-    pub(super) fn is_fast(&self, now: Monotonic) -> bool {
-        self.passed_in.get().max(self.mark.get().map_or(Duration::ZERO, |(_, at)| now.since(at))) < FAST
+    /// Nobody in the line waits for long.
+    pub(super) fn passes_soon(&self, now: Monotonic) -> bool {
+        self.waiting() <= self.speed(now)
     }
 
-    /// Notes how fast the line moves.
+    /// How many leave the line in [`PACE`]; none if nothing has happened for as long.
+    fn speed(&self, now: Monotonic) -> usize {
+        let (_, at) = self.measured.get();
+        if now.since(at) > PACE { 0 } else { self.speed.get() }
+    }
+
+    /// Measures how fast the line moves.
     pub(super) fn pace(&self, now: Monotonic) {
-        let Some(first) = self.waiting.borrow().front().map(|waiting| waiting.turn) else {
-            self.passed_in.set(Duration::ZERO);
-            self.mark.set(None);
+        let (before, at) = self.measured.get();
+        let passed = now.since(at);
+        if passed < MEASURE {
             return;
-        };
-        match self.mark.get() {
-            Some((turn, _)) if first < turn => {}
-            before => {
-                self.passed_in.set(before.map_or(Duration::ZERO, |(_, at)| now.since(at)));
-                self.mark.set(Some((THEN + self.turns.get(), now)));
-            }
         }
+        let left = self.turns.get().saturating_sub(u64::try_from(self.waiting()).unwrap_or(u64::MAX));
+        let each = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX).max(1);
+        let speed = left.saturating_sub(before).saturating_mul(PACE_US) / each;
+        self.speed.set(usize::try_from(speed).unwrap_or(usize::MAX));
+        self.measured.set((left, now));
     }
 
     /// Jobs being dialled for or sent.

@@ -61,7 +61,7 @@ impl<J: Job> Run<'_, J> {
         if now < looks_at {
             return Some(looks_at);
         }
-        if self.owner.is_fast(now) && !stands_still(wait) {
+        if self.owner.passes_soon(now) && !stands_still(wait) {
             // Nobody has waited long enough.
             let again = now.plus(LOOK);
             self.looks_at = Some(again);
