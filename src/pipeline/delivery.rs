@@ -383,8 +383,12 @@ impl Job for Delivery {
         self.attempt_ended();
         let inbox = Rc::clone(&self.inbox);
         if !inbox.closed.get() {
-            inbox.ended.borrow_mut().push((self, report));
-            inbox.wake.notify_one();
+            let mut ended = inbox.ended.borrow_mut();
+            ended.push((self, report));
+            // Of those that lie there it has been told; it takes them all.
+            if ended.len() == 1 {
+                inbox.wake.notify_one();
+            }
         }
     }
 

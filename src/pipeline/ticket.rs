@@ -110,7 +110,8 @@ pub struct Window {
 const MIXED: Duration = Duration::from_secs(30);
 
 impl Window {
-    /// An empty window over `tracker`. `wake` is notified whenever something was settled.
+    /// An empty window over `tracker`. `wake` is notified when it closes and when a claim is dropped; who settles one is
+    /// the lane itself.
     #[must_use]
     pub fn new(tracker: Option<OffsetTracker>, caps: Caps, budget: Arc<Budget>, wake: Arc<Notify>) -> Rc<Self> {
         Rc::new(Self {
@@ -314,7 +315,11 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.window.open.set(self.window.open.get().saturating_sub(1));
-        if !self.settled && !self.window.is_closing() {
+        if self.settled {
+            // That was the lane itself, which looks for more work before it sleeps.
+            return;
+        }
+        if !self.window.is_closing() {
             tracing::error!(offset = self.offset, "a delivery was dropped unsettled; its offset stays uncommitted");
         }
         self.window.wake.notify_one();

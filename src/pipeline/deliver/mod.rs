@@ -15,6 +15,7 @@ mod dispatcher;
 mod error;
 mod evacuate;
 mod flight;
+mod flights;
 mod judge;
 mod run;
 mod wait;

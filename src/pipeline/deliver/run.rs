@@ -16,6 +16,7 @@ use super::attempt::{self, Exchange, Span, Tried};
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::flight::{Ended, Flight, Log, Work};
+use super::flights::Flights;
 use super::judge::Verdict;
 use crate::destinations::connection::Credentials;
 use crate::destinations::pool::{Connection, Pool};
@@ -27,8 +28,6 @@ use crate::model::clock::{Monotonic, WallMs};
 use crate::model::outcome::Report;
 use crate::model::request::Request;
 use crate::telemetry::figures::destination::Wait;
-use futures_util::stream::{FuturesUnordered, Stream};
-use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -51,7 +50,7 @@ const ROUNDS: usize = 16;
 /// The state of the running task.
 pub(super) struct Run<'a, J: Job> {
     pub(super) owner: &'a Dispatcher<J>,
-    flights: FuturesUnordered<Flight<'a, J>>,
+    flights: Flights<Flight<'a, J>>,
     dialling: u32,
     /// The last dial failed.
     unreachable: bool,
@@ -85,7 +84,7 @@ impl<'a, J: Job> Run<'a, J> {
     pub(super) fn new(owner: &'a Dispatcher<J>) -> Self {
         Self {
             owner,
-            flights: FuturesUnordered::new(),
+            flights: Flights::new(),
             dialling: 0,
             unreachable: false,
             pool: Pool::default(),
@@ -123,7 +122,7 @@ impl<'a, J: Job> Run<'a, J> {
             let now = self.present();
             self.expire(now);
             self.pool.drive(cx);
-            while let Poll::Ready(Some(landed)) = Pin::new(&mut self.flights).poll_next(cx) {
+            while let Poll::Ready(Some(landed)) = self.flights.poll_next(cx) {
                 if let Some((job, ended, log)) = landed {
                     self.land(job, ended, log);
                 }
@@ -147,6 +146,9 @@ impl<'a, J: Job> Run<'a, J> {
             return Poll::Ready(());
         }
         let idle = self.pool.tidy(now, self.owner.destination.keeps_idle());
+        if self.pool.is_empty() {
+            self.flights.shrink();
+        }
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
         let next = [wait, self.alarm, idle, ask, look].into_iter().flatten().min();
@@ -479,7 +481,7 @@ impl<'a, J: Job> Run<'a, J> {
         }
         self.alarm = None;
         let mut late = false;
-        for flight in &mut self.flights {
+        for flight in self.flights.iter_mut() {
             if flight.log.deadline <= now {
                 flight.wire.expire();
                 late = true;
@@ -488,19 +490,14 @@ impl<'a, J: Job> Run<'a, J> {
             }
         }
         if late {
-            // A new set polls all of them, so that the late ones notice.
-            self.flights = mem::take(&mut self.flights).into_iter().collect();
+            // So that the late ones notice.
+            self.flights.ring_all();
         }
     }
 
     fn cancel_abandoned(&mut self) {
-        let all = mem::take(&mut self.flights);
-        for flight in all {
-            if flight.job.as_ref().is_some_and(|job| !job.abandoned()) {
-                self.flights.push(flight);
-            } else {
-                self.give_up(flight);
-            }
+        for flight in self.flights.take_if(|flight| flight.job.as_ref().is_none_or(Job::abandoned)) {
+            self.give_up(flight);
         }
         self.owner.in_flight.set(self.flights.len());
     }
@@ -517,7 +514,7 @@ impl<'a, J: Job> Run<'a, J> {
 
 impl<J: Job> Drop for Run<'_, J> {
     fn drop(&mut self) {
-        for flight in mem::take(&mut self.flights) {
+        for flight in self.flights.take_if(|_| true) {
             self.give_up(flight);
         }
         self.leave();
