@@ -37,6 +37,8 @@ pub struct Dispatcher<J> {
     speed: Cell<usize>,
     /// How many had left it then, and when that was.
     measured: Cell<(u64, Monotonic)>,
+    /// It was taken for fast without having been measured, and has not shown yet that it is.
+    doubtful: Cell<bool>,
 }
 
 /// Jobs that are enough to keep the requests in flight going while lanes read more.
@@ -104,6 +106,7 @@ impl<J: Job> Dispatcher<J> {
             closing: Cell::new(false),
             speed: Cell::new(0),
             measured: Cell::default(),
+            doubtful: Cell::new(false),
         }
     }
 
@@ -147,24 +150,42 @@ impl<J: Job> Dispatcher<J> {
         self.waiting() <= self.speed(now)
     }
 
-    /// How many leave the line in [`PACE`]; none if nothing has happened for as long.
+    /// How many leave the line in [`PACE`].
     fn speed(&self, now: Monotonic) -> usize {
-        let (_, at) = self.measured.get();
-        if now.since(at) > PACE { 0 } else { self.speed.get() }
+        if now.since(self.measured.get().1) > PACE {
+            self.presume(now);
+        }
+        self.speed.get()
+    }
+
+    /// Nothing has been measured for long: nobody came, or this thread had no processor, or nobody leaves. Once the line
+    /// is taken for a fast one, until it can be measured; not again before it has been found to be one.
+    fn presume(&self, now: Monotonic) {
+        self.speed.set(if self.doubtful.replace(true) { 0 } else { AMPLE });
+        self.measured.set((self.left(), now));
     }
 
     /// Measures how fast the line moves.
     pub(super) fn pace(&self, now: Monotonic) {
         let (before, at) = self.measured.get();
         let passed = now.since(at);
+        if passed > PACE {
+            return self.presume(now);
+        }
         if passed < MEASURE {
             return;
         }
-        let left = self.turns.get().saturating_sub(u64::try_from(self.waiting()).unwrap_or(u64::MAX));
         let each = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX).max(1);
-        let speed = left.saturating_sub(before).saturating_mul(PACE_US) / each;
-        self.speed.set(usize::try_from(speed).unwrap_or(usize::MAX));
-        self.measured.set((left, now));
+        let speed = self.left().saturating_sub(before).saturating_mul(PACE_US) / each;
+        let speed = usize::try_from(speed).unwrap_or(usize::MAX);
+        self.speed.set(speed);
+        self.doubtful.set(self.doubtful.get() && speed < AMPLE);
+        self.measured.set((self.left(), now));
+    }
+
+    /// How many have left the line so far.
+    fn left(&self) -> u64 {
+        self.turns.get().saturating_sub(u64::try_from(self.waiting()).unwrap_or(u64::MAX))
     }
 
     /// Jobs being dialled for or sent.

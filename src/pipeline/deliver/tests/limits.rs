@@ -500,3 +500,31 @@ fn workers_on_threads_lose_neither_slots_nor_wakes() {
     stop.notify_one();
     server.join().unwrap();
 }
+
+#[test]
+fn enough_waits_in_a_long_line_that_moves() {
+    let ms = |ms: u64| Monotonic(1_000_000_000 + ms * 1_000_000);
+    let dispatcher = Dispatcher::new(Setup::new("127.0.0.1", 9).build());
+    let board = Rc::new(Board::default());
+    let submit = |count: usize| (0..count).for_each(|n| dispatcher.submit(job(&board, n)));
+    let leave = |count: usize| drop(dispatcher.waiting.borrow_mut().drain(..count));
+    submit(200);
+    assert!(!dispatcher.is_ample(ms(0)), "they are sent soon");
+    submit(5_000);
+    assert!(dispatcher.is_ample(ms(0)), "presumed to be fast");
+    assert!(dispatcher.is_ample(ms(99)) && !dispatcher.is_ample(ms(101)), "for once");
+    leave(100);
+    dispatcher.pace(ms(121));
+    assert!(dispatcher.is_ample(ms(121)), "100 in 20 ms");
+    leave(10);
+    dispatcher.pace(ms(150));
+    assert!(!dispatcher.is_ample(ms(150)), "others may wait behind a slow one");
+    leave(1_000);
+    dispatcher.pace(ms(200));
+    assert!(dispatcher.is_ample(ms(250)) && !dispatcher.passes_soon(ms(250)));
+    // Nothing was seen of it for long: perhaps this thread had no processor.
+    assert!(dispatcher.is_ample(ms(900)) && !dispatcher.is_ample(ms(1_001)));
+    leave(3_900);
+    assert_eq!(dispatcher.waiting(), 190);
+    assert!(!dispatcher.is_ample(ms(1_002)));
+}
