@@ -104,15 +104,18 @@ impl<F: Future + Unpin> Flights<F> {
                 self.turn = self.blocks.get(self.block).map_or(0, Block::take_woken);
             }
             quiet = 0;
+            let bit = self.turn & self.turn.wrapping_neg();
+            self.turn ^= bit;
+            let at = self.block * BLOCK + usize::try_from(bit.trailing_zeros()).unwrap_or(0);
+            let Some(place) = self.places.get_mut(at) else { continue };
+            // Nobody is there any more: it was the waker of one that has ended.
+            let Some(flight) = &mut place.flight else { continue };
             if left == 0 {
                 // Some wake themselves: other tasks have their turn first.
+                self.turn |= bit;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let at = self.block * BLOCK + usize::try_from(self.turn.trailing_zeros()).unwrap_or(0);
-            self.turn &= self.turn - 1;
-            let Some(place) = self.places.get_mut(at) else { continue };
-            let Some(flight) = &mut place.flight else { continue };
             left -= 1;
             if let Poll::Ready(end) = Pin::new(flight).poll(&mut Context::from_waker(&place.waker)) {
                 place.flight = None;
@@ -245,11 +248,17 @@ mod tests {
 
     #[test]
     fn a_place_is_used_again_and_an_old_waker_harms_nobody() {
-        let mut cx = Context::from_waker(Waker::noop());
+        let task = Arc::new(Counted::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
         let (mut flights, told) = all(2);
         told.iter().for_each(|one| one.ends.set(true));
         assert_eq!([0, 1].map(|_| flights.poll_next(&mut cx)), [Poll::Ready(Some(0)), Poll::Ready(Some(1))]);
         assert_eq!(flights.poll_next(&mut cx), Poll::Ready(None));
+        told[0].wake();
+        let woken = task.0.load(Ordering::SeqCst);
+        assert_eq!(flights.poll_next(&mut cx), Poll::Ready(None));
+        assert_eq!(task.0.load(Ordering::SeqCst), woken, "there is nothing to come back for");
         let next = Told { number: 7, ..Told::default() };
         flights.push(next.clone());
         assert!(flights.poll_next(&mut cx).is_pending());
