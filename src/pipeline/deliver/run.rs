@@ -152,7 +152,7 @@ impl<'a, J: Job> Run<'a, J> {
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
         let next = [wait, self.alarm, idle, ask, look].into_iter().flatten().min();
-        self.sleep(cx, next);
+        self.sleep(cx, next, now);
         Poll::Pending
     }
 
@@ -165,12 +165,12 @@ impl<'a, J: Job> Run<'a, J> {
         }
     }
 
-    fn sleep(&mut self, cx: &mut Context<'_>, until: Option<Monotonic>) {
+    fn sleep(&mut self, cx: &mut Context<'_>, until: Option<Monotonic>, now: Monotonic) {
         let Some(until) = until else {
             self.timer_at = None;
             return;
         };
-        let soon = until.since(Monotonic::now()) < Duration::from_millis(1);
+        let soon = until.since(now) < Duration::from_millis(1);
         if soon && self.owner.destination.limits().is_faster_than_timers() {
             cx.waker().wake_by_ref();
             return;
@@ -337,9 +337,9 @@ impl<'a, J: Job> Run<'a, J> {
         let destination = &*self.owner.destination;
         let job = &waiting.job;
         self.request.clear();
-        let request = &mut self.request;
+        let (request, wall) = (&mut self.request, self.wall);
         let rendered = match job.render(&destination.reveal(), request) {
-            Ok(()) => attempt::prepare(destination, request, job.idempotency_key(), token, WallMs::now())
+            Ok(()) => attempt::prepare(destination, request, job.idempotency_key(), token, wall)
                 .map_err(|error| attempt::fail(destination, &error, Span { sent: None, took: Duration::ZERO }).1),
             Err(report) => Err(report),
         };
