@@ -36,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::LocalSet;
 
 /// What an event may cost.
-const LIMIT: f64 = 18.1;
+const LIMIT: f64 = 5.0;
 
 /// Events after which everything is warm, and events that are counted.
 const WARM: u64 = 4_000;
