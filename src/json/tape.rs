@@ -146,7 +146,7 @@ impl Tape {
     }
 
     /// The members of an object that was checked as a whole text; of another value none.
-    pub fn members<'t, 'a>(&'t self, whole: Json<'a>) -> Members<'t, 'a> {
+    pub fn members<'a>(&self, whole: Json<'a>) -> Members<'_, 'a> {
         // White space before the value is no part of it.
         let before = self.nodes.first().map_or(0, Node::start);
         let at = if whole.kind() == Kind::Object { 1 } else { usize::MAX };

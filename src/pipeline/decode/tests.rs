@@ -1,7 +1,8 @@
 //! What records become: a table per mode, and the promise that nothing panics.
 
-use super::{Error, Options, decode};
+use super::{Error, Options, decode, decode_noting};
 use crate::json::document::{Document, Value};
+use crate::json::tape::Tape;
 use crate::model::event::{CloudEvent, Content, Form};
 use crate::model::record::{Position, Record};
 use crate::model::resources::PayloadDecode;
@@ -421,6 +422,42 @@ proptest! {
                 prop_assert!(serde_json::from_str::<serde_json::Value>(&seen(&event)).is_ok(), "{}", seen(&event));
             }
             Err((_, error)) => prop_assert!(error.code().starts_with("DECODE_") && error.to_string().len() < 400),
+        }
+    }
+
+    /// Names that stand twice, nulls, escapes, white space and wrapped payloads: what is said to be on the tape is there.
+    #[test]
+    fn the_tape_has_the_values_of_members(
+        members in prop::collection::vec(
+            (
+                "(data|data_base64|subject|datacontenttype|x|y|d\\\\u0061ta|\\\\u0078)",
+                prop::sample::select(vec![
+                    "null", "\"text/plain\"", "\"eA==\"", "\"a\\u00e9\"", "\"{\\\"a\\\":1}\"", "[1, {\"é\":2}]",
+                    "{\"a\":1}", "17", " \"[ 3 ]\" ",
+                ]),
+            ),
+            0..7,
+        ),
+        wrapping in prop::sample::select(vec![
+            PayloadDecode::None, PayloadDecode::Json, PayloadDecode::Base64, PayloadDecode::Base64Json,
+        ]),
+    ) {
+        let more: Vec<String> = members.iter().map(|(name, value)| format!(", \"{name}\" :{value}")).collect();
+        let json = event_json(&more.concat());
+        let mut tape = Tape::default();
+        let record = record(Some(b"key"), Some(json.as_bytes()), STRUCTURED);
+        if let Ok(event) = decode_noting(record, &wanting(wrapping), &mut tape) {
+            let listed: Vec<_> = event.members().collect();
+            let places: Vec<_> = event.places().collect();
+            prop_assert_eq!(listed.len(), places.len());
+            for ((name, content), place) in listed.iter().zip(&places) {
+                prop_assert_eq!((name.as_bytes(), *content), (place.name(), place.content()));
+                let noted = place.node().map(|node| tape.nodes()[node]);
+                if let Some(node) = noted {
+                    prop_assert_eq!(Content::Json(&json[node.start()..node.end()]), *content, "{}", json);
+                }
+                prop_assert!(noted.is_some() || !matches!(*name, "id" | "source" | "subject" | "x"), "{}", json);
+            }
         }
     }
 }
