@@ -168,12 +168,16 @@ impl Decoder {
     }
 
     fn head(&mut self, input: &mut BytesMut) -> Result<(), Malformed> {
-        // What is no head shows at its beginning; of a long one that comes in drops, only the end is looked for.
-        if !has_end(input, &mut self.seen) && input.len() > BEGINNING {
-            return if input.len() > HEAD_BYTES { Err(Malformed::Long) } else { Ok(()) };
-        }
         let mut parsed = [httparse::EMPTY_HEADER; HEADERS];
         let mut head = httparse::Response::new(&mut parsed);
+        let before = self.seen;
+        if !has_end(input, &mut self.seen) {
+            // What is no head shows at its beginning; of a long one that comes in drops, only the end is looked for.
+            if before < BEGINNING {
+                head.parse(input.get(..BEGINNING).unwrap_or(input)).map_err(Malformed::Head)?;
+            }
+            return if input.len() > HEAD_BYTES { Err(Malformed::Long) } else { Ok(()) };
+        }
         let length = match head.parse(input).map_err(Malformed::Head)? {
             httparse::Status::Complete(length) => length,
             // Lines before the head may be empty.
