@@ -127,6 +127,9 @@ pub struct Extras {
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
 }
 
+/// How long tiers and queues are fetched before it is the turn of others.
+const STORED_TURN: Duration = Duration::from_millis(800);
+
 /// How long closing may take beyond the drain: the last commits must be answered and the groups left.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -194,7 +197,8 @@ impl App {
         let intakes = intake_count(&snapshot.load());
         let options = intake_options(&settings, &shared.budget, intakes, Start::Earliest, OnMissing::Earliest);
         let eager = Some(topics.queue("").to_string());
-        let reading = IntakeOptions { eager, statistics: false, ..options.clone() };
+        // Many queues hold little: whose turn is over soon makes room for the next.
+        let reading = IntakeOptions { eager, statistics: false, turn: STORED_TURN, ..options.clone() };
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
         let stored_intake = Arc::new(Intake::manual(&client, &stored_group, reading, owner)?);
         let patience = delivery.drain_timeout + CLOSE_GRACE;

@@ -121,7 +121,11 @@ impl Replica {
             intakes: intakes.into_iter().map(|(name, intake)| self.intake(name, intake, &snapshot, now)).collect(),
             destinations,
             connections,
-            slots: state::Slots { owned: u32::try_from(parts.slots.owned()).unwrap_or(SLOTS), of: SLOTS },
+            slots: state::Slots {
+                owned: u32::try_from(parts.slots.owned()).unwrap_or(SLOTS),
+                of: SLOTS,
+                unknown_queues: u32::try_from(parts.slots.unknown_queues()).unwrap_or(u32::MAX),
+            },
             memory: Memory {
                 used_bytes: number(parts.budget.used_bytes()),
                 budget_bytes: number(parts.budget.limit_bytes()),

@@ -2,8 +2,8 @@
 //! thousands of empty queues would keep the others waiting for their turn to be fetched, and cost memory for nothing.
 //!
 //! Whoever hands a delivery over knows at once; what other replicas wrote is learned by asking for the ends of all that
-//! is ours, every second or so, in a few requests. What was written lately stays read, so that a destination in regular
-//! use never waits. What is not known yet is not read; while nobody asks at all, everything is.
+//! is ours, every second or so, in a few requests. A few that were written lately stay read, so that a destination in
+//! regular use never waits. What is not known yet is not read; while nobody asks at all, everything is.
 
 use crate::kafka::{Ends, Error, TopicPartition};
 use crate::model::clock::Monotonic;
@@ -21,7 +21,7 @@ const ASK: Duration = Duration::from_secs(1);
 /// The same as a multiple of how long the answers took: asking may take a twentieth of the time.
 const SPARING: u32 = 20;
 
-/// How long something that is read, and empty, stays read.
+/// How long something that is empty counts as in use.
 const REST: Duration = Duration::from_secs(30);
 
 /// Failing for so long is worth a warning.
@@ -76,12 +76,19 @@ impl Filled {
         self.marks.store(Some(Arc::default()));
     }
 
-    /// Whether this partition is to be read; `read` says that it is now.
+    /// Whether this partition may hold something.
     #[must_use]
-    pub fn wants(&self, at: &TopicPartition, read: bool, now: Monotonic) -> bool {
+    pub fn holds(&self, at: &TopicPartition) -> bool {
         let marks = self.marks.load();
         let Some(marks) = marks.as_ref() else { return true };
-        marks.get(at).is_some_and(|mark| !mark.is_empty() || (read && now.since(mark.grown) < REST))
+        marks.get(at).is_some_and(|mark| !mark.is_empty())
+    }
+
+    /// Whether it was seen to grow a short while ago: the next record will not be long in coming.
+    #[must_use]
+    pub fn is_in_use(&self, at: &TopicPartition, now: Monotonic) -> bool {
+        let marks = self.marks.load();
+        marks.as_ref().and_then(|marks| marks.get(at)).is_some_and(|mark| now.since(mark.grown) < REST)
     }
 
     /// Where a partition ends, as last heard.
@@ -154,7 +161,7 @@ impl Filled {
         let mut doubtful = Vec::new();
         for Ours { at, read } in ours {
             let (mark, doubt) = match (before.get(at), newest.get(at)) {
-                (Some(old), Some(&end)) => (old.seen(end, now), *read && old.is_doubtful(end, now)),
+                (Some(old), Some(&end)) => (old.seen(end, now), *read && old.is_doubtful(end)),
                 (Some(old), None) => (old.clone(), false),
                 (None, Some(&end)) => (Mark::new(end, now), true),
                 (None, None) => continue,
@@ -203,8 +210,8 @@ impl Mark {
     }
 
     /// It looks filled although nothing is written to it any more: it may be settled by now.
-    fn is_doubtful(&self, end: i64, now: Monotonic) -> bool {
-        !self.grows(end) && now.since(self.grown) >= REST && !self.is_empty()
+    fn is_doubtful(&self, end: i64) -> bool {
+        !self.grows(end) && !self.is_empty()
     }
 }
 
@@ -232,20 +239,19 @@ mod tests {
     #[test]
     fn everything_is_read_while_nobody_asks_and_nothing_before_the_first_answer() {
         let filled = Filled::default();
-        assert!(filled.wants(&at(0), false, NOW));
+        assert!(filled.holds(&at(0)));
         filled.begin();
-        assert!(!filled.wants(&at(0), false, NOW) && !filled.wants(&at(0), true, NOW));
+        assert!(!filled.holds(&at(0)) && !filled.is_in_use(&at(0), NOW));
     }
 
     #[test]
-    fn what_holds_something_is_read_and_what_was_used_lately_stays_so() {
+    fn what_holds_something_is_told_from_what_was_used_lately() {
         let filled = filled([(0, mark(5, 5)), (1, mark(5, 3)), (2, mark(3, 5))]);
-        let later = NOW.plus(REST);
-        assert!(!filled.wants(&at(0), false, NOW) && filled.wants(&at(0), true, NOW));
-        assert!(!filled.wants(&at(0), true, later));
-        assert!(filled.wants(&at(1), false, later));
+        assert!(!filled.holds(&at(0)) && filled.is_in_use(&at(0), NOW));
+        assert!(!filled.is_in_use(&at(0), NOW.plus(REST)));
+        assert!(filled.holds(&at(1)));
         // It was made anew: reading it finds out.
-        assert!(filled.wants(&at(2), false, later));
+        assert!(filled.holds(&at(2)));
     }
 
     #[tokio::test]
@@ -253,23 +259,23 @@ mod tests {
         let filled = filled([(0, mark(5, 5))]);
         let stands = |partition, offset| Position { topic: Arc::from("tg.queue.crm"), partition, offset };
         filled.written(&stands(1, 7));
-        assert!(!filled.wants(&at(1), false, NOW), "another's");
+        assert!(!filled.holds(&at(1)), "another's");
         filled.written(&stands(0, 5));
         filled.news().await;
-        assert!(filled.wants(&at(0), false, NOW));
+        assert!(filled.holds(&at(0)));
         assert_eq!(filled.end(&at(0)), Some(6));
     }
 
     #[test]
-    fn only_what_has_been_quiet_for_long_is_asked_about_again() {
+    fn only_what_has_come_to_rest_is_asked_about_again() {
         let old = mark(9, 5);
-        let later = NOW.plus(REST);
-        assert!(!old.is_doubtful(9, NOW) && old.is_doubtful(9, later));
-        assert!(!old.is_doubtful(10, later), "it grows");
-        assert!(!mark(9, 9).is_doubtful(9, later), "it is known to be empty");
+        assert!(old.is_doubtful(9));
+        assert!(!old.is_doubtful(10), "it grows");
+        assert!(!mark(9, 9).is_doubtful(9), "it is known to be empty");
         old.written.store(12, Ordering::Relaxed);
-        assert!(!old.is_doubtful(9, later));
+        assert!(!old.is_doubtful(9));
+        let later = NOW.plus(REST);
         let seen = old.seen(12, later);
-        assert_eq!((seen.end, seen.grown, seen.is_doubtful(12, later.plus(REST))), (12, later, true));
+        assert_eq!((seen.end, seen.grown, seen.is_doubtful(12)), (12, later, true));
     }
 }

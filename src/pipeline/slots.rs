@@ -32,6 +32,10 @@ const SOON: Duration = Duration::from_millis(150);
 /// A queue is let go when its destination is sick for longer than this.
 const LONG: Duration = Duration::from_secs(2);
 
+/// So many partitions that hold nothing, but were in use a short while ago, stay read beside those that hold something;
+/// more would only take turns from these.
+const RESTING: usize = 16;
+
 /// How long the queue of an unknown destination stays unread: deployments overlap.
 const UNKNOWN: Duration = Duration::from_secs(3_600);
 
@@ -52,8 +56,8 @@ struct Holding {
     slots: BTreeSet<i32>,
     /// What the intake was told to read.
     read: BTreeSet<TopicPartition>,
-    /// Since when the destinations of queues are unknown.
-    unknown: HashMap<String, Monotonic>,
+    /// Queues whose destinations are unknown.
+    unknown: HashMap<String, Unknown>,
     plan: Plan,
 }
 
@@ -65,6 +69,14 @@ struct Plan {
     queues: Vec<Queue>,
     /// Names of queues whose destination is unknown.
     unknown: Vec<(String, TopicPartition)>,
+}
+
+/// A queue whose destination is unknown.
+#[derive(Debug, Clone, Copy)]
+struct Unknown {
+    since: Monotonic,
+    /// Somebody was warned that something lies in it.
+    told: bool,
 }
 
 /// The queue of a destination that we know.
@@ -112,6 +124,14 @@ impl Slots {
         let queues = plan.queues.iter().map(|queue| &queue.at).chain(plan.unknown.iter().map(|(_, at)| at));
         let all = plan.tiers.iter().chain(queues);
         all.map(|at| Ours { at: at.clone(), read: holding.read.contains(at) }).collect()
+    }
+
+    /// How many of the queues that are this replica's hold something for a destination that is not in the resources.
+    #[must_use]
+    pub fn unknown_queues(&self) -> usize {
+        let mut holding = self.holding();
+        self.plan(&mut holding);
+        holding.plan.unknown.iter().filter(|(_, at)| self.queues.filled().holds(at)).count()
     }
 
     fn holding(&self) -> MutexGuard<'_, Holding> {
@@ -170,17 +190,33 @@ impl Slots {
         let Holding { read, unknown, plan, .. } = holding;
         let snapshot = self.snapshot.load();
         let filled = self.queues.filled();
-        let holds = |at: &TopicPartition| filled.wants(at, read.contains(at), now);
+        let holds = |at: &TopicPartition| filled.holds(at);
         let tiers = plan.tiers.iter().filter(|at| holds(at));
-        let queues = plan.queues.iter().filter(|Queue { at, destination }| {
-            let takes = || takes(destination, read.contains(at), now);
-            holds(at) && snapshot.is_fed(&destination.resource().name) && takes()
-        });
+        let open = |Queue { at, destination }: &&Queue| {
+            snapshot.is_fed(&destination.resource().name) && takes(destination, read.contains(at), now)
+        };
+        let queues = plan.queues.iter().filter(|queue| holds(&queue.at)).filter(open);
         let mut wanted: BTreeSet<TopicPartition> = tiers.chain(queues.map(|queue| &queue.at)).cloned().collect();
+        let resting = plan.tiers.iter().chain(plan.queues.iter().filter(open).map(|queue| &queue.at));
+        let resting = resting.filter(|at| read.contains(*at) && !holds(at) && filled.is_in_use(at, now));
+        let resting: Vec<TopicPartition> = resting.take(RESTING.saturating_sub(wanted.len())).cloned().collect();
+        wanted.extend(resting);
         // Another deployment may know it. What nobody knows for long is given up, by the lane that reads it.
         for (name, at) in &plan.unknown {
-            let since = *unknown.entry(name.clone()).or_insert(now);
-            if now.since(since) >= UNKNOWN && holds(at) {
+            let known = unknown.entry(name.clone()).or_insert(Unknown { since: now, told: false });
+            if !holds(at) {
+                continue;
+            }
+            if !known.told {
+                known.told = true;
+                tracing::warn!(
+                    destination = name.as_str(),
+                    topic = %at.topic,
+                    "deliveries wait in the queue of a destination that is not in the resources; bring it back, or they become \
+                     dead letters (TARGET_GONE) in an hour"
+                );
+            }
+            if now.since(known.since) >= UNKNOWN {
                 wanted.insert(at.clone());
             }
         }

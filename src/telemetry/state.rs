@@ -227,6 +227,8 @@ pub struct Slots {
     pub owned: u32,
     /// Of so many.
     pub of: u32,
+    /// Queues of its slots that hold something for a destination that is not in the resources.
+    pub unknown_queues: u32,
 }
 
 /// Memory under the budget.

@@ -35,7 +35,8 @@ pub(crate) fn crowd() -> Tally {
             .map(|n| structured(&n.to_string(), "t", &format!("{{\"to\":{n},\"note\":\"{note}\"}}")));
         bed.broker.produce(&bed.topic(), events);
     }
-    let replica = bed.replica("a");
+    let replica = bed.launch("a", "");
+    replica.wait_ready(5 * MINUTE);
     let idle = now_mib(&replica);
     let count = LARGE + produce_in_turn(&bed, LARGE, 500, 3 * MINUTE, DESTINATIONS).len();
     bed.api.wait_until("what is for healthy destinations", 5 * MINUTE, |log| log.delivered() >= count / 2);

@@ -55,7 +55,7 @@ fn report(name: &str, age_ms: i64, builds: Option<Held>, ranges: &[i32]) -> Repo
         }],
         destinations: vec![destination("builds", builds, 3), destination("notes", Some(held("rate", 5, 5)), 0)],
         connections: vec![Connection { name: "crm".to_owned(), token: Some(token), ..Connection::default() }],
-        slots: Slots { owned: 16, of: 32 },
+        slots: Slots { owned: 16, of: 32, unknown_queues: 0 },
         ..State::default()
     };
     Report::new(name, "web", "failures", BTreeMap::from([("shop".to_owned(), vec!["orders".to_owned()])]), state)

@@ -20,6 +20,14 @@ pub(super) static METRICS: &[Metric] = &[
         Read::Level(|sample, tell| tell(u64::from(sample.state.slots.owned), &[])),
     ),
     metric(
+        "tidegate.queues.unknown",
+        "tidegate_queues_unknown",
+        "{queue}",
+        &[],
+        "Queues that hold deliveries for a destination that is not in the resources; after an hour they become dead letters.",
+        Read::Level(|sample, tell| tell(u64::from(sample.state.slots.unknown_queues), &[])),
+    ),
+    metric(
         "tidegate.memory.used",
         "tidegate_memory_used_bytes",
         "By",
