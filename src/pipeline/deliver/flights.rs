@@ -156,7 +156,7 @@ impl<F: Future + Unpin> Flights<F> {
 
     fn add_place(&mut self) -> usize {
         let at = self.places.len();
-        if at % BLOCK == 0 {
+        if at.is_multiple_of(BLOCK) {
             self.blocks.push(Arc::new(Block { woken: AtomicU64::new(0), task: Arc::clone(&self.task) }));
         }
         let waker = match self.blocks.last() {
