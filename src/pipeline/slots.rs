@@ -61,10 +61,13 @@ struct Holding {
     plan: Plan,
 }
 
+/// What a plan was made of: slots, names of queues, resources.
+type Basis = (BTreeSet<i32>, Arc<BTreeSet<String>>, Arc<Snapshot>);
+
 /// What belongs to our slots, for as long as slots, queues and resources are the same.
 #[derive(Debug, Default)]
 struct Plan {
-    of: Option<(BTreeSet<i32>, Arc<BTreeSet<String>>, Arc<Snapshot>)>,
+    of: Option<Basis>,
     tiers: Vec<TopicPartition>,
     queues: Vec<Queue>,
     /// Names of queues whose destination is unknown.
