@@ -221,7 +221,7 @@ impl State {
             && let Some(address) = &stored.delivery
         {
             let destination = address.destination.trim_start_matches('d').parse().unwrap();
-            self.oracle.refused(time::ns(), replica, destination);
+            self.oracle.refused(time::ns(), replica, destination, &address.delivery_id);
         }
         self.push(&at, record, 0);
         position

@@ -18,8 +18,9 @@ struct Known {
     /// It is held, since when.
     since_ns: Option<u64>,
     outcomes: u32,
-    /// When it was refused for good since it was last resumed.
-    refused_ns: Vec<u64>,
+    /// The deliveries that it refused for good since it was last resumed, and when. One may be written twice, if Kafka
+    /// did not answer the first time; it was refused once.
+    refused_ns: HashMap<String, u64>,
 }
 
 impl Held {
@@ -50,11 +51,12 @@ impl Held {
         now_ns: u64,
         replica: u32,
         destination: usize,
+        delivery: &str,
         budget: (u32, u32),
     ) -> Option<String> {
         let known = self.known(replica, destination);
-        known.refused_ns.push(now_ns);
-        let recent = known.refused_ns.iter().filter(|at| **at + WINDOW_NS > now_ns).count();
+        known.refused_ns.insert(delivery.to_owned(), now_ns);
+        let recent = known.refused_ns.values().filter(|at| **at + WINDOW_NS > now_ns).count();
         let most = budget.0.max(known.outcomes * budget.1 / 100);
         (recent > usize::try_from(most).unwrap())
             .then(|| format!("replica {replica} gave up {recent} events of d{destination}, whose budget allows {most}"))

@@ -339,9 +339,9 @@ impl Oracle {
     }
 
     /// A replica gave up what a destination refuses.
-    pub(crate) fn refused(&mut self, now_ns: u64, replica: u32, destination: usize) {
+    pub(crate) fn refused(&mut self, now_ns: u64, replica: u32, destination: usize, delivery: &str) {
         let Some(budget) = self.plan.last().destinations[destination].budget else { return };
-        if let Some(what) = self.held.refused(now_ns, replica, destination, budget) {
+        if let Some(what) = self.held.refused(now_ns, replica, destination, delivery, budget) {
             self.fail(now_ns, what);
         }
     }
