@@ -39,15 +39,11 @@ fn two_replicas_share_one_limit_through_a_rebalance() {
 
     let mut times: Vec<Monotonic> = bed.api.log(|log| log.requests.iter().map(|seen| seen.at).collect());
     times.sort_unstable();
-    // Burst 1 and one per replica, of which there are three for a while. The limit is on the moment of sending; what is
-    // measured is the moment of arrival, and a request that waited 40 ms for a busy machine shortens its window by two.
-    let (excess, from, to) = worst_excess(&times, LIMIT, 1.0 + 3.0 + LIMIT * 0.04);
-    let window = times[to].since(times[from]);
-    assert!(excess <= 0.0, "{} requests in {window:?}, {excess:.1} too many", to - from + 1);
-
+    // There are three replicas for a while.
+    let margin = assert_kept("three replicas", &times, LIMIT, 3.0);
     let took = times[times.len() - 1].since(times[0]).as_secs_f64();
     let used = (count as f64 / took) / LIMIT;
-    eprintln!("{count} events in {took:.1} s, {:.0} % of the limit, margin {:.1} requests", used * 100.0, -excess);
+    eprintln!("{count} events in {took:.1} s, {:.0} % of the limit, margin {margin:.1} requests", used * 100.0);
     // A partition that moves is drained and committed first. The mock cluster refuses commits for as long as its group
     // rebalances, so there what was completed meanwhile comes again.
     if real_kafka().is_some() {
@@ -65,17 +61,21 @@ pub(crate) fn times_of(bed: &Bed, path: &str) -> Vec<Monotonic> {
     times
 }
 
-/// Asserts that these requests kept to the limit, whose burst is 1, with so many replicas that may send at once.
+/// Asserts that these requests kept to the limit, whose burst is 1, with so many replicas that may send at once; how
+/// many more there might have been.
+///
+/// The limit is on the moment of sending; what is measured is the moment of arrival, and a request that waited 100 ms
+/// for a busy machine shortens its window by as much. A share that starts full is ten times more than that.
 #[track_caller]
-pub(crate) fn assert_kept(what: &str, times: &[Monotonic], limit: f64, replicas: f64) {
-    // Arrival is measured, not sending: see above.
-    let (excess, from, to) = worst_excess(times, limit, 1.0 + replicas + limit * 0.04);
+pub(crate) fn assert_kept(what: &str, times: &[Monotonic], limit: f64, replicas: f64) -> f64 {
+    let (excess, from, to) = worst_excess(times, limit, 1.0 + replicas + limit * 0.1);
     assert!(
         excess <= 0.0,
         "{what}: {} requests in {:?}, {excess:.1} too many",
         to - from + 1,
         times[to].since(times[from])
     );
+    -excess
 }
 
 #[test]
