@@ -35,6 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod writing;
 
 pub use self::core::{Answered, Committer, Core, Due, Released};
 pub use client::{ClientSettings, GroupProtocol, reveal};

@@ -7,14 +7,13 @@
 use super::client::{self, ClientSettings};
 use super::error::Error;
 use super::logging::{Logging, Reach};
+use super::writing::Writing;
 use crate::model::clock::Monotonic;
 use crate::model::record::{OutRecord, Position};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -97,7 +96,7 @@ struct Inner {
 }
 
 struct Made {
-    client: FutureProducer<Logging>,
+    client: Writing,
     number: u64,
 }
 
@@ -165,7 +164,7 @@ impl Producer {
             Way::Sink(sink) => return sink.post(record),
         };
         let made = inner.current.load();
-        if made.client.send_result(outgoing(&record)).is_err() && inner.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        if made.client.post(&record).is_err() && inner.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(topic = %record.topic, "no room for more records of what became of events; they are dropped and counted, deliveries are not");
         }
     }
@@ -193,7 +192,7 @@ impl Producer {
         let Way::Kafka(inner) = &self.0 else { return true };
         let until = Monotonic::now().plus(at_most);
         let made = inner.current.load_full();
-        while made.client.in_flight_count() > 0 {
+        while made.client.in_flight() > 0 {
             if Monotonic::now() >= until {
                 return false;
             }
@@ -208,15 +207,15 @@ impl Inner {
         let made = self.current.load_full();
         let topic = Arc::clone(&record.topic);
         let size_bytes = size(&record);
-        match made.client.send(outgoing(&record), ROOM).await {
-            Ok(delivery) => Ok(Position { topic, partition: delivery.partition, offset: delivery.offset }),
-            Err((error, _)) => Err(self.classify(&made, topic, size_bytes, &error)),
+        match made.client.send(&record, ROOM).await {
+            Ok((partition, offset)) => Ok(Position { topic, partition, offset }),
+            Err(error) => Err(self.classify(&made, topic, size_bytes, &error)),
         }
     }
 
     fn classify(&self, made: &Made, topic: Arc<str>, size_bytes: usize, error: &KafkaError) -> SendError {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        if code == RDKafkaErrorCode::Fatal || made.client.client().fatal_error().is_some() {
+        if code == RDKafkaErrorCode::Fatal || made.client.has_failed() {
             self.renew(made.number);
             return SendError::Fatal { topic };
         }
@@ -247,24 +246,8 @@ impl Inner {
     }
 }
 
-fn make(config: &ClientConfig, name: &str, reach: &Arc<Reach>) -> Result<FutureProducer<Logging>, KafkaError> {
-    config.create_with_context(Logging::new(name).noting(reach))
-}
-
-fn outgoing(record: &OutRecord) -> FutureRecord<'_, [u8], [u8]> {
-    let mut out = FutureRecord::to(&record.topic);
-    out.partition = record.partition;
-    out.key = record.key.as_deref();
-    out.payload = record.value.as_deref();
-    out.timestamp = record.timestamp_ms;
-    if !record.headers.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: value.as_deref() });
-        }
-        out.headers = Some(headers);
-    }
-    out
+fn make(config: &ClientConfig, name: &str, reach: &Arc<Reach>) -> Result<Writing, KafkaError> {
+    Writing::start(config, Logging::new(name).noting(reach))
 }
 
 fn size(record: &OutRecord) -> usize {

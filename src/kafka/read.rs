@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// How long to wait for one answer, and for the next record before the end.
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How soon a question is asked again that cannot be answered yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether there is more of what is followed.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// Where a scan starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,11 +246,16 @@ impl Reader {
     pub fn wait(&mut self, at_most: Duration) -> Result<Option<Record>, Error> {
         let until = Monotonic::now().plus(at_most);
         loop {
-            let left = until.since(Monotonic::now());
-            match self.next(left.min(Duration::from_millis(100)))? {
+            // Not by a poll that waits: rdkafka spends the last millisecond of each in a loop.
+            match self.next(Duration::ZERO)? {
                 Next::Record(record) => return Ok(Some(record)),
-                Next::End(_) | Next::Nothing if left.is_zero() => return Ok(None),
-                Next::End(_) | Next::Nothing => {}
+                Next::End(_) | Next::Nothing => {
+                    let left = until.since(Monotonic::now());
+                    if left.is_zero() {
+                        return Ok(None);
+                    }
+                    thread::park_timeout(left.min(LISTEN));
+                }
             }
         }
     }
@@ -458,7 +467,7 @@ impl Lags {
         let until = Monotonic::now().plus(PATIENCE);
         loop {
             match start::committed(&self.0, all, PATIENCE) {
-                Err(error) if moving(&error) && Monotonic::now() < until => std::thread::park_timeout(LOOK_AGAIN),
+                Err(error) if moving(&error) && Monotonic::now() < until => thread::park_timeout(LOOK_AGAIN),
                 done => return done,
             }
         }
