@@ -18,17 +18,7 @@ fn reading_goes_on_with_the_oldest_record_and_says_what_was_skipped() {
     if lacks_real_kafka("reading_goes_on_with_the_oldest_record_and_says_what_was_skipped") {
         return;
     }
-    let bed = Bed::new("missing", 1, |_| Answer::ok());
-    bed.usual_resources("");
-    let first = bed.replica("first");
-    bed.broker.produce(&bed.topic(), events::orders(100));
-    bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
-    bed.wait_all_committed(MINUTE);
-    assert!(first.stop(MINUTE).success());
-
-    bed.broker.produce(&bed.topic(), events::orders(200).skip(100));
-    delete_before(&bed, &bed.topic(), 150);
-    let second = bed.replica("second");
+    let (bed, second) = half_gone("missing", "");
     second.wait_line("what was skipped", MINUTE, |line| line.contains("skipped=50"));
     bed.api.wait_until("what is left", MINUTE, |log| log.delivered() == 150);
     bed.wait_all_committed(MINUTE);
