@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 /// How long the thread waits for a record before it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Until every broker has heard of the topic, which may just have been made.
+const SPREADING: Duration = Duration::from_secs(10);
+
 /// When something is tried again that Kafka did not do.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -149,14 +152,7 @@ impl Keeper {
         replica: Arc<str>,
     ) -> Result<(Self, Post), kafka::Error> {
         let holds = Arc::new(Holds::new(topics, snapshot));
-        let mut reader = Reader::open(client)?;
-        let topic = holds.topics.state();
-        let mut next = 0;
-        reader.scan(&topic, kafka::From::Beginning, |record| {
-            next = record.position.offset + 1;
-            holds.note(&record);
-            ControlFlow::Continue(())
-        })?;
+        let (reader, next) = read_all(&holds, client)?;
         holds.apply();
         let stop = CancellationToken::new();
         let reading = {
@@ -197,6 +193,30 @@ impl Keeper {
         let reading = tokio::task::spawn_blocking(move || reading.join().is_ok());
         if writing.await.is_err() || !reading.await.unwrap_or(false) {
             tracing::error!("what keeps the holds ended badly");
+        }
+    }
+}
+
+/// Notes all that stands in the topic. Gives the reader, and the offset to read next.
+fn read_all(holds: &Holds, client: &ClientSettings) -> Result<(Reader, i64), kafka::Error> {
+    let topic = holds.topics.state();
+    let began = Monotonic::now();
+    loop {
+        // A new one each time: a client goes on believing the first broker that it asked.
+        let mut reader = Reader::open(client)?;
+        let mut next = 0;
+        let read = reader.scan(&topic, kafka::From::Beginning, |record| {
+            next = record.position.offset + 1;
+            holds.note(&record);
+            ControlFlow::Continue(())
+        });
+        match read {
+            Ok(_) => return Ok((reader, next)),
+            Err(error) if Monotonic::now().since(began) < SPREADING => {
+                tracing::debug!(%topic, %error, "holds cannot be read yet; trying again");
+                thread::park_timeout(LOOK);
+            }
+            Err(error) => return Err(error),
         }
     }
 }
