@@ -200,6 +200,7 @@ impl Replica {
             drains,
             drain_ms: millis(drained),
             missing_records: intake.missing,
+            recreated: intake.recreated,
         }
     }
 }

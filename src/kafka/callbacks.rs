@@ -167,6 +167,22 @@ impl Callbacks {
 pub(super) fn enter(
     core: &mut Core,
     at: TopicPartition,
+    mut beginning: Beginning,
+    queue: Option<(Queue, Arc<Life>)>,
+) -> Option<Assigned> {
+    let (identity, is_saved) = (beginning.identity.take(), beginning.committed.is_some() || beginning.commit_first);
+    let start = beginning.next.filter(|_| !is_saved);
+    let assigned = place(core, at.clone(), beginning, queue);
+    if let Some(entry) = core.table.get_mut(&at) {
+        start.into_iter().for_each(|start| entry.begin_at(start));
+        identity.into_iter().for_each(|identity| entry.identify(&at, identity));
+    }
+    assigned
+}
+
+fn place(
+    core: &mut Core,
+    at: TopicPartition,
     beginning: Beginning,
     queue: Option<(Queue, Arc<Life>)>,
 ) -> Option<Assigned> {
@@ -177,6 +193,11 @@ pub(super) fn enter(
         return None;
     };
     let start = beginning.next;
+    if beginning.recreated {
+        // Its queue is dropped; where it goes on is for the poll thread to ask, as for an offset that is gone.
+        core.table.insert(New { at, phase: Phase::Restarting, life, committed: None, pending: None, start: None });
+        return None;
+    }
     if beginning.commit_first {
         let pending = start.map(|next_offset| Stored { next_offset, metadata: String::new() });
         let phase = Phase::Starting(Box::new(queue));

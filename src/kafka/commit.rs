@@ -5,8 +5,10 @@
 //!   offset has not advanced, so that a grown map would never be saved.
 //! - Reading commit metadata and header names that are not UTF-8.
 //! - Telling the embedded broker not to wait for more members of a group.
+//! - Asking for the ids of topics, and of the cluster.
 #![allow(unsafe_code, reason = "calls into librdkafka; every block says why it is sound")]
 
+use super::identity::CLAIM_CHARS;
 use super::partition::{METADATA_MAX, TopicPartition};
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
@@ -14,8 +16,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{IsError, KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedHeaders;
 use rdkafka::{Offset, TopicPartitionList};
-use std::ffi::{CStr, c_char, c_void};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
+use std::time::Duration;
 
 /// Sends these offsets with their metadata. Does not block; the answer reaches `commit_callback` at a later poll of the
 /// consumer, with an error for each partition.
@@ -51,7 +55,7 @@ pub(super) fn enqueue<'a, C: ConsumerContext>(
 }
 
 /// The metadata of each element, in the order of `elements()`: `None` where there is none or it is not plain ASCII of at
-/// most [`METADATA_MAX`] characters, for then it is not ours.
+/// most [`METADATA_MAX`] characters and a claim, for then it is not ours.
 pub(super) fn metadata(list: &TopicPartitionList) -> Vec<Option<String>> {
     let mut all = Vec::with_capacity(list.count());
     for i in 0..list.count() {
@@ -60,7 +64,7 @@ pub(super) fn metadata(list: &TopicPartitionList) -> Vec<Option<String>> {
             let element = &*(*list.ptr()).elems.add(i);
             slice(element.metadata, element.metadata_size)
         };
-        let own = bytes.filter(|b| !b.is_empty() && b.len() <= METADATA_MAX && b.is_ascii());
+        let own = bytes.filter(|b| !b.is_empty() && b.len() <= METADATA_MAX + CLAIM_CHARS && b.is_ascii());
         all.push(own.map(|b| String::from_utf8_lossy(b).into_owned()));
     }
     all
@@ -90,6 +94,95 @@ pub(super) fn embedded_join_delay<C: ClientContext>(client: &Client<C>, delay_ms
             bindings::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, delay_ms);
         }
     }
+}
+
+/// The ids of topics as Kafka knows them now. A topic that it does not have, or tells no id of, is left out. Blocks.
+///
+/// # Errors
+/// Kafka does not answer in time, or knows no such question.
+pub(super) fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[&str],
+    patience: Duration,
+) -> Result<HashMap<String, [u8; 16]>, KafkaError> {
+    let names: Vec<CString> = topics.iter().filter_map(|name| CString::new(*name).ok()).collect();
+    let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let (client, patience_ms) = (client.native_ptr(), millis(patience));
+    let operation = bindings::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    // SAFETY: the client outlives this call, and everything made of it here is given back here. librdkafka copies the
+    // names and the options, and keeps a reference of its own to the queue. What is read of the answer belongs to the
+    // event and is copied before that is given back. An event of another kind gives a null result.
+    unsafe {
+        let queue = bindings::rd_kafka_queue_new(client);
+        let options = bindings::rd_kafka_AdminOptions_new(client, operation);
+        // A time that it refuses leaves its own; the answer is awaited no longer.
+        bindings::rd_kafka_AdminOptions_set_request_timeout(options, patience_ms, ptr::null_mut(), 0);
+        let asked = bindings::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        bindings::rd_kafka_DescribeTopics(client, asked, options, queue);
+        let event = bindings::rd_kafka_queue_poll(queue, patience_ms);
+        let answer = if event.is_null() {
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut))
+        } else {
+            let error = bindings::rd_kafka_event_error(event);
+            let result = bindings::rd_kafka_event_DescribeTopics_result(event);
+            let answer = if error.is_error() || result.is_null() {
+                Err(KafkaError::AdminOp(error.into()))
+            } else {
+                Ok(described(result))
+            };
+            bindings::rd_kafka_event_destroy(event);
+            answer
+        };
+        bindings::rd_kafka_TopicCollection_destroy(asked);
+        bindings::rd_kafka_AdminOptions_destroy(options);
+        bindings::rd_kafka_queue_destroy(queue);
+        answer
+    }
+}
+
+/// SAFETY: `result` belongs to an event that has not been given back.
+unsafe fn described(result: *const bindings::rd_kafka_DescribeTopics_result_t) -> HashMap<String, [u8; 16]> {
+    let mut ids = HashMap::new();
+    let mut count = 0;
+    // SAFETY: there are `count` descriptions, each with a name that ends with a zero byte; the id may be null.
+    unsafe {
+        let topics = bindings::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        for i in 0..count {
+            let topic = *topics.add(i);
+            let id = bindings::rd_kafka_TopicDescription_topic_id(topic);
+            if id.is_null() {
+                continue;
+            }
+            let high = bindings::rd_kafka_Uuid_most_significant_bits(id).to_be_bytes();
+            let low = bindings::rd_kafka_Uuid_least_significant_bits(id).to_be_bytes();
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(high.into_iter().chain(low)).for_each(|(byte, from)| *byte = from);
+            let name = CStr::from_ptr(bindings::rd_kafka_TopicDescription_name(topic)).to_string_lossy();
+            // All zeros is no id.
+            if bytes != [0; 16] {
+                ids.insert(name.into_owned(), bytes);
+            }
+        }
+    }
+    ids
+}
+
+/// The id of the cluster, if it is known or becomes known in time.
+pub(super) fn cluster_id<C: ClientContext>(client: &Client<C>, patience: Duration) -> Option<String> {
+    // SAFETY: the text is ours: it is copied, and given back to who made it.
+    unsafe {
+        let text = bindings::rd_kafka_clusterid(client.native_ptr(), millis(patience));
+        if text.is_null() {
+            return None;
+        }
+        let id = CStr::from_ptr(text).to_string_lossy().into_owned();
+        bindings::rd_kafka_mem_free(client.native_ptr(), text.cast());
+        Some(id)
+    }
+}
+
+fn millis(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// SAFETY: `start` is null or points to `size` bytes that live as long as `'a`.

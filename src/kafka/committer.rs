@@ -7,7 +7,7 @@ use super::intake::IntakeOptions;
 use super::membership::Membership;
 use super::partition::{Owner, TopicPartition};
 use super::start::{self, Fresh};
-use super::table::{Answer, Item, Stored};
+use super::table::{Answer, Item, Phase, Stored};
 use super::{client, commit};
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
@@ -168,7 +168,9 @@ impl Shared {
             let turn = core.turn;
             let (mut pause, mut resume) = (Vec::new(), Vec::new());
             for (at, entry) in core.table.iter_mut() {
-                let open = if eager(at) { early.next(turn) } else { late.next(turn) };
+                let has_turn = if eager(at) { early.next(turn) } else { late.next(turn) };
+                // What is halted must not fill its queue, which nobody reads.
+                let open = has_turn && !matches!(entry.phase, Phase::Halted { .. });
                 if open == entry.paused {
                     entry.paused = !open;
                     entry.life.paused.store(!open, Ordering::Release);

@@ -4,6 +4,7 @@
 //! Never here: a commit for a partition that is not ours, or for an epoch that is over; two commits on their way at a
 //! time, but for the last ones of partitions that go.
 
+use super::identity;
 use super::membership::Membership;
 use super::partition::{Assigned, Commit, Life, METADATA_MAX, Queue, TopicPartition};
 use super::table::{Answer, Entry, Item, New, Phase, Stored, Table};
@@ -29,10 +30,7 @@ pub struct Committer(Arc<Mutex<HashMap<TopicPartition, Commit>>>);
 impl Committer {
     /// Leaves an offset to be committed. The newest of a partition wins; an epoch that is over is ignored. Metadata that
     /// is not ASCII or too long is left out, which costs repeated deliveries after a crash, never a lost one.
-    pub fn store(&self, mut commit: Commit) {
-        if commit.metadata.len() > METADATA_MAX || !commit.metadata.is_ascii() {
-            commit.metadata.clear();
-        }
+    pub fn store(&self, commit: Commit) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(&commit.at) {
             Some(old) if old.epoch > commit.epoch => {}
@@ -75,6 +73,7 @@ pub struct Core {
     pub(super) commit_failures: u64,
     pub(super) stale_commits: u64,
     pub(super) missing: u64,
+    pub(super) recreated: u64,
     /// Where the rotation of resumed partitions stands.
     pub(super) turn: usize,
 }
@@ -189,7 +188,8 @@ impl Core {
         queue: Queue,
         life: Arc<Life>,
     ) -> Assigned {
-        let metadata = committed.as_ref().map(|c| c.metadata.clone()).filter(|m| !m.is_empty());
+        let map = committed.as_ref().map(|c| identity::split(&c.metadata).1).filter(|map| !map.is_empty());
+        let metadata = map.map(str::to_owned);
         let new = New { at: at.clone(), phase: Phase::Running, life, committed, pending: None, start };
         let epoch = self.table.insert(new);
         Assigned { at, epoch, start, metadata, queue }
@@ -232,7 +232,10 @@ impl Core {
     }
 
     /// Enters one wish of a lane.
-    fn take(&mut self, commit: Commit) {
+    fn take(&mut self, mut commit: Commit) {
+        if commit.metadata.len() > METADATA_MAX || !commit.metadata.is_ascii() {
+            commit.metadata.clear();
+        }
         if !self.table.accept(commit) {
             self.stale_commits += 1;
         }

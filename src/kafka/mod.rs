@@ -18,6 +18,7 @@ mod core;
 mod embedded;
 mod ends;
 mod error;
+mod identity;
 mod intake;
 mod keyed;
 mod logging;

@@ -3,8 +3,9 @@
 
 use super::callbacks::{self, IntakeConsumer};
 use super::committer::Shared;
+use super::identity::Identities;
 use super::partition::{Assigned, TopicPartition};
-use super::start::{self, Again};
+use super::start::{self, Again, Gone};
 use super::table::{Entry, Phase};
 use crate::model::clock::Monotonic;
 use rdkafka::Offset;
@@ -25,6 +26,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long after a failed restart of a partition it is tried again, and the least time between two restarts.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether topics are still those that they were.
+const CHECK: Duration = Duration::from_secs(30);
 
 /// What the thread is asked to do.
 pub(super) enum Command {
@@ -58,6 +62,10 @@ pub(super) struct Poller {
     next_look: Monotonic,
     /// What had been read of the partitions then.
     read: i64,
+    /// When it is looked whether the topics are still the same.
+    next_check: Monotonic,
+    /// It has been said that Kafka tells no ids of topics.
+    is_untold: bool,
     restarts: HashMap<TopicPartition, Monotonic>,
 }
 
@@ -80,6 +88,8 @@ impl Poller {
             next_turn: start,
             next_look: start,
             read: 0,
+            next_check: Monotonic::now().plus(CHECK),
+            is_untold: false,
             restarts: HashMap::new(),
         }
     }
@@ -112,6 +122,49 @@ impl Poller {
             if now >= self.next_look {
                 self.take_turns(now);
             }
+            if now >= self.next_check {
+                self.next_check = now.plus(CHECK);
+                self.check_topics();
+            }
+        }
+    }
+
+    /// A topic that was deleted and made anew is another one, and may be so long already that our offset exists in it.
+    fn check_topics(&mut self) {
+        let (topics, unclaimed) = {
+            let core = self.shared.core();
+            (core.table.iter().map(|(at, _)| Arc::clone(&at.topic)).collect::<Vec<_>>(), core.table.unclaimed())
+        };
+        if topics.is_empty() {
+            return;
+        }
+        let known = match Identities::ask(self.consumer.client(), topics.iter(), start::SHORT) {
+            Ok(now) if now.is_empty() => Err("Kafka tells no ids of topics".to_owned()),
+            Ok(now) => Ok(now),
+            Err(error) => Err(error.to_string()),
+        };
+        let now = match known {
+            Ok(now) => now,
+            Err(why) => {
+                if !std::mem::replace(&mut self.is_untold, true) {
+                    tracing::debug!(group = self.shared.group, why, "a topic that is made anew goes unnoticed");
+                }
+                return;
+            }
+        };
+        if !unclaimed.is_empty() {
+            match start::committed(&*self.consumer, &unclaimed, start::SHORT) {
+                Ok(committed) => self.shared.core().table.remember(committed),
+                Err(error) => {
+                    tracing::debug!(group = self.shared.group, %error, "committed offsets unknown; asking again");
+                    return;
+                }
+            }
+        }
+        let recreated = self.shared.core().table.learn(&now);
+        let told: Vec<_> = recreated.into_iter().filter(|(_, told)| *told).map(|(at, _)| at).collect();
+        if !told.is_empty() {
+            self.shared.owner.revoked(&told, true);
         }
     }
 
@@ -264,19 +317,15 @@ impl Poller {
     /// kafka.md "reset=error": only taking the partition out and in again works.
     fn restart(&self, at: &TopicPartition, epoch: u64) -> KafkaResult<Option<Assigned>> {
         let options = &self.shared.options;
+        let known = self.shared.core().table.get(at).and_then(|entry| entry.identity.clone());
         let again = {
             let mut fresh = self.shared.fresh();
-            start::restart(&*self.consumer, at, options.start, options.on_missing, &mut fresh)?
+            start::restart(&*self.consumer, at, options.start, options.on_missing, &mut fresh, known.as_ref())?
         };
-        let (beginning, skipped) = match again {
-            Again::At { beginning, skipped } => (beginning, skipped),
-            Again::Halt { missing } => {
-                tracing::error!(topic = %at.topic, partition = at.partition, missing, "its next offset is gone; halted, as `on_missing` says");
-                if let Some(entry) = self.shared.core().table.get_mut(at) {
-                    let why = format!("the next offset is gone, {missing} records would be skipped");
-                    entry.phase = Phase::Halted { why, since: Monotonic::now() };
-                    entry.skipped = missing;
-                }
+        let (beginning, gone) = match again {
+            Again::At { beginning, gone } => (beginning, gone),
+            Again::Halt { gone } => {
+                self.halt(at, gone);
                 return Ok(None);
             }
         };
@@ -285,9 +334,17 @@ impl Poller {
         if self.shared.core().table.get(at).is_none_or(|entry| entry.epoch != epoch) {
             return Ok(None);
         }
-        if skipped > 0 {
-            tracing::error!(topic = %at.topic, partition = at.partition, skipped, next = ?beginning.next, "records are gone before they were read");
-        }
+        let skipped = match gone {
+            Gone::Records(0) => 0,
+            Gone::Records(skipped) => {
+                tracing::error!(topic = %at.topic, partition = at.partition, skipped, next = ?beginning.next, "records are gone before they were read");
+                skipped
+            }
+            Gone::Topic => {
+                tracing::error!(topic = %at.topic, partition = at.partition, next = ?beginning.next, "the topic was deleted and made anew; reading the new one, as `on_missing` says; what was not read of the old one is gone");
+                0
+            }
+        };
         let paused = self.shared.core().table.get(at).is_some_and(|entry| entry.paused);
         self.shared.unpause(&self.consumer, paused.then_some(at).into_iter());
         if let Err(error) = self.consumer.incremental_unassign(&callbacks::list([(at, Offset::Invalid)].into_iter())?) {
@@ -298,11 +355,29 @@ impl Poller {
         self.consumer.incremental_assign(&callbacks::list([(at, beginning.offset)].into_iter())?)?;
         let mut core = self.shared.core();
         core.missing += skipped;
+        core.recreated += u64::from(gone == Gone::Topic);
         let assigned = callbacks::enter(&mut core, at.clone(), beginning, queue);
         if let Some(entry) = core.table.get_mut(at) {
             entry.skipped = skipped;
         }
         Ok(assigned)
+    }
+
+    /// `on_missing: halt`: nothing is read until somebody decides.
+    fn halt(&self, at: &TopicPartition, gone: Gone) {
+        let (why, missing) = match gone {
+            Gone::Records(missing) => (format!("the next offset is gone, {missing} records would be skipped"), missing),
+            Gone::Topic => {
+                ("the topic was deleted and made anew; what was not read of the old one is gone".to_owned(), 0)
+            }
+        };
+        tracing::error!(topic = %at.topic, partition = at.partition, missing, why, "halted, as `on_missing` says");
+        let mut core = self.shared.core();
+        core.recreated += u64::from(gone == Gone::Topic);
+        if let Some(entry) = core.table.get_mut(at) {
+            entry.phase = Phase::Halted { why, since: Monotonic::now() };
+            entry.skipped = missing;
+        }
     }
 
     fn set(&self, wanted: &[TopicPartition]) {

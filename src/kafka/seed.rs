@@ -8,10 +8,12 @@
 use super::client::{self, ClientSettings};
 use super::commit;
 use super::error::Error;
+use super::identity;
 use super::logging::Logging;
 use super::partition::TopicPartition;
 use super::read::{moving, partitions};
 use super::start::{self, PATIENCE, Start};
+use super::table::Stored;
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -55,7 +57,7 @@ pub fn seed(settings: &ClientSettings, group: &str, origins: &[Origin]) -> Resul
         }
     }
     own.save(&seeds)?;
-    Ok(seeds)
+    Ok(seeds.into_iter().map(|(at, stored)| (at, stored.next_offset)).collect())
 }
 
 /// A consumer that asks for the offsets of a group.
@@ -82,49 +84,50 @@ impl<'a> Asked<'a> {
     }
 
     /// What is committed of each. One that cannot be learned is an error: taken for none, it would be overwritten.
-    fn committed(&self, all: &[TopicPartition]) -> Result<Vec<Option<i64>>, Error> {
+    fn committed(&self, all: &[TopicPartition]) -> Result<Vec<Option<Stored>>, Error> {
         let failed = |error| Error::request(format!("asking where the group `{}` stands", self.group), error);
         let until = Monotonic::now().plus(PATIENCE);
         loop {
             match start::committed(&self.consumer, all, PATIENCE) {
                 Err(error) if moving(&error) && Monotonic::now() < until => std::thread::park_timeout(LOOK),
                 Err(error) => return Err(failed(error)),
-                Ok(found) => {
-                    let of = |at| found.get(at).map(|stored| stored.as_ref().map(|stored| stored.next_offset));
-                    match all.iter().map(of).collect::<Option<Vec<_>>>() {
-                        Some(committed) => return Ok(committed),
-                        None if Monotonic::now() < until => std::thread::park_timeout(LOOK),
-                        None => return Err(failed(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut))),
-                    }
-                }
+                Ok(found) => match all.iter().map(|at| found.get(at).cloned()).collect::<Option<Vec<_>>>() {
+                    Some(committed) => return Ok(committed),
+                    None if Monotonic::now() < until => std::thread::park_timeout(LOOK),
+                    None => return Err(failed(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut))),
+                },
             }
         }
     }
 
     /// Where the group stands in each, or would begin.
-    fn stands(&self, all: &[TopicPartition], start: Start) -> Result<Vec<i64>, Error> {
+    fn stands(&self, all: &[TopicPartition], start: Start) -> Result<Vec<Stored>, Error> {
         let committed = self.committed(all)?;
         // Beside partitions with commits, one without is new: everything in it is to be read.
         let late = start == Start::Latest && committed.iter().all(Option::is_none);
         let stands = all.iter().zip(committed).map(|(at, committed)| match committed {
-            Some(offset) => Ok(offset),
+            // For the same topic; the map is of what the other group has done.
+            Some(Stored { next_offset, metadata }) => {
+                Ok(Stored { next_offset, metadata: identity::split(&metadata).0.to_owned() })
+            }
             None => {
                 let ends = client::watermarks(self.consumer.client(), &at.topic, at.partition, PATIENCE);
                 let (low, high) = ends.map_err(|e| Error::request(format!("asking for the ends of {at}"), e))?;
-                Ok(if late { high } else { low })
+                Ok(Stored { next_offset: if late { high } else { low }, metadata: String::new() })
             }
         });
         stands.collect()
     }
 
     /// Commits these offsets and sees to it that each partition has one. Where another was faster, that one stands.
-    fn save(&self, seeds: &[(TopicPartition, i64)]) -> Result<(), Error> {
+    fn save(&self, seeds: &[(TopicPartition, Stored)]) -> Result<(), Error> {
         let all: Vec<TopicPartition> = seeds.iter().map(|(at, _)| at.clone()).collect();
         let mut missing = seeds.to_vec();
         let until = Monotonic::now().plus(SAVING);
         while !missing.is_empty() {
             let failed = |error| Error::request(format!("committing where the group `{}` begins", self.group), error);
-            commit::enqueue(&self.consumer, missing.iter().map(|(at, offset)| (at, *offset, ""))).map_err(failed)?;
+            let offsets = missing.iter().map(|(at, stored)| (at, stored.next_offset, stored.metadata.as_str()));
+            commit::enqueue(&self.consumer, offsets).map_err(failed)?;
             let answered = Monotonic::now().plus(LOOK);
             while Monotonic::now() < answered {
                 // Serves the answer; there is nothing else to come.

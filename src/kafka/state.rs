@@ -25,6 +25,8 @@ pub struct IntakeState {
     pub stale_commits: u64,
     /// Records that were gone before they were read, in all epochs.
     pub missing: u64,
+    /// Partitions that were found to be of a topic that was deleted and made anew, in all epochs.
+    pub recreated: u64,
     /// Its partitions.
     pub partitions: Vec<PartitionState>,
 }
@@ -96,6 +98,7 @@ impl IntakeState {
             commit_failures: core.commit_failures,
             stale_commits: core.stale_commits,
             missing: core.missing,
+            recreated: core.recreated,
             partitions: partitions.collect(),
         }
     }

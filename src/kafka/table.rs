@@ -4,10 +4,11 @@
 //! Never here: a commit for a partition that is not ours, for an epoch that is over, or below what the same epoch has
 //! committed already.
 
+use super::identity::{self, Identities, Identity};
 use super::partition::{Commit, Life, Queue, TopicPartition};
 use crate::model::clock::Monotonic;
 use rdkafka::error::RDKafkaErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 pub struct Stored {
     /// The offset to read next.
     pub next_offset: i64,
-    /// Its metadata.
+    /// Its metadata: which topic it belongs to, and what is done above it.
     pub metadata: String,
 }
 
@@ -63,8 +64,19 @@ pub(super) struct Entry {
     alone: bool,
     /// No commit before this.
     not_before: Monotonic,
-    /// The broker takes no metadata.
-    bare: bool,
+    /// What of the metadata the broker takes.
+    takes: Takes,
+    /// The topic that the offsets belong to, once it is known.
+    pub(super) identity: Option<Identity>,
+}
+
+/// How much metadata a broker takes; it says so by refusing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    /// Not the map, which may be long.
+    Claim,
+    Nothing,
 }
 
 /// One element of a commit.
@@ -154,7 +166,8 @@ impl Table {
             high_watermark: None,
             alone: false,
             not_before: Monotonic(0),
-            bare: false,
+            takes: Takes::All,
+            identity: None,
         };
         self.entries.insert(new.at, entry);
         self.epochs
@@ -233,6 +246,45 @@ impl Table {
         self.entries.iter().next().map(|(at, entry)| (at.clone(), entry.epoch))
     }
 
+    /// Partitions of which it is not known what was committed before, and for which topic.
+    pub(super) fn unclaimed(&self) -> Vec<TopicPartition> {
+        let unclaimed = |e: &Entry| matches!(e.phase, Phase::Running) && e.identity.is_none() && e.committed.is_none();
+        self.entries.iter().filter(|(_, e)| unclaimed(e)).map(|(at, _)| at.clone()).collect()
+    }
+
+    /// Takes in what is committed of partitions of which that was unknown.
+    pub(super) fn remember(&mut self, committed: HashMap<TopicPartition, Option<Stored>>) {
+        for (at, stored) in committed {
+            if let Some(entry) = self.entries.get_mut(&at).filter(|entry| entry.committed.is_none()) {
+                entry.committed = stored;
+            }
+        }
+    }
+
+    /// Takes in which topics there are now. Gives the partitions whose offsets belong to another topic than the one that
+    /// has the name now, each with whether its owner knows of it: they are to be read again.
+    pub(super) fn learn(&mut self, now: &Identities) -> Vec<(TopicPartition, bool)> {
+        let mut recreated = Vec::new();
+        for (at, entry) in &mut self.entries {
+            let works = match entry.phase {
+                Phase::Running | Phase::Starting(_) => true,
+                // Restarting asks for itself; halted waits for somebody to decide.
+                Phase::Restarting | Phase::Halted { .. } => false,
+            };
+            let Some(present) = now.of(&at.topic).filter(|_| works) else { continue };
+            match entry.belongs_to(at, now) {
+                Some(known) if known != present => {
+                    entry.identity = Some(known);
+                    entry.disown();
+                    recreated.push((at.clone(), entry.told));
+                }
+                Some(_) | None if entry.identity.is_none() => entry.identify(at, present),
+                Some(_) | None => {}
+            }
+        }
+        recreated
+    }
+
     /// Takes in the answer for one element of a commit that had `size` elements.
     pub(super) fn answered(&mut self, item: &Item, answer: Answer, size: usize, now: Monotonic) {
         let Some(entry) = self.entries.get_mut(&item.at).filter(|e| e.epoch == item.epoch) else { return };
@@ -250,7 +302,7 @@ impl Table {
                 entry.alone = true;
                 entry.not_before = now.plus(REFUSED_PAUSE);
             }
-            Answer::MetadataTooLong => entry.make_bare(),
+            Answer::MetadataTooLong => entry.shorten(),
             Answer::Rebalancing | Answer::NotMember | Answer::Fenced | Answer::Transient => {}
         }
     }
@@ -263,9 +315,45 @@ impl Entry {
             return false;
         }
         self.floor = Some(commit.next_offset);
-        let metadata = if self.bare { String::new() } else { commit.metadata };
-        self.pending = Some(Stored { next_offset: commit.next_offset, metadata });
+        self.want(&commit.at, commit.next_offset, &commit.metadata);
         true
+    }
+
+    /// This is to be committed, as far as the broker takes it.
+    fn want(&mut self, at: &TopicPartition, next_offset: i64, map: &str) {
+        let claim = self.identity.as_ref().map(|identity| identity.claim(at, next_offset)).unwrap_or_default();
+        let metadata = match self.takes {
+            Takes::All => claim + map,
+            Takes::Claim => claim,
+            Takes::Nothing => String::new(),
+        };
+        self.pending = Some(Stored { next_offset, metadata });
+    }
+
+    /// Its offsets belong to this topic; a commit that does not say so is said again.
+    pub(super) fn identify(&mut self, at: &TopicPartition, identity: Identity) {
+        self.identity = Some(identity);
+        if let Some(Stored { next_offset, metadata }) = self.pending.as_ref().or(self.committed.as_ref()).cloned() {
+            self.want(at, next_offset, identity::split(&metadata).1);
+        }
+    }
+
+    /// Nobody has committed where it begins: that is to be.
+    pub(super) fn begin_at(&mut self, next_offset: i64) {
+        self.pending = Some(Stored { next_offset, metadata: String::new() });
+    }
+
+    /// The topic that its offsets belong to, as far as anything says so.
+    fn belongs_to(&self, at: &TopicPartition, now: &Identities) -> Option<Identity> {
+        let claimed = || now.claimed(at, self.committed.as_ref()?);
+        self.identity.clone().or_else(claimed)
+    }
+
+    /// Its topic is another one now: what was committed does not hold there.
+    fn disown(&mut self) {
+        self.phase = Phase::Restarting;
+        self.committed = None;
+        self.pending = None;
     }
 
     /// What to commit, if it differs from what is committed.
@@ -274,10 +362,12 @@ impl Entry {
         Some(Item { at: at.clone(), epoch: self.epoch, stored })
     }
 
-    fn make_bare(&mut self) {
-        self.bare = true;
+    /// The broker has refused metadata as too long.
+    fn shorten(&mut self) {
+        self.takes = if self.takes == Takes::All { Takes::Claim } else { Takes::Nothing };
         if let Some(pending) = &mut self.pending {
-            pending.metadata.clear();
+            let keep = if self.takes == Takes::Claim { identity::split(&pending.metadata).0.len() } else { 0 };
+            pending.metadata.truncate(keep);
         }
     }
 
@@ -409,6 +499,53 @@ mod tests {
         assert_eq!(table.due(NOW)[0].stored, stored(5, ""));
         assert!(wish(&mut table, 0, 6, "td1.b"));
         assert_eq!(table.due(NOW)[0].stored, stored(6, ""));
+    }
+
+    #[test]
+    fn what_is_too_long_is_shortened_to_the_claim_first() {
+        let mut table = with(1, None);
+        let now = Identities::test(&[("t", 1)]);
+        assert!(table.learn(&now).is_empty());
+        let claim = now.of("t").unwrap().claim(&at(0), 5);
+        assert!(wish(&mut table, 0, 5, "td1.a"));
+        for expected in [format!("{claim}td1.a"), claim, String::new()] {
+            let sent = table.due(NOW);
+            assert_eq!(sent[0].stored, stored(5, &expected));
+            table.answered(&sent[0], Answer::MetadataTooLong, 1, NOW);
+        }
+    }
+
+    #[test]
+    fn a_commit_says_which_topic_it_is_for_and_does_not_hold_for_another() {
+        let (old, new) = (Identities::test(&[("t", 1)]), Identities::test(&[("t", 2)]));
+        let claim = |offset| old.of("t").unwrap().claim(&at(0), offset);
+        let mut table = with(1, Some(10));
+        // An older version has committed it: it counts for the topic that is there, and is said again with its claim.
+        assert!(table.learn(&Identities::test(&[("u", 9)])).is_empty() && table.due(NOW).is_empty());
+        assert!(table.learn(&old).is_empty());
+        let due = table.due(NOW);
+        assert_eq!(due[0].stored, stored(10, &claim(10)));
+        table.answered(&due[0], Answer::Saved, 1, NOW);
+        assert!(table.learn(&old).is_empty() && table.due(NOW).is_empty());
+        assert!(wish(&mut table, 0, 12, "td1.a"));
+        assert_eq!(table.due(NOW)[0].stored, stored(12, &(claim(12) + "td1.a")));
+        assert_eq!(table.learn(&new), [(at(0), true)]);
+        assert!(matches!(table.get(&at(0)).unwrap().phase, Phase::Restarting));
+        assert!(table.due(NOW).is_empty() && table.evidence().is_none() && table.saved().is_empty());
+        assert!(table.learn(&new).is_empty(), "said once");
+    }
+
+    #[test]
+    fn a_claim_that_was_read_before_topics_were_known_counts() {
+        let (old, new) = (Identities::test(&[("t", 1)]), Identities::test(&[("t", 2)]));
+        for (now, recreated) in [(&old, 0), (&new, 1)] {
+            let committed = stored(10, &old.of("t").unwrap().claim(&at(0), 10));
+            let mut table = Table::default();
+            let (phase, life) = (Phase::Running, Arc::default());
+            table.insert(New { at: at(0), phase, life, committed: Some(committed), pending: None, start: Some(10) });
+            assert_eq!(table.learn(now).len(), recreated);
+            assert!(table.due(NOW).is_empty());
+        }
     }
 
     #[test]

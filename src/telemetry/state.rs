@@ -73,6 +73,8 @@ pub struct Intake {
     pub drain_ms: u64,
     /// Records that were gone before they were read.
     pub missing_records: u64,
+    /// Partitions whose topic was found to be deleted and made anew.
+    pub recreated: u64,
     /// The partitions it has.
     pub partitions: Vec<Partition>,
 }

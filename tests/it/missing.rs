@@ -29,18 +29,22 @@ fn reading_goes_on_with_the_oldest_record_and_says_what_was_skipped() {
     });
 }
 
-/// A hundred events of 200 are delivered, of the others the first fifty are gone.
-fn half_gone(name: &str, source: &str) -> (Bed, Replica) {
-    let bed = Bed::new(name, 1, |_| Answer::ok());
-    let resources = format!(
+/// Every event goes to the API, from a source with these further settings.
+fn all_events(bed: &Bed, source: &str) -> String {
+    format!(
         "{}
 ---
 {{kind: destination, name: sink, connection: api, endpoint: /in}}
 ---
 {{kind: rule, name: all, pattern: {{}}, targets: [{{name: sink, destination: sink, headers: {{x-event: $.id}}}}]}}",
         bed.source_and_connection(source)
-    );
-    bed.resources("all.yaml", &resources);
+    )
+}
+
+/// A hundred events of 200 are delivered, of the others the first fifty are gone.
+fn half_gone(name: &str, source: &str) -> (Bed, Replica) {
+    let bed = Bed::new(name, 1, |_| Answer::ok());
+    bed.resources("all.yaml", &all_events(&bed, source));
     let first = bed.replica("first");
     bed.broker.produce(&bed.topic(), events::orders(100));
     bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
@@ -102,26 +106,84 @@ fn partitions_that_are_added_are_read_from_their_beginning() {
     assert!(replica.stop(MINUTE).success());
 }
 
-#[test]
-fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
-    if lacks_real_kafka("a_topic_that_was_made_anew_is_read_from_its_beginning") {
-        return;
-    }
-    let bed = Bed::new("anew", 2, |_| Answer::ok());
-    bed.usual_resources("");
-    let replica = bed.replica("a");
-    bed.broker.produce(&bed.topic(), events::orders(100));
-    bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
-    bed.wait_all_committed(MINUTE);
+/// Deletes the topic and makes it anew.
+fn make_anew(bed: &Bed) {
     bed.broker.delete_topics(&bed.topic());
     // Kafka deletes in the background; the name is free a moment later.
     eventually("the name is free", MINUTE, || {
         if bed.broker.exists(&bed.topic()) { Err("it is there".to_owned()) } else { Ok(()) }
     });
     bed.broker.create_topic(&bed.topic(), 2);
-    // Fewer than the old topic had: nothing stands where that was read to.
-    bed.broker.produce(&bed.topic(), events::orders(120).skip(100));
-    bed.api.wait_until("all of the new topic", 2 * MINUTE, |log| log.delivered() == 120);
+}
+
+/// A replica has delivered a hundred events and committed that.
+fn hundred(name: &str, source: &str) -> (Bed, Replica) {
+    let bed = Bed::new(name, 2, |_| Answer::ok());
+    bed.resources("all.yaml", &all_events(&bed, source));
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(100));
+    bed.api.wait_until("the first hundred", MINUTE, |log| log.delivered() == 100);
     bed.wait_all_committed(MINUTE);
+    (bed, replica)
+}
+
+#[test]
+fn a_topic_that_is_made_anew_under_a_running_replica_is_read_from_its_beginning() {
+    if lacks_real_kafka("a_topic_that_is_made_anew_under_a_running_replica_is_read_from_its_beginning") {
+        return;
+    }
+    // Shorter than the old topic: nothing stands where that was read to. Longer: something does.
+    for more in [20, 300] {
+        let (bed, replica) = hundred(&format!("anew-{more}"), "");
+        make_anew(&bed);
+        bed.broker.produce(&bed.topic(), events::orders(100 + more).skip(100));
+        bed.api.wait_until("all of the new topic", 2 * MINUTE, |log| (0..100 + more).all(|n| log.has(&n.to_string())));
+        bed.wait_all_committed(MINUTE);
+        assert!(replica.stop(MINUTE).success());
+    }
+}
+
+#[test]
+fn a_topic_that_is_made_anew_while_nobody_reads_it_is_read_from_its_beginning() {
+    if lacks_real_kafka("a_topic_that_is_made_anew_while_nobody_reads_it_is_read_from_its_beginning") {
+        return;
+    }
+    for is_kept in [false, true] {
+        let (bed, replica) = hundred("anew-stopped", "");
+        assert!(replica.stop(MINUTE).success());
+        let committed = bed.broker.committed(&bed.group(), &bed.topic());
+        make_anew(&bed);
+        bed.broker.produce(&bed.topic(), events::orders(400).skip(100));
+        if is_kept {
+            // Kafka forgets what was committed of a topic that is deleted, in the background and not in every version.
+            bed.broker.commit(&bed.group(), &bed.topic(), &committed);
+        }
+        let second = bed.replica("b");
+        if is_kept {
+            second.wait_line("that it is another", MINUTE, |line| line.contains("deleted and made anew"));
+        }
+        bed.api.wait_until("all of the new topic", MINUTE, |log| (0..400).all(|n| log.has(&n.to_string())));
+        bed.wait_all_committed(MINUTE);
+        assert_eq!(bed.api.log(|log| log.duplicates()), 0);
+        assert!(second.stop(MINUTE).success());
+    }
+}
+
+#[test]
+fn halted_before_a_topic_that_was_made_anew() {
+    if lacks_real_kafka("halted_before_a_topic_that_was_made_anew") {
+        return;
+    }
+    let (bed, replica) = hundred("anew-halt", ", on_missing: halt");
+    make_anew(&bed);
+    bed.broker.produce(&bed.topic(), events::orders(120).skip(100));
+    let said = |at: &Replica| at.wait_line("it is halted", 2 * MINUTE, |line| line.contains("halted, as `on_missing`"));
+    said(&replica);
     assert!(replica.stop(MINUTE).success());
+    assert_eq!(bed.api.log(|log| log.delivered()), 100);
+    bed.resources("all.yaml", &all_events(&bed, ", on_missing: earliest"));
+    let second = bed.replica("b");
+    bed.api.wait_until("all of the new topic", MINUTE, |log| log.delivered() == 120);
+    bed.wait_all_committed(MINUTE);
+    assert!(second.stop(MINUTE).success());
 }

@@ -1,16 +1,19 @@
 //! One intake: reading, committing, starting, missing offsets, evidence, closing.
 
 use super::support::{Broker, Lanes, block, committed, join, quick, record, unique, until};
-use crate::kafka::commit;
+use crate::kafka::identity::Identities;
 use crate::kafka::{
     Commit, Intake, IntakeOptions, Lags, OnMissing, Owner, Partitions, Producer, Restart, Start, TopicPartition,
 };
+use crate::kafka::{commit, identity};
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A consumer that is not ours, to commit and to look.
 fn foreign(broker: &Broker, group: &str) -> BaseConsumer {
@@ -92,7 +95,8 @@ fn foreign_metadata_is_no_metadata() {
     let mut list = TopicPartitionList::new();
     list.add_partition(&topic, 0);
     let saved = foreign(&broker, &group).committed_offsets(list, Duration::from_secs(5)).unwrap();
-    assert_eq!(commit::metadata(&saved), [None]);
+    let saved = commit::metadata(&saved).remove(0).unwrap_or_default();
+    assert_eq!(identity::split(&saved).1, "");
 }
 
 #[test]
@@ -175,6 +179,52 @@ fn records_that_are_gone_are_counted() {
     intake.restart(TopicPartition::new(topic.as_str(), 0));
     until("skipped", || intake.state().partitions[0].skipped == dropped);
     lanes.read_all(usize::try_from(40 - 2 - dropped).unwrap());
+}
+
+#[test]
+fn a_commit_names_its_topic_and_one_of_another_topic_does_not_hold() {
+    let broker = Broker::start();
+    if broker.embedded.is_some() {
+        return;
+    }
+    let saved = |topic: &str, group: &str| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, 0);
+        let list = foreign(&broker, group).committed_offsets(list, Duration::from_secs(5)).unwrap();
+        (list.elements()[0].offset().to_raw(), commit::metadata(&list).remove(0).unwrap_or_default())
+    };
+    for (on_missing, read) in [(OnMissing::Earliest, 12), (OnMissing::Latest, 2), (OnMissing::Halt, 0)] {
+        let (topic, group) = (broker.topic(1), unique("g"));
+        let at = TopicPartition::new(topic.as_str(), 0);
+        broker.produce(&topic, 1, 0..10);
+        // As an older version committed it: that counts, and is said again with its topic.
+        commit_foreign(&broker, &group, &topic, 5, "td1.x");
+        let (lanes, intake) = join(&broker.client, &group, &topic, quick());
+        lanes.read_all(5);
+        until("said again", || saved(&topic, &group).1.ends_with("td1.x"));
+        intake.close(Duration::from_secs(10)).unwrap();
+        let present = Identities::ask(foreign(&broker, &group).client(), [&at.topic].into_iter(), PATIENCE).unwrap();
+        let claim = present.of(&topic).unwrap().claim(&at, 10);
+        assert_eq!(saved(&topic, &group), (Some(10), claim));
+
+        // As if the topic had been another one then.
+        let other = present.changed(&topic).claim(&at, 5);
+        commit_foreign(&broker, &group, &topic, 5, &other);
+        let (lanes, intake) = join(&broker.client, &group, &topic, IntakeOptions { on_missing, ..quick() });
+        until("found out", || intake.state().recreated == 1);
+        if on_missing == OnMissing::Halt {
+            until("halted", || intake.state().partitions[0].phase == "halted");
+            assert_eq!(saved(&topic, &group), (Some(5), other));
+            continue;
+        }
+        let low = if on_missing == OnMissing::Earliest { 0 } else { 10 };
+        until("where it begins is committed", || committed(&intake)[&0] == Some(low));
+        broker.produce(&topic, 1, 10..12);
+        lanes.read_all(read);
+        assert_eq!(lanes.seen(), read);
+        intake.close(Duration::from_secs(10)).unwrap();
+        assert_eq!(saved(&topic, &group), (Some(12), present.of(&topic).unwrap().claim(&at, 12)));
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! Integers are big-endian. The body describes the offsets from the base on, in the denser of two ways: `0`, a bitmap
 //! (bit i of byte n, lowest first, is offset base + 8n + i; 1 is done); `1`, LEB128 numbers, in turn the length of a run
 //! that is not done and of one that is. What does not fit is cut off at the end; what is not described is not done.
-//! A text with anything wrong in it, for this place and this base, is no map at all.
+//! A text with anything wrong in it, for this place and this base, is no map at all. Before it, the intake writes which
+//! topic the commit is for; what it hands over is the map alone.
 
 use crate::model::record::Record;
 use base64::Engine as _;

@@ -7,7 +7,7 @@ use super::events::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
@@ -107,8 +107,9 @@ impl Broker {
 
     /// The broker answers before all of it knows a topic and has a leader for each partition.
     fn await_leaders(&self, name: &str, partitions: i32) {
-        let consumer = self.consumer("reader");
         super::eventually(&format!("topic {name} has leaders"), TIMEOUT, || {
+            // A new one each time: it goes on believing the first broker that it asked.
+            let consumer = self.consumer("reader");
             for partition in 0..partitions {
                 let marks = consumer.fetch_watermarks(name, partition, TIMEOUT);
                 marks.map_err(|error| format!("partition {partition}: {error}"))?;
@@ -235,6 +236,21 @@ impl Broker {
         let elements = list.elements();
         let known = elements.iter().filter_map(|e| offset(e).filter(|o| *o >= 0).map(|o| (e, o)));
         known.map(|(e, o)| (e.partition(), (o, e.metadata().to_owned()))).collect()
+    }
+
+    /// Commits offsets with metadata for a group that nobody is in.
+    pub(crate) fn commit(&self, group: &str, topic: &str, offsets: &BTreeMap<i32, (i64, String)>) {
+        let mut list = TopicPartitionList::new();
+        for (partition, (offset, metadata)) in offsets {
+            let mut element = list.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(*offset)).expect("an offset");
+            element.set_metadata(metadata);
+        }
+        let consumer = self.consumer(group);
+        // Kafka takes it once the last member has left, and once all of it knows the topic.
+        super::eventually("a commit", TIMEOUT, || {
+            consumer.commit(&list, CommitMode::Sync).map_err(|error| error.to_string())
+        });
     }
 
     /// `Ok` if the group has committed the end of every partition that holds anything; else says what is missing.

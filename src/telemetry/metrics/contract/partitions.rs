@@ -152,6 +152,14 @@ pub(super) static METRICS: &[Metric] = &[
         Read::Count(|sample, tell| intakes(&sample.state, |intake| tell(intake.missing_records, &[&intake.name]))),
     ),
     metric(
+        "tidegate.partitions.recreated",
+        "tidegate_partitions_recreated_total",
+        "{partition}",
+        &["source"],
+        "Partitions whose topic was found to be deleted and made anew; what was not read of the old one is gone.",
+        Read::Count(|sample, tell| intakes(&sample.state, |intake| tell(intake.recreated, &[&intake.name]))),
+    ),
+    metric(
         "tidegate.membership.evidence.age",
         "tidegate_membership_evidence_age_seconds",
         "s",
