@@ -1,6 +1,7 @@
 //! `Json`: a checked JSON value that is still text.
 
 use super::scan::{self, hex4, skip_space, skip_string, skip_value};
+use crate::model::node::write_json_char;
 use std::borrow::Cow;
 
 /// JSON text that is known to be one valid value, without white space around it.
@@ -129,6 +130,22 @@ impl<'a> Quoted<'a> {
         }
     }
 
+    /// Appends it without quotes, each character as short as JSON allows (transforms.md rule 38). What is not escaped is
+    /// copied as it stands.
+    pub fn write_shortest(self, out: &mut String) {
+        let raw = self.raw();
+        match memchr::memchr(b'\\', raw.as_bytes()) {
+            None => out.push_str(raw),
+            Some(first) => {
+                out.reserve(raw.len());
+                each_part(raw, first, |part| match part {
+                    Part::Plain(text) => out.push_str(text),
+                    Part::Escape(char) => write_json_char(char, out),
+                });
+            }
+        }
+    }
+
     /// Whether it stands for `text`.
     #[must_use]
     pub fn is(self, text: &str) -> bool {
@@ -147,33 +164,35 @@ impl<'a> Quoted<'a> {
 
 fn decode_escapes(raw: &str, first: usize) -> String {
     let mut out = String::with_capacity(raw.len());
+    each_part(raw, first, |part| match part {
+        Part::Plain(text) => out.push_str(text),
+        Part::Escape(char) => out.push(char),
+    });
+    out
+}
+
+/// What a string literal is made of.
+enum Part<'a> {
+    /// Characters that stand for themselves.
+    Plain(&'a str),
+    /// What an escape stands for.
+    Escape(char),
+}
+
+/// Goes over the parts of a literal without its quotes, whose first backslash is at `first`.
+fn each_part<'a>(raw: &'a str, first: usize, mut each: impl FnMut(Part<'a>)) {
     let mut rest = raw;
     let mut at = first;
     loop {
         let (clean, escape) = rest.split_at(at);
-        out.push_str(clean);
+        each(Part::Plain(clean));
         let bytes = escape.as_bytes();
-        let used = match bytes.get(1) {
-            Some(b'b') => {
-                out.push('\u{8}');
-                2
-            }
-            Some(b'f') => {
-                out.push('\u{c}');
-                2
-            }
-            Some(b'n') => {
-                out.push('\n');
-                2
-            }
-            Some(b'r') => {
-                out.push('\r');
-                2
-            }
-            Some(b't') => {
-                out.push('\t');
-                2
-            }
+        let (char, used) = match bytes.get(1) {
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'n') => ('\n', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b't') => ('\t', 2),
             Some(b'u') => {
                 let high = hex4(bytes, 2).unwrap_or(0xfffd);
                 let (code, used) = if (0xd800..0xdc00).contains(&high) {
@@ -182,22 +201,16 @@ fn decode_escapes(raw: &str, first: usize) -> String {
                 } else {
                     (high, 6)
                 };
-                out.push(char::from_u32(code).unwrap_or('\u{fffd}'));
-                used
+                (char::from_u32(code).unwrap_or('\u{fffd}'), used)
             }
-            Some(&other) => {
-                out.push(char::from(other));
-                2
-            }
-            None => 1,
+            Some(&other) => (char::from(other), 2),
+            None => ('\u{fffd}', 1),
         };
+        each(Part::Escape(char));
         rest = escape.get(used..).unwrap_or_default();
         match memchr::memchr(b'\\', rest.as_bytes()) {
             Some(next) => at = next,
-            None => {
-                out.push_str(rest);
-                return out;
-            }
+            None => return each(Part::Plain(rest)),
         }
     }
 }

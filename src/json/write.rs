@@ -5,7 +5,6 @@
 
 use super::scan::{skip_space, skip_string_noting};
 use super::value::{Json, Kind, Quoted};
-use crate::model::node::write_json_string;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,10 +14,13 @@ pub fn compact(json: Json<'_>, out: &mut String) {
     let text = json.text();
     match json.kind() {
         Kind::Object | Kind::Array => {}
-        Kind::String if text.as_bytes().contains(&b'\\') => {
-            return write_json_string(&json.as_str().unwrap_or_default(), out);
+        Kind::String => {
+            if let Some(quoted) = json.as_quoted() {
+                shortest(quoted, out);
+            }
+            return;
         }
-        Kind::String | Kind::Null | Kind::Bool | Kind::Number => return out.push_str(text),
+        Kind::Null | Kind::Bool | Kind::Number => return out.push_str(text),
     }
     out.reserve(text.len());
     let mut writer = Writer { text, out, at: 0, flushed: 0, open: SmallVec::new(), entries: Vec::new(), key: false };
@@ -29,14 +31,19 @@ pub fn compact(json: Json<'_>, out: &mut String) {
 /// anything else is escaped too.
 pub fn escaped(json: Json<'_>, out: &mut String) {
     match json.as_quoted() {
-        Some(quoted) if memchr::memchr(b'\\', quoted.raw().as_bytes()).is_none() => out.push_str(quoted.raw()),
-        Some(quoted) => crate::model::node::write_json_escaped(&quoted.decode(), out),
+        Some(quoted) => quoted.write_shortest(out),
         None => {
             let mut plain = String::with_capacity(json.text().len());
             compact(json, &mut plain);
             crate::model::node::write_json_escaped(&plain, out);
         }
     }
+}
+
+fn shortest(quoted: Quoted<'_>, out: &mut String) {
+    out.push('"');
+    quoted.write_shortest(out);
+    out.push('"');
 }
 
 /// The members of an object, each name once: the last value at the first place. Empty for anything else.
@@ -156,8 +163,7 @@ impl Writer<'_, '_> {
         let mut key = Cow::Borrowed(self.text.get(self.at + 1..end.saturating_sub(1)).unwrap_or_default());
         if escaped {
             self.flush();
-            let quoted = Json::trusted(self.text.get(self.at..end).unwrap_or("\"\"")).as_quoted();
-            write_json_string(&quoted.map(Quoted::decode).unwrap_or_default(), self.out);
+            shortest(Quoted::checked(self.text.get(self.at..end).unwrap_or("\"\"")), self.out);
             self.flushed = end;
             if self.key {
                 let inside = start + 1..self.out.len().saturating_sub(1);
