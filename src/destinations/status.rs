@@ -163,25 +163,13 @@ impl Destination {
     /// Who or what stopped it, since when, and how it goes on.
     fn explain_hold(&self, hold: Hold) -> state::Held {
         let record = self.shared.holding.standing().map(|(_, record)| record).unwrap_or_default();
-        let name = &self.resource.name;
-        let because = if record.message.is_empty() { String::new() } else { format!(": {}", record.message) };
-        let (detail, first) = match hold {
-            Hold::Manual => {
-                let by = if record.by.is_empty() { "hand" } else { &record.by };
-                (format!("held by {by}{because}"), "")
-            }
-            Hold::Gone => (format!("it is gone{because}"), "correct its `endpoint`, then: "),
-            Hold::DeadLetterBudget => (
-                format!("too many events ended as dead letters{because}"),
-                "look at the dead letters (tidegate dlq), mend the rule or the destination, then: ",
-            ),
-        };
+        let (detail, what_to_do) = hold.explain(&record, self.resource.name.as_str());
         state::Held {
             reason: hold.as_str().to_owned(),
             detail,
             since_ms: Some(record.since_ms),
             wait_ms: None,
-            what_to_do: format!("{first}tidegate resume {name}"),
+            what_to_do,
         }
     }
 }

@@ -43,6 +43,26 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// Why the destination `name` is held, and how it goes on; `record` is what is kept of it.
+    #[must_use]
+    pub fn explain(self, record: &HoldRecord, name: &str) -> (String, String) {
+        let because = if record.message.is_empty() { String::new() } else { format!(": {}", record.message) };
+        let (detail, first) = match self {
+            Self::Manual => {
+                let by = if record.by.is_empty() { "hand" } else { &record.by };
+                (format!("held by {by}{because}"), "")
+            }
+            Self::Gone => (format!("it is gone{because}"), "correct its `endpoint`, then: "),
+            Self::DeadLetterBudget => (
+                format!("too many events ended as dead letters{because}"),
+                "look at the dead letters (tidegate dlq), mend the rule or the destination, then: ",
+            ),
+        };
+        (detail, format!("{first}tidegate resume {name}"))
+    }
+}
+
 /// What is kept of a destination's holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

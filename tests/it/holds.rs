@@ -35,8 +35,12 @@ fn held_by_hand_nothing_is_sent_until_it_is_resumed_whoever_restarts() {
     held(&bed, "manual");
     bed.ask(&["status", "sink"]).exits(1).tells(&["manual since", "their upgrade", "tidegate resume sink"]);
 
-    // Another replica in its place knows before it sends anything.
+    // While none runs, what stands in Kafka is told.
     assert!(replica.stop(MINUTE).success());
+    let said = bed.ask(&["status", "sink"]).exits(1);
+    said.tells(&["manual since", "their upgrade", "tidegate resume sink"]);
+
+    // Another replica in its place knows before it sends anything.
     let replica = bed.replica("b");
     bed.resources("more.yaml", "{kind: connection, name: other, url: 'https://other.example'}");
     replica.wait_line("a reload", MINUTE, |line| line.contains("reloaded: other"));

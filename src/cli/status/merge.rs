@@ -2,7 +2,7 @@
 
 use super::QUEUE;
 use super::overview::{
-    ConnectionRow, DestinationRow, HeldRow, Part, PartitionRow, ReplicaRow, Source, SourceRow, Tier, TierRow,
+    ConnectionRow, DestinationRow, HeldRow, Kept, Part, PartitionRow, ReplicaRow, Source, SourceRow, Tier, TierRow,
 };
 use crate::kafka::Lag;
 use crate::model::clock::WallMs;
@@ -104,7 +104,11 @@ fn stored(tiers: &[Tier], name: &str, which: impl Fn(&&Tier) -> bool) -> u64 {
     tiers.iter().filter(which).filter_map(|tier| tier.by_destination.get(name)).sum()
 }
 
-pub(super) fn destinations(fresh: &[&Report], tiers: &[Tier]) -> Vec<DestinationRow> {
+/// What the replicas say; while none runs, what is kept of holds in Kafka.
+pub(super) fn destinations(fresh: &[&Report], tiers: &[Tier], holds: &[Kept]) -> Vec<DestinationRow> {
+    if fresh.is_empty() {
+        return holds.iter().map(|kept| self::kept(kept, tiers)).collect();
+    }
     let mut rows: BTreeMap<&str, Vec<(&Report, &Destination)>> = BTreeMap::new();
     for report in fresh {
         for destination in &report.state.destinations {
@@ -141,6 +145,28 @@ pub(super) fn destinations(fresh: &[&Report], tiers: &[Tier]) -> Vec<Destination
         })
     };
     rows.into_iter().filter_map(row).collect()
+}
+
+/// A destination of which only its hold is known.
+fn kept(kept: &Kept, tiers: &[Tier]) -> DestinationRow {
+    let Kept { destination, connection, hold, record } = kept;
+    let (detail, what_to_do) = hold.explain(record, destination);
+    DestinationRow {
+        destination: destination.clone(),
+        connection: connection.clone(),
+        held: Some(HeldRow {
+            reason: hold.as_str().to_owned(),
+            detail,
+            since: Some(WallMs(record.since_ms).rfc3339()),
+            next: None,
+            what_to_do,
+            since_ms: Some(record.since_ms),
+            next_ms: None,
+        }),
+        in_tiers: stored(tiers, destination, |tier| tier.name != QUEUE),
+        in_queue: stored(tiers, destination, |tier| tier.name == QUEUE),
+        ..DestinationRow::default()
+    }
 }
 
 fn part(report: &Report, part: &Destination) -> Part {

@@ -8,17 +8,20 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+use super::replicas::{self, Stated};
 use super::tools::{Kafka, Tool, Use};
-use super::{Exit, Failure, Global, Output, dlq, output, replicas};
+use super::{Exit, Failure, Global, Output, dlq, output};
 use crate::kafka::{self, Lags, Reader};
 use crate::model::clock::WallMs;
+use crate::model::hold::HoldRecord;
+use crate::model::name::Name;
 use crate::model::resources::Resources;
 use crate::model::stored::StoredHeaders;
 use crate::pipeline::ordered;
 use crate::telemetry::report::Report;
 use clap::Args;
 pub(super) use overview::DeadLetters;
-use overview::{Found, Overview, Source, Tier};
+use overview::{Found, Kept, Overview, Source, Tier};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
@@ -47,7 +50,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let tool = Tool::new(global)?;
     let kafka = tool.kafka()?;
     let now = WallMs::now();
-    let reports = replicas::read(&kafka.client, &tool.topics(), now)?;
+    let Stated { reports, holds } = replicas::read_state(&kafka.client, &tool.topics(), now)?;
     // The replicas know what runs; the files are asked where no replica does, and for what only rules tell.
     let wants_rules = options.name.as_ref().is_some_and(|name| !told(&reports, name));
     let resources = match reports.is_empty() || wants_rules {
@@ -59,6 +62,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         tiers: stored(&tool, &kafka)?,
         members: members(&tool, &kafka),
         dead_letters: dlq::waiting(global).await?,
+        holds: held(holds, resources.as_ref()),
         reports,
     };
     let mut overview = Overview::new(found, now);
@@ -74,6 +78,22 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         Output::Table | Output::Wide => show::print(&overview, global.output, options.name.is_some(), now)?,
     }
     if overview.problems.is_empty() { Ok(()) } else { Err(Failure::silent(Exit::No)) }
+}
+
+/// What is kept of destinations that are held, and of which connection they are. What the files do not name any more is of
+/// no interest, if they can be read.
+fn held(holds: BTreeMap<Name, HoldRecord>, resources: Option<&Resources>) -> Vec<Kept> {
+    let kept = |(name, record): (Name, HoldRecord)| {
+        let hold = record.hold?;
+        let connection = match resources {
+            Some(resources) => {
+                resources.destinations.iter().find(|d| d.name == name).map(|d| d.connection.name.to_string())?
+            }
+            None => String::new(),
+        };
+        Some(Kept { destination: name.to_string(), connection, hold, record })
+    };
+    holds.into_iter().filter_map(kept).collect()
 }
 
 /// Whether a replica tells of something with this name.

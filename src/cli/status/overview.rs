@@ -3,6 +3,7 @@
 use super::{merge, problems};
 use crate::kafka::Lag;
 use crate::model::clock::WallMs;
+use crate::model::hold::{Hold, HoldRecord};
 use crate::model::resources::Resources;
 use crate::telemetry::report::Report;
 use crate::telemetry::state::{Held, Token, Trouble};
@@ -22,6 +23,21 @@ pub(super) struct Found {
     pub(super) tiers: Vec<Tier>,
     /// How many dead letters wait, and since when.
     pub(super) dead_letters: DeadLetters,
+    /// What is kept of destinations that are held.
+    pub(super) holds: Vec<Kept>,
+}
+
+/// A hold as it stands in Kafka, whether a replica runs or not.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// What is held.
+    pub(super) destination: String,
+    /// Its connection, if known.
+    pub(super) connection: String,
+    /// Why.
+    pub(super) hold: Hold,
+    /// All of it.
+    pub(super) record: HoldRecord,
 }
 
 /// How far a source is read.
@@ -148,7 +164,7 @@ pub(super) struct TierRow {
 }
 
 /// A destination, over all replicas.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct DestinationRow {
     pub(super) destination: String,
     pub(super) connection: String,
@@ -223,14 +239,14 @@ pub(super) struct Problem {
 impl Overview {
     /// Puts it together.
     pub(super) fn new(found: Found, now: WallMs) -> Self {
-        let Found { reports, members, sources, tiers, dead_letters } = found;
+        let Found { reports, members, sources, tiers, dead_letters, holds } = found;
         let fresh: Vec<&Report> = reports.iter().filter(|report| !report.is_stale(now)).collect();
         let mut overview = Self {
             at: now.rfc3339(),
             replicas: reports.iter().map(|report| merge::replica(report, now)).collect(),
             members,
             sources: sources.into_iter().map(|one| merge::source(one, &fresh)).collect(),
-            destinations: merge::destinations(&fresh, &tiers),
+            destinations: merge::destinations(&fresh, &tiers, &holds),
             connections: merge::connections(&fresh),
             tiers: tiers.into_iter().map(merge::tier).collect(),
             dead_letters,

@@ -1,8 +1,9 @@
 //! What is told of two replicas, one of them silent.
 
-use super::overview::{DeadLetters, Found, Overview, Source, Tier};
+use super::overview::{DeadLetters, Found, Kept, Overview, Source, Tier};
 use crate::kafka::{Lag, TopicPartition};
 use crate::model::clock::WallMs;
+use crate::model::hold::{Hold, HoldRecord};
 use crate::telemetry::report::Report;
 use crate::telemetry::state::{Connection, Destination, Held, Intake, Partition, Slots, State, Token, Trouble};
 use std::collections::BTreeMap;
@@ -78,7 +79,7 @@ fn found(reports: Vec<Report>) -> Found {
     };
     let by_target = BTreeMap::from([("paid/build".to_owned(), 2)]);
     let dead_letters = DeadLetters { waiting: 2, oldest: None, by_target };
-    Found { reports, members: None, sources: vec![source], tiers: vec![tier], dead_letters }
+    Found { reports, members: None, sources: vec![source], tiers: vec![tier], dead_letters, holds: Vec::new() }
 }
 
 #[test]
@@ -131,4 +132,29 @@ fn a_name_narrows_it_to_what_concerns_it() {
     let crm = overview().narrow("crm", None).expect("a connection");
     assert_eq!((crm.destinations.len(), crm.problems.len()), (2, 2));
     assert_eq!(overview().narrow("x", None).expect_err("unknown"), ["builds", "crm", "notes", "shop"]);
+}
+
+#[test]
+fn while_no_replica_runs_the_holds_are_told_that_stand_in_kafka() {
+    let since = WallMs(NOW.0 - 60_000);
+    let kept = |hold, message: &str| Kept {
+        destination: "builds".to_owned(),
+        connection: "crm".to_owned(),
+        hold,
+        record: HoldRecord::begin(None, hold, "ann@laptop".to_owned(), message.to_owned(), since),
+    };
+    let nobody = |kept| Overview::new(Found { holds: vec![kept], ..found(Vec::new()) }, NOW);
+    let overview = nobody(kept(Hold::Manual, "maintenance"));
+    let told: Vec<(&str, &str, &str)> =
+        overview.problems.iter().map(|p| (p.code.as_str(), p.message.as_str(), p.cure.as_str())).collect();
+    assert_eq!((told.len(), told[0].0), (2, "NO_REPLICA"));
+    assert_eq!(told[1].0, "DESTINATION_HELD");
+    assert_eq!(told[1].1, "builds is held since 22:12:20: held by ann@laptop: maintenance");
+    assert_eq!(told[1].2, "7 events wait, nothing lost; tidegate resume builds");
+    let narrowed = nobody(kept(Hold::Gone, "")).narrow("crm", None);
+    assert!(narrowed.is_err_and(|known| known.contains(&"builds".to_owned())), "connections are told by replicas");
+    // Replicas know better.
+    let mut found = found(vec![report("a", 1_000, None, &[0])]);
+    found.holds.push(kept(Hold::Gone, ""));
+    assert!(Overview::new(found, NOW).destinations.iter().all(|d| d.held.as_ref().is_none_or(|h| h.reason != "gone")));
 }
