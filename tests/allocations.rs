@@ -1,5 +1,6 @@
 //! How often memory is asked for on the way of one event, from the copy out of Kafka's client to the settled offset, once
-//! everything is warm: counted by the allocator of this program, on the one thread that a worker is.
+//! everything is warm; and how much of it the events hold that wait: counted by the allocator of this program, on the one
+//! thread that a worker is.
 //!
 //! Kafka is a log in memory and the API a pipe that answers at once, neither of which allocates; so the count depends on
 //! nothing but the program, and is the same in every run.
@@ -9,7 +10,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -37,6 +38,9 @@ use tokio::task::LocalSet;
 
 /// What an event may cost.
 const LIMIT: f64 = 5.0;
+
+/// How much more memory events may hold than the budget counts for them.
+const UNCOUNTED: f64 = 1.2;
 
 /// Events after which everything is warm, and events that are counted.
 const WARM: u64 = 4_000;
@@ -73,35 +77,43 @@ struct Counting;
 
 thread_local! {
     static REQUESTS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(size: usize) {
     // At the end of a thread there is nothing to count in.
     let _ended = REQUESTS.try_with(|requests| requests.set(requests.get() + 1));
+    let _ended = BYTES.try_with(|bytes| bytes.set(bytes.get().wrapping_add(size)));
+}
+
+fn uncount(size: usize) {
+    let _ended = BYTES.try_with(|bytes| bytes.set(bytes.get().wrapping_sub(size)));
 }
 
 #[allow(unsafe_code, reason = "an allocator is an unsafe trait; every call goes on unchanged")]
 // SAFETY: the system's allocator does it all, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        uncount(layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
+        count(new_size);
+        uncount(layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
@@ -154,9 +166,17 @@ fn answered() {
     }
 }
 
+/// What an API does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    Answers,
+    IsSilent,
+    IsDown,
+}
+
 /// A connection to the API: the end of a request brings an answer.
-#[derive(Default)]
 struct Double {
+    api: Api,
     /// Bytes of the body that are still to come; `None` within a head.
     body: Option<usize>,
     head: Vec<u8>,
@@ -164,6 +184,7 @@ struct Double {
     reader: Option<Waker>,
 }
 
+const DOWN: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
 
 impl Double {
@@ -183,7 +204,7 @@ impl Double {
             bytes = &bytes[now..];
             self.body = (left > now).then_some(left - now);
             if self.body.is_none() {
-                self.ready += 1;
+                self.ready += usize::from(self.api != Api::IsSilent);
                 answered();
             }
         }
@@ -234,17 +255,18 @@ impl AsyncRead for Double {
             return Poll::Pending;
         }
         this.ready -= 1;
-        into.put_slice(ANSWER);
+        into.put_slice(if this.api == Api::IsDown { DOWN } else { ANSWER });
         Poll::Ready(Ok(()))
     }
 }
 
 #[derive(Debug)]
-struct Doubles;
+struct Doubles(Api);
 
 impl Connect for Doubles {
     fn connect(&self, _: &str, _: u16) -> LocalBoxFuture<'static, io::Result<Pipe>> {
-        let pipe: Pipe = Box::new(Double { head: Vec::with_capacity(4_096), ..Double::default() });
+        let pipe: Pipe =
+            Box::new(Double { api: self.0, body: None, head: Vec::with_capacity(4_096), ready: 0, reader: None });
         Box::pin(ready(Ok(pipe)))
     }
 }
@@ -262,6 +284,21 @@ impl Sink for Nowhere {
     }
 }
 
+/// A Kafka that never says that it has a record.
+#[derive(Debug)]
+struct Away;
+
+impl Sink for Away {
+    fn send(&self, record: OutRecord) -> BoxFuture<'static, Result<Position, SendError>> {
+        Box::pin(async move {
+            pending::<()>().await;
+            panic!("nobody answers: {record:?}")
+        })
+    }
+
+    fn post(&self, _: OutRecord) {}
+}
+
 #[derive(Debug)]
 struct Never;
 
@@ -277,14 +314,14 @@ impl fmt::Debug for Nowhere {
     }
 }
 
-fn shared() -> Shared {
+fn shared(api: Api, kafka: Arc<dyn Sink>, budget: &Arc<Budget>) -> Shared {
     let read = resources::read_text("resources.yaml", RESOURCES, &Reading::default());
     assert!(read.faults.iter().all(|fault| fault.warning), "{:?}", read.faults);
     let (snapshot, _) = Snapshot::compile(read.resources, &Roots::default(), None).unwrap();
     for destination in snapshot.destinations() {
         destination.set_share(128, tidegate::model::clock::Monotonic::now());
     }
-    let (topics, producer) = (Topics::new("tg"), Producer::to(Arc::new(Nowhere)));
+    let (topics, producer) = (Topics::new("tg"), Producer::to(kafka));
     let (queues, _) = Queues::new(topics.clone());
     Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -293,15 +330,15 @@ fn shared() -> Shared {
         queues,
         dead_letter_topic: Arc::from("tg.dlq"),
         lanes: Arc::new(Lanes::default()),
-        budget: Arc::new(Budget::new(256 << 20)),
-        caps: Caps { records: 4_000, bytes: 16 << 20 },
+        budget: Arc::clone(budget),
+        caps: Caps { records: 40_000, bytes: 16 << 20 },
         commit_map: true,
         traced: Traced::Failures,
         traces: producer,
         replica: Arc::from("replica"),
         spans: None,
         tap: None,
-        network: Network::Other(Arc::new(Doubles)),
+        network: Network::Other(Arc::new(Doubles(api))),
     }
 }
 
@@ -318,9 +355,10 @@ fn opening() -> Opening {
 
 #[test]
 fn an_event_asks_for_memory_a_few_times_only() {
+    let budget = Arc::new(Budget::new(256 << 20));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let (worker, work) = Worker::on_this_thread(0, shared());
+        let (worker, work) = Worker::on_this_thread(0, shared(Api::Answers, Arc::new(Nowhere), &budget));
         let work = tokio::task::spawn_local(work);
         worker.tell(Command::Open(Box::new(opening())));
         std::future::poll_fn(|cx| {
@@ -340,4 +378,37 @@ fn an_event_asks_for_memory_a_few_times_only() {
     assert!(each <= LIMIT, "{each:.2} requests for memory per event, more than {LIMIT}");
     assert!(each > 1.0, "{each:.2}: the count does not count");
     println!("{each:.2} requests for memory per event");
+}
+
+/// How much a worker holds for the events that it has taken, and how much the budget of 4 MiB counts for them, once that is
+/// so much.
+fn held(api: Api, least: usize) -> (usize, usize) {
+    let budget = Arc::new(Budget::new(4 << 20));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let (worker, work) = Worker::on_this_thread(0, shared(api, Arc::new(Away), &budget));
+        let work = tokio::task::spawn_local(work);
+        // What a lane has without events.
+        tokio::task::yield_now().await;
+        let before = BYTES.get();
+        worker.tell(Command::Open(Box::new(opening())));
+        while budget.used_bytes() < least {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let held = BYTES.get().saturating_sub(before);
+        work.abort();
+        (held, budget.used_bytes())
+    })
+}
+
+#[test]
+fn what_waits_holds_no_more_memory_than_is_counted_for_it() {
+    // Those that are to be written count in addition: they cannot wait for room.
+    for (what, api, least) in [("for answers", Api::IsSilent, 4 << 20), ("to be written", Api::IsDown, 5 << 20)] {
+        let (held, counted) = held(api, least);
+        println!("waiting {what}: {held} bytes held, {counted} counted");
+        #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "small numbers")]
+        let uncounted = held as f64 / counted as f64;
+        assert!(uncounted <= UNCOUNTED, "waiting {what}: {held} bytes are held and {counted} counted");
+    }
 }

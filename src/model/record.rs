@@ -120,10 +120,10 @@ impl Record {
         }
     }
 
-    /// What it counts for in windows and budgets: the buffer and the bookkeeping.
+    /// The length of the buffer that holds all parts.
     #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
+    pub fn buffer_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The buffer that holds all parts.

@@ -405,7 +405,7 @@ impl Job for Delivery {
     }
 
     fn burden(&self, now: Monotonic) -> Option<Burden> {
-        self.is_movable().then(|| self.ticket.window().burden(self.event().record.size_bytes(), now))
+        self.is_movable().then(|| self.ticket.window().burden(self.held.size_bytes(), now))
     }
 
     fn evacuated(self) {

@@ -11,7 +11,7 @@ use crate::model::outcome::{Report, Settlement};
 use crate::pipeline::commit::{CommitState, Scope};
 use crate::pipeline::deliver::Dispatcher;
 use crate::pipeline::delivery::{Delivery, Inbox};
-use crate::pipeline::handing::{Account, Acknowledged, Kept};
+use crate::pipeline::handing::{Account, Acknowledged};
 use crate::pipeline::in_order::InOrder;
 use crate::pipeline::settle::{self, HandOff, Next, Room, SICK_IN_MEMORY};
 use crate::pipeline::ticket::Window;
@@ -333,7 +333,7 @@ impl Flow {
             trace.due = Some(due.rfc3339().into());
         }
         let account = Account::new(&target.figures, class, code);
-        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
+        self.hand_off(delivery.ticket, hand_off, trace, account, Some(delivery.held));
     }
 
     /// Where a delivery goes after an attempt that ended with `report`: the one place that decides it.

@@ -36,8 +36,9 @@ pub(super) struct Acknowledged {
     store: Option<Store>,
     trace: EventTrace<'static>,
     account: Account,
-    /// Let go only now, so that the bytes count until they are no longer needed.
-    kept: Kept,
+    /// The event, if it became one here. Let go only now, so that the bytes count until they are no longer needed.
+    held: Option<Rc<Held>>,
+    room: Room,
 }
 
 /// Where a hand-off is counted, and as what.
@@ -53,15 +54,6 @@ impl Account {
     pub fn new(figures: &Arc<TargetFigures>, class: Class, code: &'static str) -> Self {
         Self { figures: Arc::clone(figures), end: End { class, code, status: None } }
     }
-}
-
-/// What keeps room in the window while a record is written.
-#[derive(Debug)]
-pub enum Kept {
-    /// The event of a delivery.
-    Event(Rc<Held>),
-    /// A record that never became an event here.
-    Room(Room),
 }
 
 /// A record that ends in the dead-letter topic without an attempt.
@@ -86,14 +78,15 @@ impl Lost<'_> {
 }
 
 impl Flow {
-    /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it.
+    /// Writes a record that ends a claim, and settles the claim when Kafka has acknowledged it; `held` is the event, if it
+    /// became one here.
     pub fn hand_off(
         &self,
         ticket: Ticket,
         hand_off: HandOff,
         trace: EventTrace<'static>,
         account: Account,
-        kept: Kept,
+        held: Option<Rc<Held>>,
     ) {
         let (source, worker) = (Arc::clone(&self.source), self.context.worker);
         let lines = Rc::clone(&self.context.lines.failed_writes);
@@ -102,14 +95,17 @@ impl Flow {
             lines.tells(code, Monotonic::now())
         };
         let store = hand_off.store();
+        let room = self.window.reserve(hand_off.record());
         let queue = hand_off.queue().map(|destination| self.context.queues.ready(destination));
-        let writing = settle::write(self.context.producer.clone(), hand_off, failed);
+        let producer = self.context.producer.clone();
+        // Thousands may wait for Kafka at once: what they hold is small, and lies in one place only.
+        let hand_off = Box::new(hand_off);
         self.hand_offs.push(Box::pin(async move {
             if let Some(ready) = queue {
                 ready.await;
             }
-            let written = writing.await;
-            Acknowledged { ticket, written, store, trace, account, kept }
+            let written = settle::write(producer, hand_off, failed).await;
+            Acknowledged { ticket, written, store, trace, account, held, room }
         }));
     }
 
@@ -123,7 +119,7 @@ impl Flow {
         let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
         let topics = &self.context.topics;
         let hand_off = HandOff::to_tier(record, headers, topics, tier, due, &self.context.dead_letter_topic);
-        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), None);
     }
 
     /// Moves a stored record into the queue of its destination: nothing is sent for its target now.
@@ -131,7 +127,7 @@ impl Flow {
         let trace = EventTrace { at: WallMs::now().rfc3339().into(), ..named(&headers) };
         let topic = self.context.topics.queue(destination);
         let hand_off = HandOff::to_queue(record, headers, topic, &self.context.dead_letter_topic);
-        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), Kept::Room(self.window.reserve(record)));
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(REAPPENDED), None);
     }
 
     /// Puts a delivery into the queue of its destination. Nothing was sent for it, so nothing is counted as an attempt;
@@ -152,7 +148,7 @@ impl Flow {
         // Without a code nothing is told of it.
         trace.code = trace.code.filter(|_| why.is_some());
         let account = Account::new(&target.figures, Class::Overload, code);
-        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
+        self.hand_off(delivery.ticket, hand_off, trace, account, Some(delivery.held));
     }
 
     /// Puts a record into the dead-letter topic that never became a delivery, or whose target is gone.
@@ -175,7 +171,7 @@ impl Flow {
             ..named(&headers)
         };
         let hand_off = HandOff::to_dead_letter(record, headers, &self.context.dead_letter_topic, None);
-        self.hand_off(ticket, hand_off, trace, self.unaddressed(code), Kept::Room(self.window.reserve(record)));
+        self.hand_off(ticket, hand_off, trace, self.unaddressed(code), None);
     }
 
     /// Puts an event of which nobody can say whether the rule wants it into the dead-letter topic of each target. The
@@ -190,7 +186,7 @@ impl Flow {
         let hand_off = HandOff::to_dead_letter(&delivery.event().record, headers, &target.dead_letter_topic, None);
         let trace = delivery.trace(Settlement::HandedOff, &report, now).into_owned();
         let account = Account::new(&target.figures, report.class, report.code);
-        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
+        self.hand_off(delivery.ticket, hand_off, trace, account, Some(delivery.held));
     }
 
     /// A delivery whose target a reload has removed waits in a tier: another replica may still know the target, or it may
@@ -207,11 +203,11 @@ impl Flow {
         let trace = delivery.stored_trace(TARGET_UNKNOWN, "", now);
         let trace = EventTrace { due: Some(due.rfc3339().into()), ..trace };
         let account = Account::new(&delivery.target.figures, Class::Reject, TARGET_UNKNOWN);
-        self.hand_off(delivery.ticket, hand_off, trace, account, Kept::Event(delivery.held));
+        self.hand_off(delivery.ticket, hand_off, trace, account, Some(delivery.held));
     }
 
     pub(super) fn acknowledged(&self, done: Acknowledged) {
-        let Acknowledged { ticket, written, store, mut trace, account: Account { figures, end }, kept } = done;
+        let Acknowledged { ticket, written, store, mut trace, account: Account { figures, end }, held, room } = done;
         let worker = self.context.worker;
         trace.outcome = written.settlement.as_str().into();
         match written.settlement {
@@ -226,7 +222,7 @@ impl Flow {
                 trace.dead_letter = Some(written.position.to_string().into());
                 // A tier record may have been too large for its tier.
                 trace.due = None;
-                if let Kept::Event(held) = &kept
+                if let Some(held) = &held
                     && let Some(span) = &held.span
                 {
                     span.failed(
@@ -243,7 +239,7 @@ impl Flow {
             self.context.trace(|| trace);
         }
         ticket.settle();
-        drop(kept);
+        drop((held, room));
     }
 }
 

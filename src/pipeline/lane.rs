@@ -114,7 +114,7 @@ fn route(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, (now, moment):
         return flow.count(Intake::Matched);
     }
     let span = flow.event_span(&event, &event.record.position, None);
-    let held = flow.window.hold(event, span);
+    let held = flow.window.hold(event, claims, span);
     let mut tickets = flow.window.admit(&held.event.record, claims);
     for (rule, verdict) in wanted {
         for (target, ticket) in unordered(rule).zip(&mut tickets) {
@@ -149,7 +149,7 @@ fn route_in_order(event: CloudEvent, rules: &SourceRules, flow: &mut Flow, (now,
     };
     let Some((target, verdict, sequence, deliveries)) = found else { return pass_over(&event.record, flow) };
     let span = flow.event_span(&event, &event.record.position, None);
-    let held = flow.window.hold(event, span);
+    let held = flow.window.hold(event, 1, span);
     for ticket in flow.window.admit(&held.event.record, 1) {
         target.figures.begun(flow.context.worker);
         let history = History { deliveries, ..History::begin(&held.event, target, 1, now) };

@@ -210,7 +210,7 @@ fn begin(
             target.figures.resumed(flow.context.worker);
             let history = History::resumed(&headers, address, came, now);
             let span = flow.event_span(&event, &record.position, Some(&headers));
-            let held = flow.window.hold(event, span);
+            let held = flow.window.hold(event, 1, span);
             for ticket in flow.window.admit(record, 1) {
                 let (held, target, inbox) = (Rc::clone(&held), Arc::clone(target), Rc::clone(&flow.inbox));
                 let history = history.clone();

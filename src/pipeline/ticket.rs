@@ -106,6 +106,13 @@ pub struct Window {
     wake: Arc<Notify>,
 }
 
+/// What a delivery takes besides its event: in its line, with its claim and what is known of it. The test `allocations`
+/// holds what is counted against what is allocated.
+const DELIVERY_BYTES: usize = 640;
+
+/// What the writing of a record takes besides its buffer.
+const WRITE_BYTES: usize = 3_072;
+
 /// For how long a window counts as one that several destinations use.
 const MIXED: Duration = Duration::from_secs(30);
 
@@ -186,18 +193,21 @@ impl Window {
         (0..claims).map(move |_| Ticket { window: Rc::clone(&window), offset, settled: false, turn: None })
     }
 
-    /// Puts an event into the window, with its span if it is sampled; it counts there until the last delivery lets go of
-    /// it.
+    /// Puts an event of so many deliveries into the window, with its span if it is sampled; it counts there until the last
+    /// of them lets go of it.
     #[must_use]
-    pub fn hold(self: &Rc<Self>, event: CloudEvent, span: Option<EventSpan>) -> Rc<Held> {
-        let room = self.reserve(&event.record);
-        Rc::new(Held { event, span, _room: room })
+    pub fn hold(self: &Rc<Self>, event: CloudEvent, deliveries: usize, span: Option<EventSpan>) -> Rc<Held> {
+        let size_bytes = event.record.buffer_bytes() + size_of::<Held>() + deliveries.saturating_mul(DELIVERY_BYTES);
+        Rc::new(Held { event, span, room: self.take(size_bytes) })
     }
 
-    /// Takes room for a record until the result is dropped.
+    /// Takes room until the result is dropped, for a copy of a record that is being written.
     #[must_use]
     pub fn reserve(self: &Rc<Self>, record: &Record) -> Room {
-        let size_bytes = record.size_bytes();
+        self.take(record.buffer_bytes() + WRITE_BYTES)
+    }
+
+    fn take(self: &Rc<Self>, size_bytes: usize) -> Room {
         self.bytes.set(self.bytes.get() + size_bytes);
         self.budget.take(size_bytes);
         Room { size_bytes, window: Rc::clone(self) }
@@ -333,7 +343,15 @@ pub struct Held {
     pub event: CloudEvent,
     /// Its span, if it is sampled; it ends with this.
     pub span: Option<EventSpan>,
-    _room: Room,
+    room: Room,
+}
+
+impl Held {
+    /// What it and its deliveries count for.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.room.size_bytes
+    }
 }
 
 /// Bytes taken in a window and in the budget.
@@ -428,7 +446,7 @@ mod tests {
     fn an_event_larger_than_all_caps_is_admitted_alone() {
         let window = window(Caps { records: 100, bytes: 100 }, 50);
         assert!(window.has_room());
-        let large = window.hold(event(record(0, 10_000)), None);
+        let large = window.hold(event(record(0, 10_000)), 1, None);
         assert!(!window.has_room());
         assert!(window.bytes() >= 10_000);
         drop(large);
@@ -444,8 +462,8 @@ mod tests {
             Window::new(None, caps, Arc::clone(&budget), Arc::new(Notify::new()))
         };
         let (one, two) = (new(), new());
-        let small = two.hold(event(record(0, 1)), None);
-        let held = one.hold(event(record(0, 10_000)), None);
+        let small = two.hold(event(record(0, 1)), 1, None);
+        let held = one.hold(event(record(0, 10_000)), 1, None);
         assert!(!two.has_room(), "the other window has used up what there is for all");
         drop(held);
         assert!(two.has_room());
@@ -462,10 +480,10 @@ mod tests {
             Window::new(None, caps, Arc::clone(budget), Arc::new(Notify::new()))
         };
         let (stuck, other) = (new(&part), new(&whole));
-        let held = [stuck.hold(event(record(0, 5_000)), None), other.hold(event(record(0, 5_000)), None)];
+        let held = [stuck.hold(event(record(0, 5_000)), 1, None), other.hold(event(record(0, 5_000)), 1, None)];
         assert!(!stuck.has_room() && other.has_room());
         assert!(whole.used_bytes() > part.used_bytes() && part.used_bytes() >= 5_000);
-        let large = other.hold(event(record(1, 50_000)), None);
+        let large = other.hold(event(record(1, 50_000)), 1, None);
         assert!(!other.has_room(), "the part counts in the whole");
         drop((held, large));
         assert_eq!((whole.used_bytes(), part.used_bytes()), (0, 0));

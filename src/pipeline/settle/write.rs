@@ -66,6 +66,12 @@ impl HandOff {
         Self { record: record.clone(), headers, kind }
     }
 
+    /// The record that it is about.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// Where it is stored; `None` is a dead-letter topic.
     #[must_use]
     pub fn store(&self) -> Option<Store> {
@@ -122,7 +128,7 @@ impl HandOff {
 
 /// Writes a hand-off until Kafka has acknowledged it; `failed` hears the code of every try that failed and says whether
 /// it is worth a line.
-pub async fn write(producer: Producer, hand_off: HandOff, failed: impl Fn(&'static str) -> bool) -> Written {
+pub async fn write(producer: Producer, hand_off: Box<HandOff>, failed: impl Fn(&'static str) -> bool) -> Written {
     let mut record = hand_off.whole(WallMs::now());
     let (mut trimmed, mut by_reference) = (false, false);
     let mut wait = FIRST_WAIT;
