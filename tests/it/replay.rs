@@ -1,9 +1,11 @@
 //! Events that are past, once more for one rule.
 
 use crate::support::bed::SOURCE;
+use crate::support::command::Said;
 use crate::support::events::{Message, structured};
-use crate::support::{Answer, Bed};
+use crate::support::{Answer, Bed, eventually};
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
 use tidegate::model::clock::WallMs;
 
@@ -103,4 +105,55 @@ fn a_range_goes_again_to_one_rule_and_no_offset_moves() {
     let said = replay(&["--yes", "--from", "1h", "--to", "2h"]).exits(2);
     assert!(said.err.contains("is not before"), "{said:?}");
     drop(replica);
+}
+
+#[test]
+fn what_was_stopped_goes_on_where_it_was() {
+    const EVENTS: usize = 60;
+    let bed = bed("replay-stopped");
+    let _replica = bed.replica("a");
+    let orders = (0..EVENTS).map(|n| structured(&format!("e{n}"), "order.paid", "{}").key(&format!("k{n}")));
+    bed.broker.produce(&bed.topic(), orders);
+    let had =
+        |times: u32| bed.api.log(|log| (0..EVENTS).filter(|n| log.tally(&format!("e{n}")).accepted >= times).count());
+    let wait = |what: &str, times: u32, count: usize| {
+        bed.api.wait_until(what, SOON, |log| {
+            (0..EVENTS).filter(|n| log.tally(&format!("e{n}")).accepted >= times).count() >= count
+        });
+    };
+    wait("all of them", 1, EVENTS);
+    let begin = || bed.command(&["replay", "paid", "--target", "book", "--yes", "--rate", "10/s"]).spawn().unwrap();
+
+    let tier = bed.own_topic("retry.10s");
+    let written = |count: usize| {
+        eventually("some are written", SOON, || {
+            let there = bed.broker.count(&tier);
+            if there >= count { Ok(()) } else { Err(format!("{there} of {count}")) }
+        });
+    };
+
+    // Stopped by hand, it says how to go on, and repeats nothing.
+    let stopped = begin();
+    written(5);
+    assert!(Command::new("kill").args(["-INT", &stopped.id().to_string()]).status().unwrap().success());
+    let said = Said::of(stopped.wait_with_output().unwrap()).exits(1);
+    let (_, id) = said.err.split_once("go on with: tidegate replay --resume ").unwrap_or_else(|| panic!("{said:?}"));
+    assert!(had(2) < EVENTS, "it was stopped too late to show anything");
+    bed.ask(&["replay", "paid", "--resume"]).exits(2);
+    assert!(bed.ask(&["replay", "--resume", "nobody"]).exits(1).err.contains(id.trim()));
+    let said = bed.ask(&["replay", "--resume", id.trim(), "--rate", "200/s", "-o", "json"]).exits(0).json();
+    assert!((1..EVENTS as u64).contains(&said["written"].as_u64().unwrap()), "{said}");
+    wait("all again", 2, EVENTS);
+    assert_eq!(had(3), 0);
+    assert!(bed.ask(&["replay", "--resume"]).exits(1).err.contains("no replay is unfinished"));
+
+    // Killed, it repeats a little.
+    let mut killed = begin();
+    written(EVENTS + 5);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let said = bed.ask(&["replay", "paid", "--target", "book", "--yes", "--to", "2020-01-01T00:00:00Z"]);
+    assert!(said.err.contains("has not ended; if it was stopped: tidegate replay --resume"), "{said:?}");
+    bed.ask(&["replay", "--resume", "--rate", "200/s"]).exits(0);
+    wait("all once more", 3, EVENTS);
 }

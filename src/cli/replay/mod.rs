@@ -3,7 +3,10 @@
 //! once, under the delivery id that the event has always had; whoever runs delivers it.
 //!
 //! Receivers may see events again that they have had: only they can tell, by the idempotency key.
+//!
+//! Stopped at any point, it is gone on with by `--resume`, from where it had come to.
 
+mod begun;
 mod range;
 
 use super::dry_run::{Request, show};
@@ -12,7 +15,7 @@ use super::progress::{Progress, done_of};
 use super::tools::{Kafka, Tool, Use};
 use super::{Exit, Failure, Global, Output, output, since};
 use crate::json::document::Document;
-use crate::kafka::{self, ClientSettings, Producer, Reader};
+use crate::kafka::{self, Producer, Reader};
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::CloudEvent;
 use crate::model::name::Name;
@@ -25,6 +28,7 @@ use crate::pipeline::decode;
 use crate::pipeline::explain;
 use crate::pipeline::settle;
 use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot};
+use begun::Begun;
 use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -34,6 +38,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -43,12 +48,15 @@ const READ_AHEAD: usize = 64;
 /// Records on their way to Kafka at once.
 const IN_FLIGHT: usize = 200;
 
+/// How often it is noted how far it has come.
+const NOTED: Duration = Duration::from_secs(5);
+
 /// Options of `replay`.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The rule.
-    #[arg(value_name = "RULE")]
-    rule: String,
+    #[arg(value_name = "RULE", required_unless_present = "resume")]
+    rule: Option<String>,
     /// Events since then: 2h ago, or 2026-01-02T03:04:05Z; by default the oldest there is.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -70,6 +78,9 @@ pub struct Options {
     /// Write.
     #[arg(long)]
     yes: bool,
+    /// Go on with a replay that was stopped: this one, or the newest.
+    #[arg(long, value_name = "REPLAY", num_args = 0..=1, default_missing_value = begun::NEWEST, conflicts_with_all = ["rule", "from", "to", "at", "target", "dry_run"])]
+    resume: Option<String>,
 }
 
 /// What became of it, for programs.
@@ -95,7 +106,7 @@ struct Sum {
 /// # Errors
 /// There is no such rule; the range is empty or gone; Kafka is out of reach.
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
-    if !options.dry_run && !options.yes {
+    if !options.dry_run && !options.yes && options.resume.is_none() {
         let message = "receivers may see these events again; see with --dry-run which, then say --yes";
         return Err(Failure::new(Exit::Usage, "REPLAY_CONFIRM", message));
     }
@@ -109,15 +120,28 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     }
     let tool = Tool::new(global)?;
     let kafka = tool.kafka()?;
+    let names = tool.topics();
+    let (mut begun, old) = begin(global, options, span, &kafka, &names, now)?;
+    let span = begun.span();
     let snapshot = tool.snapshot(global, Some(&kafka), Use::Look)?;
-    let rule = rule(&snapshot, &options.rule)?;
-    let targets = targets(&rule, &options.target)?;
+    let rule = rule(&snapshot, &begun.rule)?;
+    let targets = targets(&rule, &begun.targets)?;
     let sources = sources(&snapshot, &rule.rule);
-    let records = if options.at.is_empty() {
-        let topics = topics(&kafka, &sources).await?;
-        Records::between(&kafka.client, &topics, span)?
-    } else {
+    let records = if !options.at.is_empty() {
         Records::Named(named(&kafka, &sources, &options.at).await?.into_iter())
+    } else if options.resume.is_some() {
+        let reader = Reader::open(&kafka.client)?;
+        let gone = tokio::task::block_in_place(|| begun.gone(&reader))?;
+        if gone > 0 {
+            output::complain(&format!("{gone} records of what is left were deleted by Kafka meanwhile"));
+        }
+        Records::read(reader, begun.ranges(), span)
+    } else {
+        let topics = topics(&kafka, &sources).await?;
+        let mut reader = Reader::open(&kafka.client)?;
+        let ranges = tokio::task::block_in_place(|| range::find(&mut reader, &topics, span))?;
+        begun.read(&ranges);
+        Records::read(reader, ranges, span)
     };
     // Compiled alone, so that nothing but its own words is looked for.
     let alone = pattern::compile(&rule.rule.pattern.to_json(), rule.pattern.options());
@@ -129,8 +153,11 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         pattern: alone.pattern,
         targets,
         sources,
-        names: tool.topics(),
+        names,
         producer: Producer::connect(&kafka.client)?,
+        rate: options.rate.or_else(|| begun.rate.as_deref().and_then(|rate| units::rate(rate).ok())),
+        begun: (!options.dry_run && options.at.is_empty()).then_some(begun),
+        is_complete: true,
         turns: Turns::default(),
         sum: Sum { dry_run: options.dry_run, ..Sum::default() },
         counts: BTreeMap::new(),
@@ -138,13 +165,42 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     if !options.dry_run && !global.quiet {
         output::complain("receivers may see these events again; the idempotency key of each is what it was");
     }
+    for one in &old {
+        one.finish(&replay.names, &replay.producer).await?;
+    }
     let done = replay.all(records).await;
-    if replay.sum.read == 0 && done.is_ok() {
+    if replay.sum.read == 0 && done.is_ok() && options.resume.is_none() {
         let topics: Vec<String> = replay.sources.iter().flat_map(|source| source.topics.clone()).collect();
         let mut reader = tokio::task::block_in_place(|| Reader::open(&kafka.client))?;
         return Err(tokio::task::block_in_place(|| range::empty(&mut reader, &topics, span)));
     }
     replay.end(done)
+}
+
+/// What is to be done: what the options say, or what a replay has left that was stopped. And those to be forgotten.
+fn begin(
+    global: &Global,
+    options: &Options,
+    span: Span,
+    kafka: &Kafka,
+    names: &Topics,
+    now: WallMs,
+) -> Result<(Begun, Vec<Begun>), Failure> {
+    let rate = options.rate.map(|rate| rate.to_string());
+    let new = || Begun::new(options.rule.as_deref().unwrap_or_default(), &options.target, span, rate, now);
+    if options.dry_run || !options.at.is_empty() {
+        return Ok((new(), Vec::new()));
+    }
+    let (unfinished, old) = begun::unfinished(&kafka.client, names, now)?;
+    if let Some(id) = &options.resume {
+        return Ok((begun::find(unfinished, id)?, old));
+    }
+    for one in unfinished.iter().filter(|_| !global.quiet) {
+        let (id, rule, host, ago) = (&one.id, &one.rule, &one.host, since::age(now.since(one.at())));
+        let cure = format!("if it was stopped: tidegate replay --resume {id}");
+        output::complain(&format!("replay {id} of {rule}, begun {ago} ago on {host}, has not ended; {cure}"));
+    }
+    Ok((new(), old))
 }
 
 fn usage(message: String) -> Failure {
@@ -253,13 +309,8 @@ enum Records {
 }
 
 impl Records {
-    /// Those of a span of time in these topics, read as they are asked for.
-    fn between(client: &ClientSettings, topics: &[String], span: Span) -> Result<Self, Failure> {
-        let (mut reader, ranges) = tokio::task::block_in_place(|| {
-            let mut reader = Reader::open(client)?;
-            let ranges = range::find(&mut reader, topics, span)?;
-            Ok::<_, Failure>((reader, ranges))
-        })?;
+    /// Those of a span of time in these ranges, read as they are asked for.
+    fn read(mut reader: Reader, ranges: Vec<Ranges>, span: Span) -> Self {
         let parts = ranges.iter().flat_map(|ranges| &ranges.parts);
         let total = parts.map(|(_, from, to)| usize::try_from(to - from).unwrap_or(0)).sum();
         let (tell, found) = mpsc::channel(READ_AHEAD);
@@ -276,7 +327,7 @@ impl Records {
                 }
             }
         });
-        Ok(Self::Read { found, reading, total })
+        Self::Read { found, reading, total }
     }
 
     fn total(&self) -> usize {
@@ -316,6 +367,12 @@ struct Replay<'a> {
     sources: Vec<Arc<Source>>,
     names: Topics,
     producer: Producer,
+    /// No faster than this, if somebody says so.
+    rate: Option<Rate>,
+    /// How far it has come, if somebody can go on with it.
+    begun: Option<Begun>,
+    /// Kafka has taken all that it has answered for.
+    is_complete: bool,
     turns: Turns,
     sum: Sum,
     /// How many go to each destination.
@@ -332,15 +389,41 @@ impl Replay<'_> {
             _ = tokio::signal::ctrl_c() => Err(stopped()),
             done = self.each(&mut records, &mut writes, &mut progress) => done,
         };
-        while let Some(written) = writes.next().await {
-            match written {
-                Ok(_) => self.sum.written += 1,
-                Err(error) => ended = ended.and(Err(error.into())),
-            }
+        ended = ended.and(self.drain(&mut writes).await);
+        // If Kafka did not take all of it, what was noted last holds.
+        if self.is_complete {
+            let noted = self.note(ended.is_ok()).await;
+            ended = ended.and(noted);
         }
         progress.clear();
         records.close().await;
         ended
+    }
+
+    /// Waits until Kafka has all that is on its way. What fails is told when all has ended.
+    async fn drain(&mut self, writes: &mut Writes) -> Result<(), Failure> {
+        let mut ended = Ok(());
+        while let Some(written) = writes.next().await {
+            ended = ended.and(self.written(written));
+        }
+        ended
+    }
+
+    /// Takes in what became of a record.
+    fn written(&mut self, written: Result<Position, kafka::SendError>) -> Result<(), Failure> {
+        self.is_complete &= written.is_ok();
+        written?;
+        self.sum.written += 1;
+        Ok(())
+    }
+
+    /// Lets everybody know how far it has come: to be called when nothing is on its way.
+    async fn note(&self, is_done: bool) -> Result<(), Failure> {
+        match &self.begun {
+            Some(begun) if is_done => begun.finish(&self.names, &self.producer).await,
+            Some(begun) => begun.save(&self.names, &self.producer).await,
+            None => Ok(()),
+        }
     }
 
     async fn each(
@@ -350,17 +433,26 @@ impl Replay<'_> {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let (begin, total) = (Monotonic::now(), records.total());
+        self.note(false).await?;
+        let mut noted = begin;
         while let Some(record) = records.next().await? {
+            if Monotonic::now().since(noted) >= NOTED {
+                self.drain(writes).await?;
+                self.note(false).await?;
+                noted = Monotonic::now();
+            }
             self.sum.read += 1;
             for (target, out) in self.wanted(&record)? {
                 tokio::time::sleep_until(self.turn(&target).instant().into()).await;
                 while writes.len() >= IN_FLIGHT {
                     let Some(written) = writes.next().await else { break };
-                    written?;
-                    self.sum.written += 1;
+                    self.written(written)?;
                 }
                 let producer = self.producer.clone();
                 writes.push(Box::pin(async move { producer.send(out).await }));
+            }
+            if let Some(begun) = &mut self.begun {
+                begun.passed(&record.position);
             }
             let (read, matched, now) = (self.sum.read, self.sum.matched, Monotonic::now());
             progress.tell(now, || format!("{} · {matched} matched", done_of(read, total.max(read), now.since(begin))));
@@ -369,7 +461,7 @@ impl Replay<'_> {
     }
 
     fn turn(&mut self, target: &CompiledTarget) -> Monotonic {
-        let (name, rate) = (target.destination.resource().name.as_str(), self.options.rate);
+        let (name, rate) = (target.destination.resource().name.as_str(), self.rate);
         self.turns.take(name, || rate.unwrap_or_else(|| pace::of(target)), Monotonic::now())
     }
 
@@ -430,12 +522,16 @@ impl Replay<'_> {
             }
         }
         if let Err(Failure { code, message }) = done {
-            let message = format!(
-                "{message}\n what was written will be sent; the same command begins again, under the same delivery ids"
-            );
+            let cure = match &self.begun {
+                Some(begun) => format!("go on with: tidegate replay --resume {}", begun.id),
+                None => "the same command begins again, under the same delivery ids".to_owned(),
+            };
+            let message = format!("{message}\n what was written will be sent; {cure}");
             return Err(Failure { code, message });
         }
-        let well = sum.matched > 0 && sum.unsendable.is_empty() && sum.undecided == 0;
+        // What was left of one that was stopped may hold nothing that matches.
+        let found = sum.matched > 0 || self.options.resume.is_some();
+        let well = found && sum.unsendable.is_empty() && sum.undecided == 0;
         if well { Ok(()) } else { Err(Failure::silent(Exit::No)) }
     }
 
