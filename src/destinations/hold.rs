@@ -1,4 +1,5 @@
-//! What keeps a destination held: by hand, since it said that it is gone, or since it refused too much.
+//! What keeps a destination held: by hand, since it said that it is gone, or since it refused too much. And sequences
+//! that wait for it to be resumed, because the delivery at their head has failed for good.
 //!
 //! A hold that begins here counts here at once, and is posted to whoever keeps it for all replicas (`pipeline::holds`);
 //! what they keep comes back by [`Destination::keep`]. Only [`Destination::resume`] ends one: not a reload, not a
@@ -6,9 +7,10 @@
 
 use super::Destination;
 use crate::model::clock::{Monotonic, WallMs};
-use crate::model::hold::{Hold, HoldRecord};
+use crate::model::hold::{Hold, HoldRecord, SequenceHold};
 use crate::model::name::Name;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -16,9 +18,23 @@ use tokio::sync::mpsc;
 /// Where holds are told that begin by themselves.
 pub type Post = mpsc::UnboundedSender<Notice>;
 
+/// What is told to whoever keeps holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A destination is held.
+    Hold(Begun),
+    /// A sequence is held, or goes on.
+    Sequence {
+        /// Which, see [`SequenceHold::key`].
+        key: String,
+        /// Why; absent when it is over.
+        hold: Option<SequenceHold>,
+    },
+}
+
 /// A hold that has begun by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct Begun {
     /// Whose.
     pub destination: Name,
     /// Why.
@@ -40,6 +56,10 @@ pub(super) struct Holding {
     by_hand: AtomicBool,
     resumes: AtomicU64,
     record: Mutex<HoldRecord>,
+    /// Held sequences; asked for every delivery in order.
+    sequences: Mutex<HashMap<String, SequenceHold>>,
+    /// How many those are.
+    sequence_count: AtomicUsize,
     post: OnceLock<Post>,
 }
 
@@ -63,7 +83,7 @@ impl Holding {
     }
 
     /// A hold begins by itself; one that stands remains.
-    fn begin(&self, notice: Notice) {
+    fn begin(&self, notice: Begun) {
         {
             let mut record = self.record();
             if record.hold.is_some() {
@@ -73,10 +93,22 @@ impl Holding {
                 HoldRecord::begin(Some(&record), notice.hold, String::new(), notice.message.clone(), notice.since);
             self.held.store(true, Ordering::Release);
         }
+        self.tell(Notice::Hold(notice));
+    }
+
+    fn tell(&self, notice: Notice) {
         if let Some(post) = self.post.get() {
             // Closed while the process ends: the next one meets the same answers.
             drop(post.send(notice));
         }
+    }
+
+    /// Changes what is known of held sequences.
+    fn with_sequences<T>(&self, change: impl FnOnce(&mut HashMap<String, SequenceHold>) -> T) -> T {
+        let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut sequences);
+        self.sequence_count.store(sequences.len(), Ordering::Release);
+        changed
     }
 
     fn keep(&self, kept: &HoldRecord) {
@@ -103,7 +135,7 @@ impl Destination {
     pub fn hold(&self, hold: Hold, message: String) {
         let destination = self.resource.name.clone();
         let resumes = self.resumes();
-        self.shared.holding.begin(Notice { destination, hold, message, since: WallMs::now(), resumes });
+        self.shared.holding.begin(Begun { destination, hold, message, since: WallMs::now(), resumes });
     }
 
     /// What is kept of its holds counts from now on. It wakes nobody: see [`Destination::resume`].
@@ -114,6 +146,7 @@ impl Destination {
     /// Ends a hold, forgets what spent the dead-letter budget, opens the gate and lets the breaker probe at once.
     pub fn resume(&self, now: Monotonic) {
         self.shared.holding.end();
+        self.shared.holding.with_sequences(HashMap::clear);
         self.shared.budget.forget();
         self.shared.gate.open();
         self.shared.breaker.retry_now(now);
@@ -140,5 +173,36 @@ impl Destination {
             return Duration::ZERO;
         }
         holding.record().by_hand(from, to)
+    }
+
+    /// A sequence waits from now on until it is resumed, here and wherever its partition goes.
+    pub fn hold_sequence(&self, key: String, hold: SequenceHold) {
+        self.keep_sequence(key.clone(), Some(hold.clone()));
+        self.shared.holding.tell(Notice::Sequence { key, hold: Some(hold) });
+    }
+
+    /// A sequence goes on.
+    pub fn release_sequence(&self, key: String) {
+        self.keep_sequence(key.clone(), None);
+        self.shared.holding.tell(Notice::Sequence { key, hold: None });
+    }
+
+    /// What is kept of a sequence counts from now on.
+    pub fn keep_sequence(&self, key: String, hold: Option<SequenceHold>) {
+        self.shared.holding.with_sequences(|sequences| match hold {
+            Some(hold) => drop(sequences.insert(key, hold)),
+            None => drop(sequences.remove(&key)),
+        });
+    }
+
+    /// Why a sequence is held, if it is. `key` is made only if any is.
+    pub fn sequence_held(&self, key: impl FnOnce() -> String) -> Option<(String, SequenceHold)> {
+        let holding = &self.shared.holding;
+        if holding.sequence_count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let key = key();
+        let hold = holding.sequences.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        hold.map(|hold| (key, hold))
     }
 }

@@ -3,10 +3,13 @@
 //!
 //! The records stand in the compacted topic `<prefix>.state`, keyed by the name of the destination alone; the other
 //! keys of that topic have a colon, which no name has. The last record counts, for every replica.
+//!
+//! [`SequenceHold`]: beside them, a sequence of an ordered target that waits for the same (`on_exhausted: hold`), keyed by
+//! where the delivery stands that has failed. A record that resumes its destination ends it, if it comes later.
 
 use super::clock::WallMs;
 use super::name::Name;
-use super::record::{OutRecord, Record};
+use super::record::{OutRecord, Position, Record};
 use super::stored::Topics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -159,6 +162,54 @@ impl HoldRecord {
     }
 }
 
+/// Begins the keys of held sequences.
+const SEQUENCE: &str = "sequence:";
+
+/// A sequence that is held, for the delivery at its head has failed for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SequenceHold {
+    /// Who is to be resumed.
+    pub destination: String,
+    /// Code of the last attempt.
+    pub code: String,
+    /// The same in a sentence.
+    pub message: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+impl SequenceHold {
+    /// Its key: the delivery of the event at this place to the target whose group that is.
+    #[must_use]
+    pub fn key(group: &str, head: &Position) -> String {
+        format!("{SEQUENCE}{group}:{head}")
+    }
+
+    /// As it is written; nothing when it is over.
+    #[must_use]
+    pub fn record(hold: Option<&Self>, topics: &Topics, key: &str, now: WallMs) -> OutRecord {
+        OutRecord {
+            topic: topics.state(),
+            partition: Some(0),
+            key: Some(Bytes::copy_from_slice(key.as_bytes())),
+            // Strings and numbers can always be written.
+            value: hold.map(|hold| Bytes::from(serde_json::to_vec(hold).unwrap_or_default())),
+            headers: Vec::new(),
+            timestamp_ms: Some(now.0),
+        }
+    }
+
+    /// Which sequence a record tells of, and what; `None` if it tells of something else. One that cannot be read counts as
+    /// over: its delivery is tried again.
+    #[must_use]
+    pub fn read(record: &Record) -> Option<(String, Option<Self>)> {
+        let key = std::str::from_utf8(record.key()?).ok().filter(|key| key.starts_with(SEQUENCE))?;
+        let hold = record.value().and_then(|value| serde_json::from_slice(value).ok());
+        Some((key.to_owned(), hold))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +271,20 @@ mod tests {
         assert!(HoldRecord::read(&record("crm", Some(b"{"))).is_err());
         let newer = r#"{"hold":"manual","since_ms":1,"by":"x","colour":"blue"}"#;
         assert!(HoldRecord::read(&record("crm", Some(newer.as_bytes()))).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_held_sequence_is_known_by_its_head_and_over_without_a_value() {
+        let topics = Topics::new("tg");
+        let key = SequenceHold::key("tg.paid.crm", &"orders:3:41".parse().unwrap());
+        assert_eq!(key, "sequence:tg.paid.crm:orders:3:41");
+        let hold = SequenceHold { destination: "crm".to_owned(), since_ms: 7, ..SequenceHold::default() };
+        for hold in [Some(hold), None] {
+            let out = SequenceHold::record(hold.as_ref(), &topics, &key, WallMs(9));
+            let position = Position { topic: Arc::from("tg.state"), partition: 0, offset: 1 };
+            let record = Record::new(position, None, out.key.as_deref(), out.value.as_deref(), std::iter::empty());
+            assert_eq!(SequenceHold::read(&record), Some((key.clone(), hold)));
+            assert!(HoldRecord::read(&record).unwrap().is_none());
+        }
     }
 }

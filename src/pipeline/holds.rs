@@ -6,12 +6,12 @@
 //! and is written there by a task, for as long as it takes. Everybody applies the records in their order, so that all
 //! replicas agree, whoever was first.
 
-use crate::destinations::hold::{Notice, Post};
+use crate::destinations::hold::{Begun, Notice, Post};
 use crate::kafka::{self, ClientSettings, Producer, Reader};
-use crate::model::clock::Monotonic;
-use crate::model::hold::HoldRecord;
+use crate::model::clock::{Monotonic, WallMs};
+use crate::model::hold::{HoldRecord, SequenceHold};
 use crate::model::name::Name;
-use crate::model::record::Record;
+use crate::model::record::{OutRecord, Record};
 use crate::model::stored::Topics;
 use crate::pipeline::snapshot::Snapshot;
 use arc_swap::ArcSwap;
@@ -38,8 +38,40 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Holds {
     topics: Topics,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// As it stands in the topic, also of destinations that the resources do not have now.
-    kept: Mutex<BTreeMap<Name, HoldRecord>>,
+    kept: Mutex<Kept>,
+}
+
+/// As it stands in the topic.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Also of destinations that the resources do not have now.
+    destinations: BTreeMap<Name, HoldRecord>,
+    /// Sequences whose destination was not resumed since.
+    sequences: BTreeMap<String, SequenceHold>,
+    /// Sequences whose records need not stand there any more.
+    over: Vec<String>,
+}
+
+impl Kept {
+    /// Takes in a record about a destination. One that resumes it ends the holds of its sequences.
+    fn take(&mut self, name: Name, hold: HoldRecord) {
+        if hold.hold.is_none() {
+            let over = self.sequences.iter().filter(|(_, held)| held.destination == name.as_str());
+            let over: Vec<String> = over.map(|(key, _)| key.clone()).collect();
+            over.iter().for_each(|key| drop(self.sequences.remove(key)));
+            self.over.extend(over);
+        }
+        self.destinations.insert(name, hold);
+    }
+
+    /// Takes in a record about a sequence. Gives what was known of it.
+    fn take_sequence(&mut self, key: String, hold: Option<SequenceHold>) -> Option<SequenceHold> {
+        self.over.retain(|over| *over != key);
+        match hold {
+            Some(hold) => self.sequences.insert(key, hold),
+            None => self.sequences.remove(&key),
+        }
+    }
 }
 
 /// Keeps holds until it is told to stop.
@@ -58,7 +90,7 @@ impl Holds {
         Self { topics, snapshot, kept: Mutex::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<Name, HoldRecord>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,20 +98,34 @@ impl Holds {
     pub fn apply(&self) {
         let snapshot = self.snapshot.load();
         let kept = self.kept();
-        for (name, record) in kept.iter() {
+        for (name, record) in &kept.destinations {
             if let Some(destination) = snapshot.destination(name) {
                 destination.keep(record);
+            }
+        }
+        for (key, hold) in &kept.sequences {
+            if let Some(destination) = Name::new(&hold.destination).and_then(|name| snapshot.destination(&name)) {
+                destination.keep_sequence(key.clone(), Some(hold.clone()));
             }
         }
     }
 
     /// Applies what somebody wrote.
     pub fn learn(&self, record: &Record) {
-        let Some((name, hold)) = read(record) else { return };
         let snapshot = self.snapshot.load();
+        if let Some((key, hold)) = SequenceHold::read(record) {
+            let mut kept = self.kept();
+            let before = kept.take_sequence(key.clone(), hold.clone());
+            let name = hold.as_ref().or(before.as_ref()).and_then(|hold| Name::new(&hold.destination));
+            if let Some(destination) = name.and_then(|name| snapshot.destination(&name)) {
+                destination.keep_sequence(key, hold);
+            }
+            return;
+        }
+        let Some((name, hold)) = read(record) else { return };
         // Held until it counts, so that who writes sees both or neither.
         let mut kept = self.kept();
-        kept.insert(name.clone(), hold.clone());
+        kept.take(name.clone(), hold.clone());
         let Some(destination) = snapshot.destination(&name) else { return };
         destination.keep(&hold);
         match hold.hold {
@@ -95,34 +141,51 @@ impl Holds {
 
     /// Remembers what a record says, if it is about a hold; [`Holds::apply`] makes it count.
     pub fn note(&self, record: &Record) {
-        if let Some((name, hold)) = read(record) {
-            self.kept().insert(name, hold);
+        if let Some((key, hold)) = SequenceHold::read(record) {
+            self.kept().take_sequence(key, hold);
+        } else if let Some((name, hold)) = read(record) {
+            self.kept().take(name, hold);
         }
     }
 
-    /// Writes a hold that began here, unless somebody was faster; `replica` is who says so.
+    /// Sequences of which records stand in the topic although they are over: their replica had gone when their destination
+    /// was resumed.
+    pub fn take_over(&self) -> Vec<Notice> {
+        let over = std::mem::take(&mut self.kept().over);
+        over.into_iter().map(|key| Notice::Sequence { key, hold: None }).collect()
+    }
+
+    /// Writes what began or ended here, unless somebody was faster; `replica` is who says so.
     pub async fn write(&self, notice: Notice, replica: &str, producer: &Producer) {
-        let Notice { destination, hold, message, since, resumes } = notice;
-        loop {
-            let record = {
-                let snapshot = self.snapshot.load();
-                let kept = self.kept();
-                let before = kept.get(&destination);
-                // Who resumed it meanwhile did not know why it is held; it says so again if it still is.
-                let resumed = snapshot.destination(&destination).is_some_and(|d| d.resumes() != resumes);
-                if resumed || before.is_some_and(|before| before.hold.is_some()) {
-                    return;
-                }
-                HoldRecord::begin(before, hold, replica.to_owned(), message.clone(), since)
-            };
-            match producer.send(record.record(&self.topics, destination.as_str())).await {
+        while let Some(record) = self.record(&notice, replica) {
+            match producer.send(record).await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(%destination, code = error.code(), %error, "the hold is not written yet; trying again");
+                    tracing::warn!(?notice, code = error.code(), %error, "a hold is not written yet; trying again");
                     tokio::time::sleep(AGAIN).await;
                 }
             }
         }
+    }
+
+    /// What is to be written of it now, if anything.
+    fn record(&self, notice: &Notice, replica: &str) -> Option<OutRecord> {
+        let Begun { destination, hold, message, since, resumes } = match notice {
+            Notice::Hold(begun) => begun,
+            Notice::Sequence { key, hold } => {
+                return Some(SequenceHold::record(hold.as_ref(), &self.topics, key, WallMs::now()));
+            }
+        };
+        let snapshot = self.snapshot.load();
+        let kept = self.kept();
+        let before = kept.destinations.get(destination);
+        // Who resumed it meanwhile did not know why it is held; it says so again if it still is.
+        let resumed = snapshot.destination(destination).is_some_and(|d| d.resumes() != *resumes);
+        if resumed || before.is_some_and(|before| before.hold.is_some()) {
+            return None;
+        }
+        let record = HoldRecord::begin(before, *hold, replica.to_owned(), message.clone(), *since);
+        Some(record.record(&self.topics, destination.as_str()))
     }
 }
 
@@ -163,6 +226,10 @@ impl Keeper {
             thread::Builder::new().name(name.clone()).spawn(follow).map_err(failed)?
         };
         let (post, mut notices) = mpsc::unbounded_channel();
+        for notice in holds.take_over() {
+            // Who reads them is about to start.
+            drop(post.send(notice));
+        }
         let writing = {
             let (holds, stop) = (Arc::clone(&holds), stop.clone());
             tokio::spawn(async move {
@@ -261,4 +328,30 @@ fn follow_once(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hold::Hold;
+
+    #[test]
+    fn resuming_a_destination_ends_the_holds_of_its_sequences_and_of_no_others() {
+        let name = |name: &str| Name::new(name).unwrap();
+        let hold = |destination: &str| SequenceHold { destination: destination.to_owned(), ..SequenceHold::default() };
+        let mut kept = Kept::default();
+        for (key, destination) in [("sequence:a", "crm"), ("sequence:b", "crm"), ("sequence:c", "erp")] {
+            assert_eq!(kept.take_sequence(key.to_owned(), Some(hold(destination))), None);
+        }
+        assert_eq!(kept.take_sequence("sequence:b".to_owned(), None), Some(hold("crm")));
+        let held = HoldRecord { hold: Some(Hold::Manual), ..HoldRecord::default() };
+        kept.take(name("crm"), held);
+        assert_eq!((kept.sequences.len(), kept.over.len()), (2, 0), "held by hand as well");
+        kept.take(name("crm"), HoldRecord::default());
+        assert_eq!(kept.sequences.keys().collect::<Vec<_>>(), ["sequence:c"]);
+        assert_eq!(kept.over, ["sequence:a"], "its record is to go");
+        // Held again since; or somebody has taken its record away.
+        assert_eq!(kept.take_sequence("sequence:a".to_owned(), Some(hold("crm"))), None);
+        assert!(kept.over.is_empty() && kept.sequences.len() == 2);
+    }
 }

@@ -1,11 +1,13 @@
 //! Deliveries in order: which of a lane are under way, which wait for their turn, and which are held because the one at
 //! the head of their sequence has failed for good (`on_exhausted: hold`).
 //!
-//! A hold ends when its destination is resumed, or when a reload says `on_exhausted: dead_letter`. The delivery is then
-//! tried as if for the first time. It lives in memory: after a restart or a rebalance its next owner tries it again
-//! until its policy is exhausted, and holds it again; its order is kept all the while.
+//! A hold ends when its destination is resumed, or when the resources say `on_exhausted: dead_letter`. The delivery is then
+//! tried as if for the first time. It is kept for all replicas (`pipeline::holds`): whoever gets the partition after a
+//! restart or a rebalance holds the sequence without trying it. Only if its replica ends before Kafka has the hold, the
+//! next owner tries it until its policy is exhausted, and holds it again; its order is kept all the while.
 
 use crate::model::clock::{Monotonic, WallMs};
+use crate::model::hold::SequenceHold;
 use crate::model::outcome::Report;
 use crate::model::resources::OnExhausted;
 use crate::pipeline::delivery::{Delivery, History};
@@ -35,7 +37,9 @@ struct Held {
     since: Monotonic,
     /// How often its destination had been resumed then.
     resumes: u64,
-    code: &'static str,
+    /// By which it is kept.
+    key: String,
+    code: String,
     message: String,
 }
 
@@ -58,15 +62,39 @@ impl Flow {
     pub fn begin_in_order(&mut self, key: Key, delivery: Delivery) {
         if let Some((mut delivery, turn)) = self.order.sequences.enter(key, delivery) {
             delivery.ticket.take_turn(turn);
-            self.begin(delivery, Monotonic::now());
+            self.begin_head(delivery);
         }
+    }
+
+    /// Begins a delivery that is the first of its sequence, unless that is held.
+    fn begin_head(&mut self, delivery: Delivery) {
+        let now = Monotonic::now();
+        let destination = &delivery.target.destination;
+        match destination.sequence_held(|| self.sequence_key(&delivery)) {
+            Some((_, SequenceHold { code, message, since_ms, .. }))
+                if delivery.target.on_exhausted == OnExhausted::Hold =>
+            {
+                let passed = WallMs::now().since(WallMs(since_ms)).as_nanos();
+                let since = Monotonic(now.0.saturating_sub(u64::try_from(passed).unwrap_or(u64::MAX)));
+                self.keep_held(delivery, code, message, since);
+            }
+            Some((key, _)) => {
+                destination.release_sequence(key);
+                self.begin(delivery, now);
+            }
+            None => self.begin(delivery, now),
+        }
+    }
+
+    fn sequence_key(&self, delivery: &Delivery) -> String {
+        SequenceHold::key(&self.claim.group, &delivery.event().record.position)
     }
 
     /// Begins the deliveries whose turn has come.
     pub(super) fn begin_next(&mut self) {
         while let Some((mut delivery, turn)) = self.order.sequences.next_turn() {
             delivery.ticket.take_turn(turn);
-            self.begin(delivery, Monotonic::now());
+            self.begin_head(delivery);
         }
     }
 
@@ -79,7 +107,20 @@ impl Flow {
     /// Keeps a delivery that has failed for good, and with it its sequence.
     pub(super) fn hold_sequence(&mut self, delivery: Delivery, report: Report, now: Monotonic) {
         let Report { code, message, .. } = report;
-        let resumes = delivery.target.destination.resumes();
+        let destination = &delivery.target.destination;
+        let hold = SequenceHold {
+            destination: destination.resource().name.to_string(),
+            code: code.to_owned(),
+            message: message.clone(),
+            since_ms: WallMs::now().0,
+        };
+        destination.hold_sequence(self.sequence_key(&delivery), hold);
+        self.keep_held(delivery, code.to_owned(), message, now);
+    }
+
+    /// The first delivery of a sequence waits until its destination is resumed.
+    fn keep_held(&mut self, delivery: Delivery, code: String, message: String, since: Monotonic) {
+        let (key, resumes) = (self.sequence_key(&delivery), delivery.target.destination.resumes());
         let (target, event) = (&delivery.target, delivery.event());
         let behind = delivery.ticket.turn().map_or(0, |turn| self.order.sequences.behind(turn.key()));
         let destination = &target.destination.resource().name;
@@ -91,8 +132,8 @@ impl Flow {
                  sequences go on as far as the window reaches; mend it, then: tidegate resume {destination}"
             );
         }
-        self.order.held.push(Held { delivery, since: now, resumes, code, message });
-        self.order.look = Some(now.plus(LOOK));
+        self.order.held.push(Held { delivery, since, resumes, key, code, message });
+        self.order.look = Some(Monotonic::now().plus(LOOK));
         self.show_held();
     }
 
@@ -119,7 +160,8 @@ impl Flow {
             let sequences = over.len();
             tracing::info!(topic = %at.topic, partition = at.partition, destination = %destination, sequences, "sequences go on");
         }
-        for Held { mut delivery, .. } in over {
+        for Held { mut delivery, key, .. } in over {
+            delivery.target.destination.release_sequence(key);
             // As if it had never been tried.
             let history = &delivery.history;
             let kept = History { failed: Vec::new(), delivery_id: history.delivery_id.clone(), ..history.clone() };
@@ -150,7 +192,7 @@ impl Flow {
                 target: format!("{}/{}", target.rule, target.name),
                 destination: target.destination.resource().name.to_string(),
                 offset: first.delivery.event().record.position.offset,
-                code: first.code,
+                code: first.code.clone(),
                 message: first.message.clone(),
             }
         });

@@ -2,7 +2,7 @@
 //! F61).
 
 use crate::support::events::{Message, structured};
-use crate::support::{Answer, Bed, Log, eventually, lacks_real_kafka, size};
+use crate::support::{Answer, Bed, Log, Stored, eventually, lacks_real_kafka, size};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -231,7 +231,7 @@ fn an_exhausted_one_is_a_dead_letter_or_holds_its_sequence() {
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
     let bed = Bed::new("exhausted", 1, move |seen| {
-        let bad = seen.event == "bad/2" && !is_mended.load(Ordering::Relaxed);
+        let bad = ["bad/2", "bad/6"].contains(&&*seen.event) && !is_mended.load(Ordering::Relaxed);
         if bad { Answer::status(500) } else { Answer::ok() }
     });
     let topics = [bed.topic()];
@@ -275,6 +275,24 @@ fn an_exhausted_one_is_a_dead_letter_or_holds_its_sequence() {
         let good = held(log).iter().filter(|event| event.starts_with("good")).count();
         assert_eq!((good, held(log).iter().filter(|event| event.starts_with("bad")).count()), (5, 1));
     });
+    // Whoever has the partition after a restart holds it without trying it.
+    let tried = |event: &str| {
+        let of = |log: &Log| {
+            log.requests.iter().filter(|seen| seen.header("x-target") == "holds" && seen.event == event).count()
+        };
+        bed.api.log(of)
+    };
+    assert_eq!(tried("bad/2"), 3);
+    assert!(replica.stop(MINUTE).success());
+    let replica = bed.replica("b");
+    let line = replica.wait_line("the hold", MINUTE, |line| line.contains("partition held: a sequence waits"));
+    assert!(line.contains("attempts=0") && line.contains("bad/2"), "{line}");
+    eventually("status tells of it", MINUTE, || {
+        let told = bed.ask(&["status"]);
+        if told.out.contains("1 sequence of all/holds waits") { Ok(()) } else { Err(told.out) }
+    });
+    assert_eq!(tried("bad/2"), 3);
+
     mended.store(true, Ordering::Relaxed);
     bed.ask(&["resume", "sink"]).exits(0);
     bed.api.wait_until("the sequence goes on", MINUTE, |log| held(log).len() == 10);
@@ -282,6 +300,33 @@ fn an_exhausted_one_is_a_dead_letter_or_holds_its_sequence() {
     assert_eq!(order, ["bad/1", "bad/2", "bad/3", "bad/4", "bad/5"]);
     wait_committed(&bed, "holds", &topics);
     assert_eq!(bed.broker.count(&bed.own_topic("dlq")), 1);
+
+    // Resumed while no replica runs, it goes on with the next one; nothing is kept of what is over.
+    mended.store(false, Ordering::Relaxed);
+    bed.broker.produce(&bed.topic(), [event("bad", 6)]);
+    replica.wait_line("the hold", MINUTE, |line| line.contains("partition held") && line.contains("bad/6"));
+    let kept = || -> BTreeMap<String, bool> {
+        let records = bed.broker.read_all(&bed.own_topic("state")).into_iter();
+        let key = |record: &Stored| String::from_utf8(record.key.clone().unwrap_or_default()).unwrap();
+        records
+            .map(|record| (key(&record), record.value.is_some()))
+            .filter(|(key, _)| key.starts_with("sequence:"))
+            .collect()
+    };
+    eventually("it is kept", MINUTE, || {
+        let kept = kept();
+        if kept.values().filter(|is_kept| **is_kept).count() == 1 { Ok(()) } else { Err(format!("{kept:?}")) }
+    });
+    assert!(replica.stop(MINUTE).success());
+    mended.store(true, Ordering::Relaxed);
+    bed.ask(&["resume", "sink"]).exits(0);
+    let _replica = bed.replica("c");
+    bed.api.wait_until("the sequence goes on", MINUTE, |log| held(log).contains(&"bad/6".to_owned()));
+    wait_committed(&bed, "holds", &topics);
+    eventually("nothing is kept", MINUTE, || {
+        let kept = kept();
+        if kept.values().any(|is_kept| *is_kept) { Err(format!("{kept:?}")) } else { Ok(()) }
+    });
 }
 
 #[test]

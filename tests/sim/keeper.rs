@@ -74,7 +74,8 @@ impl Reading {
     }
 
     fn learned(&self, record: &Record) {
-        let (name, kept) = HoldRecord::read(record).unwrap().unwrap();
+        // Else it tells of a sequence.
+        let Some((name, kept)) = HoldRecord::read(record).unwrap() else { return };
         let destination = name.as_str().trim_start_matches('d').parse().unwrap();
         let (now, replica) = (time::ns(), self.place.link.replica);
         self.place.broker.state().oracle.learned(now, replica, destination, kept.hold.is_some());

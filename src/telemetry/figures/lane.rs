@@ -57,7 +57,7 @@ pub struct SequencesHeld {
     /// Offset of the first held one.
     pub offset: i64,
     /// Why that is held.
-    pub code: &'static str,
+    pub code: String,
     /// The same in a sentence.
     pub message: String,
 }
