@@ -502,6 +502,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_is_asked_again_where_it_was_unknown() {
+        let (old, new) = (Identities::test(&[("t", 1)]), Identities::test(&[("t", 2)]));
+        let saved = stored(10, &old.of("t").unwrap().claim(&at(0), 10));
+        for (now, recreated) in [(&old, 0), (&new, 1)] {
+            let mut table = with(2, None);
+            assert!(table.learn(&Identities::test(&[("u", 1)])).is_empty());
+            assert_eq!(table.unclaimed(), [at(0), at(1)]);
+            // Nothing was committed of the other one: it belongs to the topic that is there.
+            table.remember([(at(0), Some(saved.clone())), (at(1), None)].into_iter().collect());
+            assert_eq!(table.learn(now).len(), recreated);
+            assert_eq!(table.get(&at(1)).unwrap().identity, now.of("t"));
+            assert!(table.unclaimed().is_empty());
+        }
+    }
+
+    #[test]
     fn what_is_too_long_is_shortened_to_the_claim_first() {
         let mut table = with(1, None);
         let now = Identities::test(&[("t", 1)]);

@@ -3,7 +3,8 @@
 use super::support::{Broker, Lanes, block, committed, join, quick, record, unique, until};
 use crate::kafka::identity::Identities;
 use crate::kafka::{
-    Commit, Intake, IntakeOptions, Lags, OnMissing, Owner, Partitions, Producer, Restart, Start, TopicPartition,
+    Commit, Intake, IntakeOptions, Lags, OnMissing, Origin, Owner, Partitions, Producer, Restart, Start,
+    TopicPartition, seed,
 };
 use crate::kafka::{commit, identity};
 use crate::model::clock::Monotonic;
@@ -205,7 +206,12 @@ fn a_commit_names_its_topic_and_one_of_another_topic_does_not_hold() {
         intake.close(Duration::from_secs(10)).unwrap();
         let present = Identities::ask(foreign(&broker, &group).client(), [&at.topic].into_iter(), PATIENCE).unwrap();
         let claim = present.of(&topic).unwrap().claim(&at, 10);
-        assert_eq!(saved(&topic, &group), (Some(10), claim));
+        assert_eq!(saved(&topic, &group), (Some(10), claim.clone()));
+        // A group that begins where this one stands begins in the same topic.
+        let seeded = unique("seeded");
+        let origin = Origin { topic: topic.clone(), group: group.clone(), start: Start::Earliest };
+        assert_eq!(seed(&broker.client, &seeded, &[origin]).unwrap(), [(at.clone(), 10)]);
+        assert_eq!(saved(&topic, &seeded), (Some(10), claim));
 
         // As if the topic had been another one then.
         let other = present.changed(&topic).claim(&at, 5);
