@@ -64,14 +64,13 @@ pub(super) struct Leaves<'d> {
     event: u32,
     /// A bit for each path, modulo 64, with a leaf that is bound to an element.
     bound: u64,
-    pub(super) memory: walk::Memory,
 }
 
 impl<'d> Leaves<'d> {
     /// The leaves of one document.
     pub(super) fn of(document: &'d Document<'_>, trie: &Trie, dialect: Dialect) -> Self {
         let mut leaves = Leaves::default();
-        leaves.fill(document, trie, dialect);
+        leaves.fill(document, trie, dialect, &mut walk::Memory::default());
         leaves
     }
 
@@ -79,16 +78,23 @@ impl<'d> Leaves<'d> {
     pub(super) fn recycle<'n>(self) -> Leaves<'n> {
         // Collecting in place keeps the memory of the vector.
         let all = self.all.into_iter().map_while(|_| None).collect();
-        Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: 0, memory: self.memory }
+        Leaves { all, slots: self.slots, found: self.found, event: self.event, bound: 0 }
     }
 
-    /// Walks over a document. The leaves must be new or recycled, and always of the same trie.
-    pub(super) fn fill(&mut self, document: &'d Document<'_>, trie: &Trie, dialect: Dialect) {
+    /// Walks over a document. The leaves and the memory must be new or those of another document, and always of the same
+    /// trie.
+    pub(super) fn fill(
+        &mut self,
+        document: &'d Document<'_>,
+        trie: &Trie,
+        dialect: Dialect,
+        memory: &mut walk::Memory,
+    ) {
         self.restart(trie);
-        if walk::walk(document, trie, dialect, false, self).is_err() {
+        if walk::walk(document, trie, dialect, false, self, memory).is_err() {
             // A duplicate key: the earlier value has left leaves behind.
             self.restart(trie);
-            walk::walk(document, trie, dialect, true, self).unwrap_or_default();
+            walk::walk(document, trie, dialect, true, self, memory).unwrap_or_default();
         }
     }
 
@@ -101,42 +107,52 @@ impl<'d> Leaves<'d> {
             1
         });
         self.slots.resize(trie.paths(), Slot::EMPTY);
-        self.memory.restart(trie);
     }
 
+    /// Adds a scalar at a path, in these elements of arrays, from the outermost array inwards.
     #[inline(always)]
-    pub(super) fn push(&mut self, path: u32, value: Scalar<'d>) {
+    pub(super) fn push(&mut self, path: u32, value: Scalar<'d>, bindings: &[Binding]) {
         let number = u32::try_from(self.all.len()).unwrap_or(END);
         let Some(slot) = self.slots.get_mut(index(path)) else { return };
-        let bindings = match self.memory.bindings() {
-            [] => SmallVec::new(),
-            [one] => SmallVec::from_buf_and_len([*one; 2], 1),
-            some => SmallVec::from_slice(some),
-        };
         let bound = !bindings.is_empty();
         if slot.event == self.event {
             slot.bound |= bound;
             slot.all_bound &= bound;
             slot.count += 1;
-            if let Some(last) = self.all.get_mut(index(std::mem::replace(&mut slot.last, number))) {
-                last.next = number;
-            }
+            let last = std::mem::replace(&mut slot.last, number);
+            self.link(last, number);
         } else {
             *slot = Slot { event: self.event, first: number, last: number, count: 1, bound, all_bound: bound };
             self.found.push(path);
         }
-        if bound {
-            self.bound |= path_bit(path);
-        }
         // Made where it is to lie: what is made elsewhere is copied, and a copy waits for what has just been written.
-        let (mut value, mut bindings) = (Some(value), Some(bindings));
+        let mut value = Some(value);
         let leaf = || FoundLeaf {
             value: value.take().unwrap_or(Scalar::Null),
             forms: Forms::default(),
-            bindings: bindings.take().unwrap_or_default(),
+            bindings: SmallVec::new(),
             next: END,
         };
         self.all.extend(std::iter::repeat_with(leaf).take(1));
+        if bound {
+            self.bind(path, bindings);
+        }
+    }
+
+    #[inline(never)]
+    fn link(&mut self, last: u32, next: u32) {
+        if let Some(last) = self.all.get_mut(index(last)) {
+            last.next = next;
+        }
+    }
+
+    /// The last leaf is in these elements.
+    #[inline(never)]
+    fn bind(&mut self, path: u32, bindings: &[Binding]) {
+        self.bound |= path_bit(path);
+        if let Some(leaf) = self.all.last_mut() {
+            leaf.bindings.extend_from_slice(bindings);
+        }
     }
 
     /// What is at a path.
@@ -201,7 +217,7 @@ mod tests {
         let mut again = leaves.recycle();
         assert_eq!((again.all.capacity(), again.all.as_ptr()), (capacity, pointer));
         let document = Document::from_object(Json::check(b"{}").unwrap()).unwrap();
-        again.fill(&document, &trie, Dialect::Tidegate);
+        again.fill(&document, &trie, Dialect::Tidegate, &mut walk::Memory::default());
         assert_eq!((again.slot(path).count, again.at(path).count()), (0, 0));
     }
 }

@@ -25,6 +25,7 @@ mod network;
 mod operator;
 mod or;
 mod pool;
+mod recall;
 mod search;
 mod trie;
 mod verdict;

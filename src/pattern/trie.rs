@@ -43,6 +43,12 @@ pub(super) struct Place<'t> {
 }
 
 impl Place<'_> {
+    /// The number of the node.
+    #[inline]
+    pub(super) fn number(self) -> u32 {
+        self.number
+    }
+
     /// The path that ends here.
     #[inline]
     pub(super) fn path(self) -> Option<u32> {

@@ -3,6 +3,7 @@
 use super::index::keys::index;
 use super::leaves::{Binding, Leaves, scalar};
 use super::matcher::Scalar;
+use super::recall::{Cursor, Recall, Way};
 use super::trie::{Key, Place, Trie};
 use crate::json::document::{Document, Member, Origin, Value};
 use crate::json::tape::{Node, Tape};
@@ -30,19 +31,17 @@ pub(super) struct Memory {
     dotted: Vec<u32>,
     /// For JSON of which no tape has been made.
     tape: Tape,
+    /// Where keys lead.
+    recall: Recall,
 }
 
 impl Memory {
-    pub(super) fn restart(&mut self, trie: &Trie) {
+    fn restart(&mut self, trie: &Trie) {
+        self.recall.restart(trie);
         self.bindings.clear();
         self.dotted.clear();
         self.arrays = 0;
         self.seen.resize(trie.nodes(), 0);
-    }
-
-    /// The elements that the walk is in, from the outermost array inwards.
-    pub(super) fn bindings(&self) -> &[Binding] {
-        &self.bindings
     }
 }
 
@@ -54,15 +53,17 @@ pub(super) fn walk<'d>(
     dialect: Dialect,
     careful: bool,
     leaves: &mut Leaves<'d>,
+    memory: &mut Memory,
 ) -> Result<(), Duplicate> {
     let mode = match (dialect, careful) {
         (Dialect::Aws, _) => Duplicates::AllCount,
         (Dialect::Tidegate, false) => Duplicates::End,
         (Dialect::Tidegate, true) => Duplicates::LastCounts,
     };
+    memory.restart(trie);
     let Some(root) = trie.place(Trie::ROOT) else { return Ok(()) };
     match document.origin() {
-        Origin::Text(json, tape) => Walk::new(json, tape, 0, trie, mode, leaves).begin(0, Trie::ROOT),
+        Origin::Text(json, tape) => Walk::new(json, tape, 0, trie, mode, leaves, memory).begin(0, Trie::ROOT),
         Origin::Event(event, tape) => {
             let mut from = 0;
             let replaced = event.replaced_places().take_while(|_| mode == Duplicates::AllCount);
@@ -73,14 +74,14 @@ pub(super) fn walk<'d>(
                     (Some(tape), None, Value::Json(json)) => tape.find(json.text(), &mut from).map(|at| (tape, at)),
                     (tape, node, _) => tape.zip(node),
                 };
-                member(value, noted, trie, place, mode, leaves)
+                member(value, noted, trie, place, mode, leaves, memory)
             })
         }
         Origin::Members => {
             let replaced = document.replaced().iter().take_while(|_| mode == Duplicates::AllCount);
             document.members().iter().chain(replaced).try_for_each(|Member { name, value }| {
                 let Some((place, _)) = trie.step_from(root, Key::of(name)) else { return Ok(()) };
-                member(value.clone(), None, trie, place, mode, leaves)
+                member(value.clone(), None, trie, place, mode, leaves, memory)
             })
         }
     }
@@ -94,14 +95,15 @@ fn member<'d>(
     place: u32,
     mode: Duplicates,
     leaves: &mut Leaves<'d>,
+    memory: &mut Memory,
 ) -> Result<(), Duplicate> {
     match (value, noted) {
-        (Value::Json(json), Some((tape, at))) => Walk::new(json, tape, at, trie, mode, leaves).begin(at, place),
+        (Value::Json(json), Some((tape, at))) => Walk::new(json, tape, at, trie, mode, leaves, memory).begin(at, place),
         (Value::Json(json), None) => {
-            let mut tape = std::mem::take(&mut leaves.memory.tape);
+            let mut tape = std::mem::take(&mut memory.tape);
             tape.note(json);
-            let walked = Walk::new(json, &tape, 0, trie, mode, leaves).begin(0, place);
-            leaves.memory.tape = tape;
+            let walked = Walk::new(json, &tape, 0, trie, mode, leaves, memory).begin(0, place);
+            memory.tape = tape;
             walked
         }
         (Value::Text(text), _) => {
@@ -118,7 +120,7 @@ fn member<'d>(
 #[inline(never)]
 fn push_text<'d>(trie: &Trie, node: u32, leaves: &mut Leaves<'d>, text: impl FnOnce() -> Cow<'d, str>) {
     if let Some(path) = trie.path(node) {
-        leaves.push(path, Scalar::Text(text()));
+        leaves.push(path, Scalar::Text(text()), &[]);
     }
 }
 
@@ -140,6 +142,7 @@ struct Walk<'w, 'd> {
     trie: &'w Trie,
     mode: Duplicates,
     leaves: &'w mut Leaves<'d>,
+    memory: &'w mut Memory,
 }
 
 impl<'w, 'd> Walk<'w, 'd> {
@@ -151,22 +154,26 @@ impl<'w, 'd> Walk<'w, 'd> {
         trie: &'w Trie,
         mode: Duplicates,
         leaves: &'w mut Leaves<'d>,
+        memory: &'w mut Memory,
     ) -> Self {
         let nodes = tape.nodes();
-        Self { text: json.text(), before: nodes.get(at).map_or(0, Node::start), nodes, trie, mode, leaves }
+        Self { text: json.text(), before: nodes.get(at).map_or(0, Node::start), nodes, trie, mode, leaves, memory }
     }
 
     fn begin(&mut self, at: usize, place: u32) -> Result<(), Duplicate> {
-        self.nodes.get(at).map_or(Ok(()), |node| self.value(at, node, place))
+        let Some(node) = self.nodes.get(at) else { return Ok(()) };
+        self.value(at, node, Way::of(self.trie, Some((place, false))))
     }
 
     #[inline(always)]
-    fn value(&mut self, at: usize, node: &Node, place: u32) -> Result<(), Duplicate> {
-        let Some(place) = self.trie.place(place) else { return Ok(()) };
+    fn value(&mut self, at: usize, node: &Node, way: Way) -> Result<(), Duplicate> {
         match self.first(node) {
-            bracket @ (b'{' | b'[') => self.container(at, node, place, bracket == b'{'),
+            bracket @ (b'{' | b'[') => {
+                let Some(place) = self.trie.place(way.node()) else { return Ok(()) };
+                self.container(at, node, place, bracket == b'{')
+            }
             first => {
-                if let Some(path) = place.path() {
+                if let Some(path) = way.path() {
                     self.scalar(path, first, node);
                 }
                 Ok(())
@@ -192,13 +199,20 @@ impl<'w, 'd> Walk<'w, 'd> {
         self.text.as_bytes().get(node.start() - self.before).copied().unwrap_or_default()
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn scalar(&mut self, path: u32, first: u8, node: &Node) {
         let (start, end) = (node.start() - self.before, node.end() - self.before);
-        if first == b'"' && !node.is_escaped() {
-            let text = self.text.get(start + 1..end - 1).unwrap_or_default();
-            return self.leaves.push(path, Scalar::Text(Cow::Borrowed(text)));
+        if first != b'"' || node.is_escaped() {
+            return self.other_scalar(path, first, node);
         }
+        let text = self.text.get(start + 1..end - 1).unwrap_or_default();
+        self.leaves.push(path, Scalar::Text(Cow::Borrowed(text)), &self.memory.bindings);
+    }
+
+    /// Any but a text without escapes.
+    #[inline(never)]
+    fn other_scalar(&mut self, path: u32, first: u8, node: &Node) {
+        let (start, end) = (node.start() - self.before, node.end() - self.before);
         let value = match first {
             b'"' => self.decoded(start, end),
             b't' => Scalar::Bool(true),
@@ -206,7 +220,7 @@ impl<'w, 'd> Walk<'w, 'd> {
             b'n' => Scalar::Null,
             _ => Scalar::Number(self.text.get(start..end).unwrap_or_default()),
         };
-        self.leaves.push(path, value);
+        self.leaves.push(path, value, &self.memory.bindings);
     }
 
     #[cold]
@@ -217,29 +231,33 @@ impl<'w, 'd> Walk<'w, 'd> {
 
     #[inline(always)]
     fn object(&mut self, at: usize, node: &Node, from: Place<'w>) -> Result<(), Duplicate> {
-        let memory = &mut self.leaves.memory;
+        let memory = &mut *self.memory;
         memory.objects = memory.objects.wrapping_add(1);
         let (object, dotted) = (memory.objects, memory.dotted.len());
+        let mut cursor = memory.recall.enter(from.number());
         let (mut at, end) = (at + 1, node.next());
         while at < end {
             let Some(member) = self.nodes.get(at) else { break };
-            if let Some((child, has_dots)) = self.step(member, from) {
-                if self.mode == Duplicates::End && self.is_again(child, has_dots, object, dotted) {
+            let way = self.recall(&mut cursor, member, from);
+            if !way.is_nowhere() {
+                if self.mode == Duplicates::End && self.is_again(way, object, dotted) {
                     return Err(Duplicate);
                 }
-                self.value(at, member, child)?;
+                self.value(at, member, way)?;
             }
             at = member.next();
         }
-        self.leaves.memory.dotted.truncate(dotted);
+        self.memory.dotted.truncate(dotted);
+        self.memory.recall.leave(&cursor);
         Ok(())
     }
 
     /// Whether the object has had that key before.
     #[inline]
-    fn is_again(&mut self, child: u32, has_dots: bool, object: u32, dotted: usize) -> bool {
-        let memory = &mut self.leaves.memory;
-        if has_dots {
+    fn is_again(&mut self, way: Way, object: u32, dotted: usize) -> bool {
+        let memory = &mut *self.memory;
+        let child = way.node();
+        if way.has_dots() {
             // No stamp on the node: a longer way through the object may lead there too, and leave another.
             let again = memory.dotted.get(dotted..).unwrap_or_default().contains(&child);
             memory.dotted.push(child);
@@ -252,31 +270,61 @@ impl<'w, 'd> Walk<'w, 'd> {
     #[cold]
     #[inline(never)]
     fn careful_object(&mut self, at: usize, node: &Node, from: Place<'w>) -> Result<(), Duplicate> {
-        let mut members: Vec<(u32, usize)> = Vec::new();
+        let mut members: Vec<(Way, usize)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
         let mut at = at + 1;
         while at < node.next() {
             let Some(value) = self.nodes.get(at) else { break };
-            if let Some((child, _)) = self.step(value, from) {
-                let place = *places.entry(child).or_insert(members.len());
+            let way = self.step(value, from);
+            if !way.is_nowhere() {
+                let place = *places.entry(way.node()).or_insert(members.len());
                 match members.get_mut(place) {
                     Some(member) => member.1 = at,
-                    None => members.push((child, at)),
+                    None => members.push((way, at)),
                 }
             }
             at = value.next();
         }
-        members.into_iter().try_for_each(|(child, at)| self.begin(at, child))
+        for (way, at) in members {
+            let Some(node) = self.nodes.get(at) else { break };
+            self.value(at, node, way)?;
+        }
+        Ok(())
     }
 
-    /// The place that the key of a member leads to, and whether it is a key with dots. `from` is the place of the object.
+    /// [`Self::step`], if possible without a search.
     #[inline(always)]
-    fn step(&self, member: &Node, from: Place<'w>) -> Option<(u32, bool)> {
+    fn recall(&mut self, cursor: &mut Cursor, member: &Node, from: Place<'w>) -> Way {
+        // A key with escapes is no other: there is none in those that are known.
         let (start, end) = (member.key() - self.before, member.key_end() - self.before);
-        if member.is_key_escaped() {
-            return self.step_decoded(start, end, from);
+        match self.memory.recall.get(cursor, self.text.as_bytes(), start, end) {
+            Some(way) => way,
+            None => self.search(cursor, member, from),
         }
-        self.trie.step_from(from, Key::within(self.text.as_bytes(), start, end))
+    }
+
+    #[inline(never)]
+    fn search(&mut self, cursor: &mut Cursor, member: &Node, from: Place<'w>) -> Way {
+        let (start, end) = (member.key() - self.before, member.key_end() - self.before);
+        let text = self.text.as_bytes();
+        if let Some(way) = self.memory.recall.get_ahead(cursor, text, start, end) {
+            return way;
+        }
+        let way = self.step(member, from);
+        let key = if member.is_key_escaped() { None } else { text.get(start..end) };
+        self.memory.recall.put(cursor, key, way);
+        way
+    }
+
+    /// Where the key of a member leads. `from` is the place of the object.
+    fn step(&self, member: &Node, from: Place<'w>) -> Way {
+        let (start, end) = (member.key() - self.before, member.key_end() - self.before);
+        let step = if member.is_key_escaped() {
+            self.step_decoded(start, end, from)
+        } else {
+            self.trie.step_from(from, Key::within(self.text.as_bytes(), start, end))
+        };
+        Way::of(self.trie, step)
     }
 
     #[cold]
@@ -303,16 +351,16 @@ impl<'w, 'd> Walk<'w, 'd> {
                 return Ok(());
             }
         }
-        let array = self.leaves.memory.arrays;
-        self.leaves.memory.arrays += 1;
+        let array = self.memory.arrays;
+        self.memory.arrays += 1;
         let mut at = at + 1;
         let mut element = 0;
         while at < node.next() {
             let Some(value) = self.nodes.get(at) else { break };
             if let bracket @ (b'{' | b'[') = self.first(value) {
-                self.leaves.memory.bindings.push(Binding { array, element });
+                self.memory.bindings.push(Binding { array, element });
                 self.container(at, value, place, bracket == b'{')?;
-                self.leaves.memory.bindings.pop();
+                self.memory.bindings.pop();
             }
             at = value.next();
             element += 1;

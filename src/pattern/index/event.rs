@@ -9,6 +9,7 @@ use crate::pattern::Pattern;
 use crate::pattern::leaves::{FoundLeaf, Leaves};
 use crate::pattern::matcher::Scalar;
 use crate::pattern::verdict::Evaluation;
+use crate::pattern::walk;
 use std::sync::Arc;
 
 /// Paths that have a bit of their own.
@@ -22,6 +23,7 @@ pub(super) struct Memory {
     /// The number of the event; stamps with another are void.
     event: u32,
     leaves: Leaves<'static>,
+    walk: walk::Memory,
     stamps: Stamps,
 }
 
@@ -61,7 +63,7 @@ impl Part {
     ) {
         memory.begin(self);
         let mut leaves: Leaves<'_> = std::mem::take(&mut memory.leaves);
-        leaves.fill(document, &self.trie, self.dialect);
+        leaves.fill(document, &self.trie, self.dialect, &mut memory.walk);
         let stamps = &mut memory.stamps;
         let bound = short_mask(leaves.bound());
         let mut event = Event { part: self, patterns, leaves: &leaves, event: memory.event, bound, stamps, wanted };

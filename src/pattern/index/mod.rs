@@ -3,7 +3,8 @@
 //! Built once per rule set (`build`), then, for every event:
 //!
 //! 1. **One walk.** `trie` holds the paths of all rules; `walk` goes over the document once and collects the `leaves` at
-//!    these paths, for all rules together.
+//!    these paths, for all rules together. Keys that stand where they stood in the last event are not looked for in the
+//!    trie again (`recall`).
 //! 2. **From values to rules.** An alternative of a rule (a rule without `$or` has one) is found by the exact condition
 //!    that is rarest in the rule set: its path and value are a *key*, looked up in a hash table (`keys`) and verified
 //!    on the bytes. Beginnings and ends of a text, a text without regard to case and networks are keys too (`feature`);
