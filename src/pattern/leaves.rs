@@ -151,7 +151,11 @@ impl<'d> Leaves<'d> {
     fn bind(&mut self, path: u32, bindings: &[Binding]) {
         self.bound |= path_bit(path);
         if let Some(leaf) = self.all.last_mut() {
-            leaf.bindings.extend_from_slice(bindings);
+            leaf.bindings = match bindings {
+                // What most often is needs no loop.
+                [one] => SmallVec::from_buf_and_len([*one; 2], 1),
+                some => SmallVec::from_slice(some),
+            };
         }
     }
 
