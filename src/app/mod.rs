@@ -244,7 +244,8 @@ impl App {
         looks.set("slots", Some(&slots_intake));
         looks.set(STORED, Some(&stored_intake));
         let mut otlp = extras.otlp;
-        let metrics = Arc::new(metrics::provider(|builder| match &mut otlp {
+        let targets = snapshot.load().resources.rules.iter().map(|rule| rule.targets.len()).sum();
+        let metrics = Arc::new(metrics::provider(targets, |builder| match &mut otlp {
             Some(otlp) => {
                 let builder = builder.with_resource(otlp.resource().clone());
                 otlp.take_metrics_reader().into_iter().fold(builder, MeterProviderBuilder::with_reader)
