@@ -190,6 +190,10 @@ impl From<anyhow::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        // Who read the output has seen enough, as `head` does.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::silent(Exit::No);
+        }
         Self::new(Exit::Internal, "INTERNAL", error)
     }
 }

@@ -312,3 +312,13 @@ fn without_kafka_it_says_so_soon() {
         assert_eq!(said.out, "");
     }
 }
+
+#[test]
+fn who_has_seen_enough_is_told_nothing() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let schema = program().arg("schema").stdout(writer).spawn().expect("it starts");
+    let said = schema.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "");
+    assert_eq!(said.status.code(), Some(1));
+}
