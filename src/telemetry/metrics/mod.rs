@@ -16,9 +16,9 @@ use opentelemetry_sdk::metrics::{Instrument, MeterProviderBuilder, SdkMeterProvi
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use std::sync::Arc;
 
-/// Series of a metric of destinations or targets in one process, at least, for each target that there is at the start, and
-/// at most; what is beyond shares one series that says `otel_metric_overflow`. The SDK makes room for all of them at once,
-/// 33 bytes each, and what is written there lies scattered over it: 50,000 for every metric took 100 MiB.
+/// Series of a metric in one process, at least, for each target that there is at the start, and at most; what is beyond
+/// shares one series that says `otel_metric_overflow`. The SDK makes room for all of them at once, 33 bytes each, and what
+/// is written there lies scattered over it: 50,000 for every metric took 100 MiB.
 const SERIES: (usize, usize, usize) = (8_000, 6, 57_000);
 
 /// The content type of [`Metrics::text`].
@@ -56,10 +56,10 @@ pub fn provider(
     Ok(Metrics { provider, registry, histograms })
 }
 
-/// Room for so many series, if the instrument has one for each destination or target; others are content with the SDK's.
+/// Room for so many series, if the instrument has more than one.
 fn wide(instrument: &Instrument, series: usize) -> Option<Stream> {
     let metric = contract::all().find(|metric| metric.name == instrument.name())?;
-    let many = metric.labels.iter().any(|label| ["destination", "rule", "topic"].contains(label));
+    let many = !metric.labels.is_empty();
     many.then(|| Stream::builder().with_cardinality_limit(series).build().ok()).flatten()
 }
 
