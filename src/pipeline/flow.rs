@@ -424,16 +424,27 @@ impl Flow {
         [retry, self.commit_due, self.order.next_timer(), feed].into_iter().flatten().min()
     }
 
+    /// The partition goes, so nothing that waits is sent. What was tried is stored, if there is still time to (`stores`): its
+    /// next owner would begin anew with its attempts. The rest he reads again.
+    fn leave(&mut self, stores: bool) {
+        let waiting = self.retries.drain().map(|Reverse(Retry { due, delivery })| (delivery, Some(due)));
+        let waiting: Vec<_> = waiting.chain(self.inbox.take_returned().into_iter().map(|job| (job, None))).collect();
+        let now = Monotonic::now();
+        for (delivery, due) in waiting {
+            if stores && delivery.history.attempts_here > 0 && delivery.ticket.turn().is_none() {
+                self.store_tried(delivery, due.map_or(Duration::ZERO, |due| due.since(now)));
+            }
+        }
+    }
+
     /// Waits for what is in flight until `deadline`, then cuts it off; gives the last position.
     async fn drain(&mut self, deadline: Monotonic) -> Option<Commit> {
-        self.retries.clear();
-        self.order.clear();
         self.context.dispatchers.purge_abandoned();
         let timeout = sleep_until(deadline.instant().into());
         tokio::pin!(timeout);
         loop {
+            self.leave(Monotonic::now() < deadline);
             self.settle_ended();
-            self.retries.clear();
             self.order.clear();
             if self.window.open() == 0 {
                 break;

@@ -7,7 +7,7 @@ use crate::model::outcome::{Class, Settlement};
 use crate::model::record::Record;
 use crate::model::stored::{Store, StoredHeaders, Tier, UNKNOWN_TARGETS};
 use crate::pattern::EvaluationLimit;
-use crate::pipeline::delivery::{self, Delivery};
+use crate::pipeline::delivery::{self, Came, Delivery};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::settle::{self, EventTrace, HandOff, Written};
 use crate::pipeline::ticket::{Held, Room, Ticket};
@@ -16,6 +16,7 @@ use crate::telemetry::figures::{End, TargetFigures};
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Code of a stored record that went to the end of its tier again.
 const REAPPENDED: &str = "REAPPENDED";
@@ -25,6 +26,9 @@ const QUEUED: &str = "QUEUED";
 
 /// Code of a delivery that waits for its target to be known again.
 const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
+
+/// Code of a delivery that waited for its next attempt when its partition was given away.
+const GIVEN_AWAY: &str = "GIVEN_AWAY";
 
 /// The log target of dead letters, for who shows them otherwise.
 pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
@@ -193,16 +197,37 @@ impl Flow {
     /// come back. After an hour it is a dead letter.
     pub(super) fn put_aside(&self, delivery: Delivery) {
         let now = WallMs::now();
-        let mut headers = delivery.stored_headers();
-        headers.code = Some(TARGET_UNKNOWN.to_owned());
-        let topic = &delivery.target.dead_letter_topic;
         // Due at once for whoever knows the target.
-        let due = now;
+        self.put_into_tier(delivery, UNKNOWN_TARGETS, now, now, (TARGET_UNKNOWN, Class::Reject));
+    }
+
+    /// Stores a delivery, with the attempts made, whose next one is due `after` a time: its partition is given away.
+    pub(super) fn store_tried(&self, delivery: Delivery, after: Duration) {
+        match delivery.history.came {
+            Came::Queue => self.enqueue(delivery, None),
+            Came::Source | Came::Tier => {
+                let now = WallMs::now();
+                let tier = settle::tier_for(after);
+                self.put_into_tier(delivery, tier, now.plus(after), now, (GIVEN_AWAY, Class::Transient));
+            }
+        }
+    }
+
+    fn put_into_tier(
+        &self,
+        delivery: Delivery,
+        tier: Tier,
+        due: WallMs,
+        now: WallMs,
+        (code, class): (&'static str, Class),
+    ) {
+        let mut headers = delivery.stored_headers();
+        headers.code = Some(code.to_owned());
+        let topic = &delivery.target.dead_letter_topic;
         let record = &delivery.event().record;
-        let hand_off = HandOff::to_tier(record, headers, &self.context.topics, UNKNOWN_TARGETS, due, topic);
-        let trace = delivery.stored_trace(TARGET_UNKNOWN, "", now);
-        let trace = EventTrace { due: Some(due.rfc3339().into()), ..trace };
-        let account = Account::new(&delivery.target.figures, Class::Reject, TARGET_UNKNOWN);
+        let hand_off = HandOff::to_tier(record, headers, &self.context.topics, tier, due, topic);
+        let trace = EventTrace { due: Some(due.rfc3339().into()), ..delivery.stored_trace(code, "", now) };
+        let account = Account::new(&delivery.target.figures, class, code);
         self.hand_off(delivery.ticket, hand_off, trace, account, Some(delivery.held));
     }
 

@@ -145,6 +145,24 @@ fn a_replica_told_to_stop_finishes_what_it_sent() {
     assert_eq!(bed.api.log(|log| log.duplicates()), 0);
 }
 
+/// What was tried and waits in memory for its next attempt is stored, with its attempts, before its partition goes.
+#[test]
+fn a_replica_told_to_stop_forgets_no_attempt() {
+    let bed = Bed::new("attempts", 1, |_| Answer::status(500));
+    bed.usual_resources("retry: {max_attempts: 3, delay: [3s, 3s]}");
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(1));
+    bed.api.wait_until("the first attempt", MINUTE, |log| log.requests.len() == 1);
+    assert!(replica.stop(Duration::from_secs(30)).success(), "exits with 0");
+    let _second = bed.replica("b");
+    let dead = eventually("the dead letter", MINUTE, || {
+        let dead = bed.broker.read_all(&bed.own_topic("dlq"));
+        if dead.is_empty() { Err("none".to_owned()) } else { Ok(dead) }
+    });
+    assert_eq!(dead[0].header("tidegate-attempts"), "3");
+    assert_eq!(bed.api.log(|log| log.requests.len()), 3);
+}
+
 /// The moments differ: before it has asked for its topics, while it joins, when it has been given its first partitions.
 #[test]
 fn a_replica_told_to_stop_while_it_joins_ends_in_good_order() {

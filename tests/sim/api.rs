@@ -68,6 +68,7 @@ pub(crate) async fn serve(plan: Arc<Plan>, broker: Broker, mut calls: mpsc::Unbo
             let latency = broker.state().rng.u64(0..5);
             time::sleep_ms(latency).await;
             if plan.behaviour(destination, time::ms()) == Behaviour::Refuse {
+                broker.state().oracle.unreachable(replica, destination);
                 drop(reply.send(Err(io::ErrorKind::ConnectionRefused.into())));
                 return;
             }

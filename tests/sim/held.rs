@@ -1,7 +1,7 @@
 //! What is known of holds: whoever knows that a destination is held sends it nothing, and the dead letters of one that
 //! refuses too much stay within its budget.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Time in which a request may still come that was on its way when the hold began.
 const GRACE_NS: u64 = 50_000_000;
@@ -18,6 +18,9 @@ struct Known {
     /// It is held, since when.
     since_ns: Option<u64>,
     outcomes: u32,
+    /// The deliveries that were sent to it since it was last resumed: what was refused before and is written only now
+    /// counts no more.
+    sent: HashSet<String>,
     /// The deliveries that it refused for good since it was last resumed, and when. One may be written twice, if Kafka
     /// did not answer the first time; it was refused once.
     refused_ns: HashMap<String, u64>,
@@ -39,10 +42,16 @@ impl Held {
     }
 
     /// A request comes in: since when that must not be.
-    pub(crate) fn requested(&mut self, now_ns: u64, replica: u32, destination: usize) -> Option<u64> {
+    pub(crate) fn requested(&mut self, now_ns: u64, replica: u32, destination: usize, delivery: &str) -> Option<u64> {
         let known = self.known(replica, destination);
         known.outcomes += 1;
+        known.sent.insert(delivery.to_owned());
         known.since_ns.filter(|since| now_ns > since + GRACE_NS)
+    }
+
+    /// A connection was refused, which is an outcome too.
+    pub(crate) fn unreachable(&mut self, replica: u32, destination: usize) {
+        self.known(replica, destination).outcomes += 1;
     }
 
     /// A replica wrote a dead letter of what a destination refuses: whether that is more than `(max, percent)` allow.
@@ -55,7 +64,9 @@ impl Held {
         budget: (u32, u32),
     ) -> Option<String> {
         let known = self.known(replica, destination);
-        known.refused_ns.insert(delivery.to_owned(), now_ns);
+        if known.sent.contains(delivery) {
+            known.refused_ns.insert(delivery.to_owned(), now_ns);
+        }
         let recent = known.refused_ns.values().filter(|at| **at + WINDOW_NS > now_ns).count();
         let most = budget.0.max(known.outcomes * budget.1 / 100);
         (recent > usize::try_from(most).unwrap())

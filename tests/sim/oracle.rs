@@ -338,6 +338,11 @@ impl Oracle {
         }
     }
 
+    /// A replica could not connect to a destination.
+    pub(crate) fn unreachable(&mut self, replica: u32, destination: usize) {
+        self.held.unreachable(replica, destination);
+    }
+
     /// A replica gave up what a destination refuses.
     pub(crate) fn refused(&mut self, now_ns: u64, replica: u32, destination: usize, delivery: &str) {
         let Some(budget) = self.plan.last().destinations[destination].budget else { return };
@@ -377,7 +382,7 @@ impl Oracle {
             }
             Some(_) | None => self.fail(now_ns, format!("a request to d{destination} that nobody wants: {id}")),
         }
-        if let Some(since) = self.held.requested(now_ns, replica, destination) {
+        if let Some(since) = self.held.requested(now_ns, replica, destination, id) {
             let what =
                 format!("replica {replica} sends to d{destination}, which is held since {} ms", since / 1_000_000);
             self.fail(now_ns, what);

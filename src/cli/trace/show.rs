@@ -123,6 +123,7 @@ fn step_line(step: &Step, day: &str, usual: &str) -> String {
             let until = due.as_deref().map_or_else(String::new, |due| format!(" until {}", clock(due, day)));
             let why = match code.as_deref() {
                 Some("TARGET_UNKNOWN") => ": its target is not known to this replica",
+                Some("GIVEN_AWAY") => ": its partition was given to another replica",
                 Some(_) | None => "",
             };
             format!("into the retry tier{until}{why}")

@@ -194,16 +194,17 @@ impl<J: Job> Dispatcher<J> {
         self.in_flight.get()
     }
 
-    /// Drops the abandoned jobs that wait. They are not told.
+    /// Returns the abandoned jobs that wait.
     pub fn purge_abandoned(&self) {
         let all = mem::take(&mut *self.waiting.borrow_mut());
         let (gone, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|waiting| waiting.job.abandoned());
         *self.waiting.borrow_mut() = kept;
-        // Dropped only now that nothing is borrowed: a job may call back.
-        drop(gone);
+        // Only now that nothing is borrowed: a job may call back.
+        gone.into_iter().for_each(|waiting| waiting.job.returned());
     }
 
-    /// Drops the abandoned jobs in flight, with their connections or streams, at the next turn of the worker. They are not told.
+    /// Drops the abandoned jobs in flight, with their connections or streams, at the next turn of the worker. They are not
+    /// told; those that wait are returned.
     pub fn cancel_abandoned(&self) {
         self.purge_abandoned();
         self.cancel.set(true);

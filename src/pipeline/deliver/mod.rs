@@ -43,7 +43,7 @@ pub trait Job: 'static {
     #[allow(clippy::result_large_err, reason = "rare, and handed on at once")]
     fn render(&self, show: &dyn ShowText, request: &mut Request) -> Result<(), Report>;
 
-    /// Its lane gave it up: it is dropped without being sent.
+    /// Its lane gave it up: it is returned without being sent, or dropped while it is in flight.
     fn abandoned(&self) -> bool;
 
     /// Whether its lane is still a proven member of its group, so that a new request may begin.
@@ -52,10 +52,11 @@ pub trait Job: 'static {
     /// Value of the header `Idempotency-Key`.
     fn idempotency_key(&self) -> &str;
 
-    /// The attempt ended. Called exactly once, unless the job was abandoned before it ended, or returned.
+    /// The attempt ended. Called exactly once, unless the job was abandoned in flight, or returned.
     fn finished(self, report: Report);
 
-    /// It was not sent, or does not count, and another destination has taken the place of the one it was for.
+    /// It was not sent, or does not count: another destination has taken the place of the one it was for, or its lane gave
+    /// it up.
     fn returned(self);
 
     /// It goes before those that do not: it came from the destination's queue, where it has waited longer.

@@ -269,13 +269,14 @@ impl<'a, J: Job> Run<'a, J> {
         Next::Again
     }
 
-    /// The first that is not abandoned; the abandoned before it are dropped.
+    /// The first that is not abandoned; the abandoned before it are returned.
     fn next_waiting(&self) -> Option<Waiting<J>> {
         loop {
             let waiting = self.owner.waiting.borrow_mut().pop_front()?;
             if !waiting.job.abandoned() {
                 return Some(waiting);
             }
+            waiting.job.returned();
         }
     }
 
