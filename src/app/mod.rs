@@ -228,8 +228,9 @@ impl App {
         let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
         let slots_topic = [topics.slots().to_string()];
         let slots_intake = Arc::new(Intake::subscribe(&client, &slots_group, &slots_topic, options, owner)?);
-        // Whoever owns the slots may send what lies in the tiers.
+        // Whoever owns the slots may send what lies in the tiers, and has the shares.
         stored_owner.bind(&stored_intake, slots_intake.membership());
+        slots.bind(slots_intake.membership());
         let parts = Parts {
             snapshot: Arc::clone(&snapshot),
             traces: traces.clone(),

@@ -45,7 +45,7 @@ pub struct IntakeOptions {
     /// How long partitions are fetched before it is the turn of others; those that have nothing to read give it up after a
     /// quarter.
     pub turn: Duration,
-    /// Bytes that the client may prefetch per partition; `None` leaves the default (2 MiB).
+    /// Bytes that the client may prefetch per partition, small messages counted as 512; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,
     /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
     /// destination has one.
@@ -190,6 +190,7 @@ impl Intake {
         let mut config = client::consumer(settings, group, instance)?;
         if let Some(bytes) = options.queue_bytes {
             config.set("queued.max.messages.kbytes", (bytes / 1024).max(1).to_string());
+            config.set("queued.min.messages", (bytes / MESSAGE_BYTES).max(1).to_string());
         }
         if !options.statistics {
             config.set("statistics.interval.ms", "0");

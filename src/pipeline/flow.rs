@@ -22,7 +22,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -39,6 +39,10 @@ const COMMIT_GATHER: Duration = Duration::from_millis(100);
 
 /// So many deliveries each lane may have begun, however long the line at their destination is.
 const READ_AHEAD: usize = 32;
+
+/// So many hand-offs each lane may have under way, however full the windows are: what is read stops when they are, but
+/// destinations that fail all at once would have all that was read written at once, which takes twice its room again.
+const EVACUATED_AT_ONCE: usize = 64;
 
 /// How soon a lane looks again whether the line at a destination still moves.
 pub(super) const AHEAD_FOR: Duration = Duration::from_millis(100);
@@ -80,6 +84,8 @@ pub struct Flow {
     wake: Arc<Notify>,
     ended: Vec<(Delivery, Report)>,
     retries: BinaryHeap<Reverse<Retry>>,
+    /// What is to be stored as soon as there is room for what that takes.
+    evacuees: VecDeque<Delivery>,
     pub(super) order: InOrder,
     pub(super) hand_offs: FuturesUnordered<LocalBoxFuture<'static, Acknowledged>>,
     commit_due: Option<Monotonic>,
@@ -163,6 +169,7 @@ impl Flow {
             wake,
             ended: Vec::new(),
             retries: BinaryHeap::new(),
+            evacuees: VecDeque::new(),
             order: InOrder::default(),
             hand_offs: FuturesUnordered::new(),
             commit_due: None,
@@ -255,7 +262,9 @@ impl Flow {
         for delivery in self.inbox.take_returned() {
             self.begin(delivery, Monotonic::now());
         }
-        for delivery in self.inbox.take_evacuated() {
+        self.evacuees.extend(self.inbox.take_evacuated());
+        while self.hand_offs.len() < EVACUATED_AT_ONCE || self.window.has_budget() {
+            let Some(delivery) = self.evacuees.pop_front() else { break };
             self.evacuate(delivery, Monotonic::now());
         }
         for orphan in self.inbox.take_orphans() {
@@ -428,7 +437,8 @@ impl Flow {
     /// next owner would begin anew with its attempts. The rest he reads again.
     fn leave(&mut self, stores: bool) {
         let waiting = self.retries.drain().map(|Reverse(Retry { due, delivery })| (delivery, Some(due)));
-        let waiting: Vec<_> = waiting.chain(self.inbox.take_returned().into_iter().map(|job| (job, None))).collect();
+        let returned = self.inbox.take_returned().into_iter().chain(self.evacuees.drain(..));
+        let waiting: Vec<_> = waiting.chain(returned.map(|delivery| (delivery, None))).collect();
         let now = Monotonic::now();
         for (delivery, due) in waiting {
             if stores && delivery.history.attempts_here > 0 && delivery.ticket.turn().is_none() {

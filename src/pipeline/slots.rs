@@ -3,7 +3,8 @@
 //! `<prefix>.slots` has 32 partitions and never a record; the group `<group>.slots` spreads them over the replicas.
 //! The owner of slot i reads partition i of every retry tier, and the queues of the destinations whose slot is i. Shares
 //! of rate limits follow the slots. Kafka revokes a slot before it assigns it to another, so the shares never add up to
-//! more than the limit (I6), and nothing is read by two.
+//! more than the limit (I6), and nothing is read by two. Whoever is cut off from Kafka does not hear that: without proof of
+//! membership for a session time-out he has no share, though his sources, whose groups others coordinate, go on.
 //!
 //! The queue of a destination is read only while that can take something: it is assigned when the destination is well,
 //! or a probe is due (then the first record of the queue is the probe), and let go when it is sick for longer. What lies
@@ -11,7 +12,7 @@
 
 use crate::destinations::Destination;
 use crate::destinations::rate;
-use crate::kafka::{Assigned, Commit, Owner, Partitions, Pending, TopicPartition};
+use crate::kafka::{Assigned, Commit, Membership, Owner, Partitions, Pending, TopicPartition};
 use crate::model::clock::Monotonic;
 use crate::model::name::Name;
 use crate::model::stored::{self, SLOTS, Topics};
@@ -20,7 +21,7 @@ use crate::pipeline::queues::Queues;
 use crate::pipeline::snapshot::Snapshot;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How often is looked which destinations can take something.
@@ -47,6 +48,8 @@ pub struct Slots {
     stored: Arc<dyn Partitions>,
     queues: Arc<Queues>,
     patience: Duration,
+    /// Whether the group of the slots still counts us in.
+    membership: OnceLock<Membership>,
     holding: Mutex<Holding>,
 }
 
@@ -54,6 +57,8 @@ pub struct Slots {
 #[derive(Debug, Default)]
 struct Holding {
     slots: BTreeSet<i32>,
+    /// The group counts us in, so the slots are surely not another's.
+    proven: bool,
     /// What the intake was told to read.
     read: BTreeSet<TopicPartition>,
     /// Queues whose destinations are unknown.
@@ -99,7 +104,12 @@ impl Slots {
         queues: Arc<Queues>,
         patience: Duration,
     ) -> Self {
-        Self { topics, snapshot, stored, queues, patience, holding: Mutex::default() }
+        Self { topics, snapshot, stored, queues, patience, membership: OnceLock::new(), holding: Mutex::default() }
+    }
+
+    /// Tells whose membership proves that the slots are ours. Without it there are no shares.
+    pub fn bind(&self, membership: Membership) {
+        self.membership.get_or_init(|| membership);
     }
 
     /// How many of the 32 slots this replica owns.
@@ -148,20 +158,36 @@ impl Slots {
     }
 
     fn share_held(&self, holding: &Holding) {
-        let count = u8::try_from(holding.slots.len()).unwrap_or(u8::MAX);
+        let count = if holding.proven { u8::try_from(holding.slots.len()).unwrap_or(u8::MAX) } else { 0 };
         let now = Monotonic::now();
         for destination in self.snapshot.load().destinations() {
             let resource = destination.resource();
-            let owns = holding.slots.contains(&resource.slot());
+            let owns = holding.proven && holding.slots.contains(&resource.slot());
             let share = if resource.is_exact() { rate::exact(owns) } else { rate::shared(owns, count) };
             destination.set_share(share, now);
         }
     }
 
-    /// Looks again which queues are to be read, and has that done.
+    /// Looks again whether the slots are surely ours and which queues are to be read, and has that done.
     pub fn look(&self) {
-        let mut holding = self.holding();
-        self.read(&mut holding, Monotonic::now());
+        let (mut holding, now) = (self.holding(), Monotonic::now());
+        let before = holding.proven;
+        holding.proven = self.is_proven(now);
+        if holding.proven != before {
+            self.share_held(&holding);
+            if before {
+                tracing::warn!(
+                    "Kafka has not confirmed for a session time-out that the slots are ours, and may have given them to others: \
+                     rate-limited destinations wait until it does"
+                );
+            }
+        }
+        self.read(&mut holding, now);
+    }
+
+    /// Also until the next look.
+    fn is_proven(&self, now: Monotonic) -> bool {
+        self.membership.get().is_some_and(|membership| membership.may_send(now.plus(LOOK)))
     }
 
     /// Looks, for ever.
@@ -272,6 +298,7 @@ impl Slots {
     fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> Option<Pending> {
         let mut holding = self.holding();
         act(&mut holding.slots);
+        holding.proven = self.is_proven(Monotonic::now());
         // The share shrinks before the slot is given up and grows only once it is ours.
         self.share_held(&holding);
         tracing::info!(owned = holding.slots.len(), of = SLOTS, "slots owned");

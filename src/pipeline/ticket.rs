@@ -148,6 +148,12 @@ impl Window {
         fits && self.records() < self.caps.get().records
     }
 
+    /// Whether all windows together hold less than they may.
+    #[must_use]
+    pub fn has_budget(&self) -> bool {
+        self.budget.has_room()
+    }
+
     /// Other caps from now on.
     pub fn set_caps(&self, caps: Caps) {
         self.caps.set(caps);

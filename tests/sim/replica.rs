@@ -240,6 +240,7 @@ impl Parts {
         let sets: Arc<dyn Partitions> = Arc::new(Sets(sets));
         let (snapshot, queues) = (Arc::clone(&self.shared.snapshot), Arc::clone(&self.shared.queues));
         let slots_of = Arc::new(Slots::new(self.shared.topics.clone(), snapshot, sets, queues, DRAIN));
+        slots_of.bind(slots.membership.clone());
         // Before any source reads on.
         self.seed(&self.shared.snapshot.load()).await;
         self.applied();

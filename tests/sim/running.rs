@@ -13,7 +13,8 @@ const GRACE_NS: u64 = 50_000_000;
 #[derive(Debug)]
 pub(crate) struct Running {
     plan: Arc<Plan>,
-    replicas: BTreeMap<u32, Has>,
+    /// What each has had, the newest last.
+    replicas: BTreeMap<u32, Vec<Has>>,
     /// What a replica starts with now.
     newest: usize,
     /// Per destination: from when on how many requests per second were allowed, and what burst.
@@ -27,8 +28,8 @@ type Allowed = (u64, Option<(u32, u32)>);
 #[derive(Debug, Clone, Copy)]
 struct Has {
     version: usize,
-    since_ns: u64,
-    before: Option<usize>,
+    /// When another took its place.
+    until_ns: u64,
 }
 
 /// A request as it came in.
@@ -52,8 +53,11 @@ impl Running {
 
     /// A replica has this version from now on.
     pub(crate) fn applied(&mut self, now_ns: u64, replica: u32, version: usize) {
-        let before = self.replicas.get(&replica).map(|has| has.version);
-        self.replicas.insert(replica, Has { version, since_ns: now_ns, before });
+        let had = self.replicas.entry(replica).or_default();
+        if let Some(last) = had.last_mut() {
+            last.until_ns = now_ns;
+        }
+        had.push(Has { version, until_ns: u64::MAX });
         self.look(now_ns);
     }
 
@@ -65,11 +69,15 @@ impl Running {
 
     /// The version of a replica.
     pub(crate) fn of(&self, replica: u32) -> Option<usize> {
-        self.replicas.get(&replica).map(|has| has.version)
+        Some(self.replicas.get(&replica)?.last()?.version)
+    }
+
+    fn today(&self) -> impl Iterator<Item = usize> {
+        self.replicas.values().filter_map(|had| Some(had.last()?.version))
     }
 
     fn versions(&self) -> impl Iterator<Item = &Version> {
-        let numbers: BTreeSet<_> = self.replicas.values().map(|has| has.version).chain([self.newest]).collect();
+        let numbers: BTreeSet<_> = self.today().chain([self.newest]).collect();
         numbers.into_iter().map(|number| &self.plan.versions[number].1)
     }
 
@@ -90,17 +98,15 @@ impl Running {
 
     /// Whether a replica may send for a target to that destination now.
     pub(crate) fn may_send(&self, now_ns: u64, replica: u32, number: Number, destination: usize) -> bool {
-        let Some(has) = self.replicas.get(&replica) else { return false };
-        let sends = |version: usize| self.plan.versions[version].1.sends_to(number) == Some(destination);
-        let recent = has.before.filter(|_| now_ns < has.since_ns + GRACE_NS);
-        sends(has.version) || recent.is_some_and(sends)
+        let sends = |has: &Has| self.plan.versions[has.version].1.sends_to(number) == Some(destination);
+        let recent = |has: &Has| now_ns < has.until_ns.saturating_add(GRACE_NS);
+        self.replicas.get(&replica).is_some_and(|had| had.iter().any(|has| recent(has) && sends(has)))
     }
 
     /// Notes what is allowed from now on: the most that any replica knows of.
     fn look(&mut self, now_ns: u64) {
         for destination in 0..self.allowed.len() {
-            let limits =
-                || self.replicas.values().map(|has| self.plan.versions[has.version].1.destinations[destination].limit);
+            let limits = || self.today().map(|version| self.plan.versions[version].1.destinations[destination].limit);
             let most = limits().reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))));
             let (Some(most), Some(last)) = (most, self.allowed[destination].last().copied()) else { continue };
             if most != last.1 {
@@ -121,7 +127,8 @@ impl Running {
             if let Some(wrong) = burst.and_then(|burst| self.too_many(destination, during, burst)) {
                 return Some(wrong);
             }
-            from = until;
+            // Not what was on its way then.
+            from = until + requests[until..].partition_point(|request| request.at_ns < end.saturating_add(GRACE_NS));
         }
         // and across changes.
         let burst = allowed.iter().map(|(_, limit)| limit.map(|(_, burst)| burst)).collect::<Option<Vec<_>>>()?;
