@@ -1,7 +1,7 @@
 //! From patterns to an index: which conditions lead to a rule, and in which order the others are asked.
 
 use super::condition::{Condition, condition};
-use super::divide::Keyed;
+use super::divide::{Keyed, common};
 use super::feature::{Asked, Feature, FeatureKind, asked};
 use super::keys::index;
 use super::part::{Access, Entry, Group, LAST, NONE, Part, Step, flag, short_mask};
@@ -167,19 +167,22 @@ impl Builder {
         self.part
     }
 
-    /// Distributes the alternatives over the exact conditions that are rarest; without one, over beginnings, ends and
-    /// other features of a value; without any, over paths that must be there. The others are always asked.
+    /// Distributes the alternatives over what nearly all ask for, so that an event is looked at once for all of them; else
+    /// over the exact conditions that are rarest; without one, over beginnings, ends and other features of a value;
+    /// without any, over paths that must be there. The others are always asked.
     fn root(&mut self, drafts: Vec<Draft>) {
         let mut by_key: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
         let mut by_path: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
         let mut always = Vec::new();
+        let common = common(&self.classes(&drafts), drafts.len());
         for mut draft in drafts {
             let keyed = |number: &u32| self.keyed.get(index(*number))?.as_ref();
             let ranked = draft.left.iter().enumerate().filter_map(|(at, number)| {
                 let keyed = keyed(number)?;
-                Some((!keyed.exact, !keyed.complete, self.weight(keyed), at))
+                let other = common.is_none() || self.class(*number) != common;
+                Some((other, !keyed.exact, !keyed.complete, self.weight(keyed), at))
             });
-            if let Some((_, _, _, at)) = ranked.min()
+            if let Some((_, _, _, _, at)) = ranked.min()
                 && let Some(keyed) = draft.left.get(at).and_then(keyed)
             {
                 if keyed.complete {

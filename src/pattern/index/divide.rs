@@ -25,6 +25,12 @@ const MOST_KEYS: usize = 8;
 /// An alternative with its lowest and highest number.
 type Ranged = (i64, i64, Draft);
 
+/// A path and what is taken of its values.
+pub(super) type Class = (u32, FeatureKind);
+
+/// How many alternatives of a group ask for it, and how many of all alternatives have their keys.
+pub(super) type Classes = HashMap<Class, (usize, u64)>;
+
 /// The keys of a condition, one of which a value must have.
 #[derive(Debug)]
 pub(super) struct Keyed {
@@ -38,6 +44,13 @@ pub(super) struct Keyed {
     pub(super) complete: bool,
 }
 
+/// Of the classes that nearly all of so many alternatives ask for, the one whose keys are rarest.
+pub(super) fn common(classes: &Classes, alternatives: usize) -> Option<Class> {
+    let common = classes.iter().filter(|(_, (count, _))| 4 * count >= 3 * alternatives);
+    let common = common.min_by_key(|(class, (count, weight))| (weight / u64::try_from(*count).unwrap_or(1), **class));
+    common.map(|(class, _)| *class)
+}
+
 impl Builder {
     /// In how many alternatives the keys of a condition stand.
     pub(super) fn weight(&self, keyed: &Keyed) -> u64 {
@@ -49,23 +62,30 @@ impl Builder {
         (keyed.complete && keyed.keys.len() <= MOST_KEYS).then_some(keyed)
     }
 
-    /// By a key that is not known yet; and those that are asked one by one. A feature that nearly all ask for comes
-    /// first, since it is looked at once for all; else the rarest key.
+    /// What of a condition could divide a group.
+    pub(super) fn class(&self, number: u32) -> Option<Class> {
+        self.divider(number).map(|keyed| (keyed.path, keyed.kind))
+    }
+
+    /// The classes of the conditions that could divide these alternatives.
+    pub(super) fn classes(&self, drafts: &[Draft]) -> Classes {
+        let mut classes = Classes::new();
+        for keyed in drafts.iter().flat_map(|draft| &draft.left).filter_map(|number| self.divider(*number)) {
+            let class = classes.entry((keyed.path, keyed.kind)).or_default();
+            *class = (class.0 + 1, class.1 + self.weight(keyed));
+        }
+        classes
+    }
+
+    /// By a key that is not known yet; and those that are asked one by one. The [`common`] class comes first, since it is
+    /// looked at once for all; else the rarest key.
     pub(super) fn divide(&self, drafts: Vec<Draft>) -> (BTreeMap<u32, Vec<Draft>>, Vec<Draft>) {
         let mut by_key: BTreeMap<u32, Vec<Draft>> = BTreeMap::new();
         if drafts.len() <= FEW {
             return (by_key, drafts);
         }
-        // By path and kind: how many ask for it, and how many of all alternatives have their keys.
-        let mut classes: HashMap<(u32, FeatureKind), (usize, u64)> = HashMap::new();
-        for keyed in drafts.iter().flat_map(|draft| &draft.left).filter_map(|number| self.divider(*number)) {
-            let class = classes.entry((keyed.path, keyed.kind)).or_default();
-            *class = (class.0 + 1, class.1 + self.weight(keyed));
-        }
-        let common = classes.iter().filter(|(_, (count, _))| 4 * count >= 3 * drafts.len());
-        let common =
-            common.min_by_key(|(class, (count, weight))| (weight / u64::try_from(*count).unwrap_or(1), **class));
-        let common = common.map(|(class, _)| *class);
+        let classes = self.classes(&drafts);
+        let common = common(&classes, drafts.len());
         let mut rest = Vec::new();
         for mut draft in drafts {
             let ranked = draft.left.iter().enumerate().filter_map(|(at, number)| {

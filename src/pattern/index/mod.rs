@@ -5,9 +5,10 @@
 //! 1. **One walk.** `trie` holds the paths of all rules; `walk` goes over the document once and collects the `leaves` at
 //!    these paths, for all rules together. Keys that stand where they stood in the last event are not looked for in the
 //!    trie again (`recall`).
-//! 2. **From values to rules.** An alternative of a rule (a rule without `$or` has one) is found by the exact condition
-//!    that is rarest in the rule set: its path and value are a *key*, looked up in a hash table (`keys`) and verified
-//!    on the bytes. Beginnings and ends of a text, a text without regard to case and networks are keys too (`feature`);
+//! 2. **From values to rules.** An alternative of a rule (a rule without `$or` has one) is found by its condition on a
+//!    path that nearly all rules name, most often the type: then one value of the event leads to all of them. Without
+//!    such a path it is found by the exact condition that is rarest in the rule set. The path and the value are a *key*,
+//!    looked up in a hash table (`keys`) and verified on the bytes. Beginnings and ends of a text, a text without regard to case and networks are keys too (`feature`);
 //!    a rule without any key is found by a path that must be there, else it is asked for every event. So most rules are
 //!    never touched.
 //! 3. **Groups.** A key leads to a *group*. A group with many alternatives is divided (`divide`) by the next keys, and

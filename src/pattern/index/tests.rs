@@ -196,3 +196,22 @@ fn many_alternatives_and_many_rules() {
     assert_eq!(verdicts(&index, r#"{"t":"a","k49":48,"n":1500,"m":2}"#, &mut scratch), []);
     assert_eq!(verdicts(&index, r#"{"t":"b","k49":49,"n":1500,"m":3}"#, &mut scratch), []);
 }
+
+#[test]
+fn what_nearly_all_rules_ask_for_is_looked_at_once_for_all() {
+    let mut rules: Vec<String> = (0..60)
+        .map(|i| match i % 3 {
+            0 => format!(r#"{{"t":["{}"],"n":[{i}]}}"#, i % 5),
+            1 => format!(r#"{{"t":["{}"],"m":[{i}]}}"#, i % 5),
+            _ => format!(r#"{{"t":["{}"]}}"#, i % 5),
+        })
+        .collect();
+    rules.extend([r#"{"n":[7]}"#, r#"{"t":[{"prefix":"7"}]}"#].map(str::to_owned));
+    let index: Index = rules.iter().map(|rule| compiled(rule, Dialect::Tidegate, 9)).collect();
+    let looked_at: Vec<usize> = index.parts[0].access.iter().map(|access| access.features.len()).collect();
+    // By the text and by its beginning; by the number for the one rule that asks for nothing else.
+    assert_eq!(looked_at, [2, 1]);
+    let found = |event| verdicts(&index, event, &mut Scratch::default()).into_iter().map(|(rule, _)| rule);
+    assert!(found(r#"{"t":"1","n":6,"m":31}"#).eq([6, 11, 26, 31, 41, 56]));
+    assert!(found(r#"{"t":"77","n":7}"#).eq([60, 61]));
+}
