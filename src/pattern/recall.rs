@@ -74,44 +74,58 @@ const ROWS: usize = 128;
 /// Keys that may be absent in a row, so that the next is still found.
 const AHEAD: usize = 3;
 
-/// A key of at most sixteen bytes without escapes.
+/// A key of at most fifteen bytes without escapes, and the quote behind it: a key that begins with all of it is no longer.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Its first eight bytes; zeros if there are less.
-    head: u64,
-    /// Set bits for those bytes.
-    mask: u64,
-    /// Its last eight bytes, if there are more than eight.
-    tail: u64,
-    /// Longer than any key if the row ends here.
-    len: usize,
+    /// The bytes, the first one lowest.
+    bytes: u128,
+    /// Set bits for those that count.
+    mask: u128,
     way: Way,
 }
 
+/// Bytes that are compared at once.
+const WIDTH: usize = 16;
+
 impl Known {
-    const NONE: Self = Self { head: 0, mask: 0, tail: 0, len: usize::MAX, way: Way { to: NOWHERE, path: NOWHERE } };
+    /// No text has a zero.
+    const NONE: Self = Self { bytes: 0, mask: u128::MAX, way: Way { to: NOWHERE, path: NOWHERE } };
 
     /// `None` if it is too long.
     fn new(key: &[u8], way: Way) -> Option<Self> {
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        let (head, mask) = match key.first_chunk::<8>() {
-            Some(head) => (word(head), u64::MAX),
-            None => (word(key), (1 << (8 * key.len())) - 1),
-        };
-        let tail = key.last_chunk::<8>().map_or(0, |tail| word(tail));
-        (key.len() <= 16).then_some(Self { head, mask, tail, len: key.len(), way })
+        let (mut bytes, mut mask) = ([0; WIDTH], [0; WIDTH]);
+        bytes.get_mut(..key.len())?.copy_from_slice(key);
+        *bytes.get_mut(key.len())? = b'"';
+        mask.get_mut(..=key.len())?.fill(u8::MAX);
+        Some(Self { bytes: u128::from_le_bytes(bytes), mask: u128::from_le_bytes(mask), way })
     }
 
-    /// Whether it is the key that stands there in a text.
+    /// Whether there is none.
+    fn is_none(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Whether it is the key that begins there in a text.
     #[inline(always)]
-    fn is(&self, text: &[u8], start: usize, end: usize) -> bool {
-        if end - start != self.len {
-            return false;
+    fn is(&self, text: &[u8], start: usize) -> bool {
+        match text.get(start..start + WIDTH).and_then(<[u8]>::first_chunk) {
+            Some(bytes) => self.begins(bytes),
+            None => self.begins_rest(text.get(start..).unwrap_or_default()),
         }
-        let word = |at: usize| text.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
-        // In the last bytes of a text there may be no word left to compare.
-        word(start).is_some_and(|head| (head ^ self.head) & self.mask == 0)
-            && (self.len <= 8 || word(end - 8) == Some(self.tail))
+    }
+
+    #[inline(always)]
+    fn begins(&self, bytes: &[u8; WIDTH]) -> bool {
+        (u128::from_le_bytes(*bytes) ^ self.bytes) & self.mask == 0
+    }
+
+    /// [`Self::begins`] if the text ends soon.
+    #[cold]
+    #[inline(never)]
+    fn begins_rest(&self, rest: &[u8]) -> bool {
+        let mut bytes = [0; WIDTH];
+        bytes.iter_mut().zip(rest).for_each(|(byte, last)| *byte = *last);
+        self.begins(&bytes)
     }
 }
 
@@ -120,11 +134,17 @@ impl Known {
 pub(super) struct Cursor {
     /// The key that is expected.
     at: usize,
-    /// Where the row begins, and where the key is that is none.
+    /// Where the row begins.
     start: usize,
-    end: usize,
     /// Keys that were not the expected ones.
     others: usize,
+}
+
+impl Cursor {
+    /// Where the key is that is none.
+    fn end(&self) -> usize {
+        self.start + ROW - 1
+    }
 }
 
 impl Recall {
@@ -138,7 +158,7 @@ impl Recall {
     pub(super) fn enter(&mut self, node: u32) -> Cursor {
         let row = self.rows.get(index(node)).copied().unwrap_or(NOWHERE);
         let start = if row == NOWHERE { self.add_row(node) } else { index(row) };
-        Cursor { at: start, start, end: start + ROW - 1, others: 0 }
+        Cursor { at: start, start, others: 0 }
     }
 
     /// A row for a node that has none; behind all rows if there is no room.
@@ -155,16 +175,16 @@ impl Recall {
 
     /// Where the key of a member leads that stands there in the text, if it is the expected one.
     #[inline(always)]
-    pub(super) fn get(&self, cursor: &mut Cursor, text: &[u8], start: usize, end: usize) -> Option<Way> {
-        let known = self.keys.get(cursor.at).filter(|known| known.is(text, start, end))?;
+    pub(super) fn get(&self, cursor: &mut Cursor, text: &[u8], start: usize) -> Option<Way> {
+        let known = self.keys.get(cursor.at).filter(|known| known.is(text, start))?;
         cursor.at += 1;
         Some(known.way)
     }
 
     /// [`Self::get`] if some of the expected keys are absent.
-    pub(super) fn get_ahead(&self, cursor: &mut Cursor, text: &[u8], start: usize, end: usize) -> Option<Way> {
-        let ahead = self.keys.get(cursor.at..cursor.end)?.iter().take(AHEAD + 1);
-        let (skipped, known) = ahead.enumerate().find(|(_, known)| known.is(text, start, end))?;
+    pub(super) fn get_ahead(&self, cursor: &mut Cursor, text: &[u8], start: usize) -> Option<Way> {
+        let ahead = self.keys.get(cursor.at..cursor.end())?.iter().take(AHEAD + 1);
+        let (skipped, known) = ahead.enumerate().find(|(_, known)| known.is(text, start))?;
         cursor.at += skipped + 1;
         cursor.others += 1;
         Some(known.way)
@@ -172,7 +192,7 @@ impl Recall {
 
     /// Keeps where a key leads, if the row knows no key that comes here. `None` is a key with escapes.
     pub(super) fn put(&mut self, cursor: &mut Cursor, key: Option<&[u8]>, way: Way) {
-        let free = self.keys.get_mut(cursor.at).filter(|known| cursor.at < cursor.end && known.len == usize::MAX);
+        let free = self.keys.get_mut(cursor.at).filter(|known| cursor.at < cursor.end() && known.is_none());
         match free.zip(key.and_then(|key| Known::new(key, way))) {
             Some((free, known)) => {
                 *free = known;
@@ -193,7 +213,7 @@ impl Recall {
     #[cold]
     #[inline(never)]
     fn forget(&mut self, cursor: &Cursor) {
-        self.keys.get_mut(cursor.start..cursor.end).unwrap_or_default().fill(Known::NONE);
+        self.keys.get_mut(cursor.start..cursor.end()).unwrap_or_default().fill(Known::NONE);
     }
 }
 
@@ -210,7 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Keys that are alike in length, beginning or end, with escapes, with dots, and longer than what is kept.
-    const KEYS: [&str; 20] = [
+    const KEYS: [&str; 21] = [
         "a",
         "b",
         "ab",
@@ -225,6 +245,7 @@ mod tests {
         "customer2",
         "bustomer1",
         "customer.id",
+        "datacontenttype",
         "datacontenttype1",
         "datacontenttypf1",
         "datacontenttype12",
@@ -349,7 +370,7 @@ mod tests {
     /// A row for the keys of objects at the root; where each leads that stands in these texts one after the other.
     fn ways(texts: &[&str]) -> Vec<Option<Way>> {
         let mut trie = Trie::default();
-        assert_eq!(KEYS.iter().map(|key| trie.insert(key)).max(), Some(19));
+        assert_eq!(KEYS.iter().map(|key| trie.insert(key)).max(), Some(20));
         let (mut recall, mut ways) = (Recall::default(), Vec::new());
         for text in texts {
             recall.restart(&trie);
@@ -357,9 +378,9 @@ mod tests {
             ways.clear();
             for (key, _) in Json::check(text.as_bytes()).unwrap().members().unwrap() {
                 let start = key.raw().as_ptr().addr() - text.as_ptr().addr();
-                let (bytes, end) = (text.as_bytes(), start + key.raw().len());
-                let way = recall.get(&mut cursor, bytes, start, end);
-                ways.push(way.or_else(|| recall.get_ahead(&mut cursor, bytes, start, end)));
+                let bytes = text.as_bytes();
+                let way = recall.get(&mut cursor, bytes, start);
+                ways.push(way.or_else(|| recall.get_ahead(&mut cursor, bytes, start)));
                 if ways.last() == Some(&None) {
                     let way = Way::of(&trie, trie.step(Trie::ROOT, Key::of(key.raw())));
                     recall.put(&mut cursor, Some(key.raw().as_bytes()), way);
@@ -381,8 +402,9 @@ mod tests {
         let other = r#"{"ab":1,"customer2":2,"y":3,"z":"and so on"}"#;
         assert_eq!(known(&[one, other, other]), [0; 4]);
         assert_eq!(known(&[one, other, other, other]), [1; 4]);
-        // A key of which too little text is left to be compared at once.
-        assert_eq!(known(&[r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#]), [1, 0]);
+        // A key behind which there is little text, and one that it begins with.
+        assert_eq!(known(&[r#"{"ab":1,"a":2}"#, r#"{"ab":1,"a":2}"#]), [1, 1]);
+        assert_eq!(known(&[r#"{"ab":1,"a":2}"#, r#"{"a":1,"ab":2}"#]), [1, 0]);
         // More keys than there is room for, or longer ones.
         let many = (0..30).map(|key| format!("\"key{key}\":\"{key}\"")).collect::<Vec<_>>().join(",");
         let many = format!("{{{many}}}");

@@ -167,23 +167,19 @@ impl<'w, 'd> Walk<'w, 'd> {
 
     #[inline(always)]
     fn value(&mut self, at: usize, node: &Node, way: Way) -> Result<(), Duplicate> {
-        match self.first(node) {
-            bracket @ (b'{' | b'[') => {
-                let Some(place) = self.trie.place(way.node()) else { return Ok(()) };
-                self.container(at, node, place, bracket == b'{')
-            }
-            first => {
-                if let Some(path) = way.path() {
-                    self.scalar(path, first, node);
-                }
-                Ok(())
-            }
+        if node.next() > at + 1 {
+            let Some(place) = self.trie.place(way.node()) else { return Ok(()) };
+            return self.container(at, node, place);
         }
+        if let Some(path) = way.path() {
+            self.scalar(path, node);
+        }
+        Ok(())
     }
 
     #[inline(never)]
-    fn container(&mut self, at: usize, node: &Node, place: Place<'w>, object: bool) -> Result<(), Duplicate> {
-        if !object {
+    fn container(&mut self, at: usize, node: &Node, place: Place<'w>) -> Result<(), Duplicate> {
+        if self.first(node) == b'[' {
             return self.array(at, node, place);
         }
         match self.mode {
@@ -200,8 +196,9 @@ impl<'w, 'd> Walk<'w, 'd> {
     }
 
     #[inline(always)]
-    fn scalar(&mut self, path: u32, first: u8, node: &Node) {
+    fn scalar(&mut self, path: u32, node: &Node) {
         let (start, end) = (node.start() - self.before, node.end() - self.before);
+        let first = self.first(node);
         if first != b'"' || node.is_escaped() {
             return self.other_scalar(path, first, node);
         }
@@ -218,6 +215,8 @@ impl<'w, 'd> Walk<'w, 'd> {
             b't' => Scalar::Bool(true),
             b'f' => Scalar::Bool(false),
             b'n' => Scalar::Null,
+            // There is nothing in it.
+            b'{' | b'[' => return,
             _ => Scalar::Number(self.text.get(start..end).unwrap_or_default()),
         };
         self.leaves.push(path, value, &self.memory.bindings);
@@ -296,8 +295,7 @@ impl<'w, 'd> Walk<'w, 'd> {
     #[inline(always)]
     fn recall(&mut self, cursor: &mut Cursor, member: &Node, from: Place<'w>) -> Way {
         // A key with escapes is no other: there is none in those that are known.
-        let (start, end) = (member.key() - self.before, member.key_end() - self.before);
-        match self.memory.recall.get(cursor, self.text.as_bytes(), start, end) {
+        match self.memory.recall.get(cursor, self.text.as_bytes(), member.key() - self.before) {
             Some(way) => way,
             None => self.search(cursor, member, from),
         }
@@ -307,7 +305,7 @@ impl<'w, 'd> Walk<'w, 'd> {
     fn search(&mut self, cursor: &mut Cursor, member: &Node, from: Place<'w>) -> Way {
         let (start, end) = (member.key() - self.before, member.key_end() - self.before);
         let text = self.text.as_bytes();
-        if let Some(way) = self.memory.recall.get_ahead(cursor, text, start, end) {
+        if let Some(way) = self.memory.recall.get_ahead(cursor, text, start) {
             return way;
         }
         let way = self.step(member, from);
@@ -341,9 +339,10 @@ impl<'w, 'd> Walk<'w, 'd> {
             let mut element = at + 1;
             while element < node.next() {
                 let Some(value) = self.nodes.get(element) else { break };
-                match self.first(value) {
-                    b'{' | b'[' => containers = true,
-                    first => self.scalar(path, first, value),
+                if value.next() > element + 1 {
+                    containers = true;
+                } else {
+                    self.scalar(path, value);
                 }
                 element = value.next();
             }
@@ -357,9 +356,9 @@ impl<'w, 'd> Walk<'w, 'd> {
         let mut element = 0;
         while at < node.next() {
             let Some(value) = self.nodes.get(at) else { break };
-            if let bracket @ (b'{' | b'[') = self.first(value) {
+            if value.next() > at + 1 {
                 self.memory.bindings.push(Binding { array, element });
-                self.container(at, value, place, bracket == b'{')?;
+                self.container(at, value, place)?;
                 self.memory.bindings.pop();
             }
             at = value.next();

@@ -112,7 +112,7 @@ fn wrong(offset: usize, kind: ErrorKind) -> Box<Error> {
 /// Checks that `text` is UTF-8, that there is a value in it, and that nothing follows; gives the value.
 #[inline]
 fn check_whole(text: &[u8], max_depth: usize, notes: impl Notes) -> Result<&str, Error> {
-    let text = std::str::from_utf8(text).map_err(|e| Error { offset: e.valid_up_to(), kind: ErrorKind::Utf8 })?;
+    let text = simdutf8::basic::from_utf8(text).map_err(|_| no_utf8(text))?;
     let bytes = text.as_bytes();
     let start = skip_space(bytes, 0);
     let end = check_value(bytes, start, max_depth, notes).map_err(|e| *e)?;
@@ -121,6 +121,12 @@ fn check_whole(text: &[u8], max_depth: usize, notes: impl Notes) -> Result<&str,
         return Err(Error { offset: after, kind: ErrorKind::Trailing });
     }
     text.get(start..end).ok_or(Error { offset: end, kind: ErrorKind::Utf8 })
+}
+
+#[cold]
+fn no_utf8(text: &[u8]) -> Error {
+    let offset = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
+    Error { offset, kind: ErrorKind::Utf8 }
 }
 
 /// Checks one value from `at` on; gives its end. The text must be UTF-8.
