@@ -27,7 +27,7 @@ impl Condition {
     /// In which order to ask: first what costs little and seldom holds.
     pub(super) fn rank(&self) -> usize {
         match self.quick.kind {
-            Kind::Key | Kind::Within | Kind::Starts | Kind::Ends => 0,
+            Kind::Key | Kind::Text | Kind::Within | Kind::Starts | Kind::Ends => 0,
             Kind::Network | Kind::Folds => 1,
             Kind::Present | Kind::Absent => OFTEN,
             Kind::Ask => {

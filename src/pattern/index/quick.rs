@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Within,
     /// The leaf has this key.
     Key,
+    /// The leaf is this text.
+    Text,
     /// The leaf is a text that begins with this.
     Starts,
     /// The leaf is a text that ends with this.
@@ -93,6 +95,8 @@ impl Quick {
         let found = match (leaf.absent, leaf.tests.as_slice()) {
             (true, []) => Some((Kind::Absent, none)),
             (false, [Test::Any]) => Some((Kind::Present, none)),
+            // Few bytes are compared sooner than their key is found.
+            (false, [Test::Text(text)]) => Operand::text(text).map(|text| (Kind::Text, text)).or_else(|| by_key(key)),
             (false, [Test::Prefix(text)]) => Operand::text(text).map(|text| (Kind::Starts, text)),
             (false, [Test::Suffix(text)]) => Operand::text(text).map(|text| (Kind::Ends, text)),
             (false, [Test::EqualsFolded(folded)]) => {
@@ -109,7 +113,7 @@ impl Quick {
             },
             (false, [test]) => match ranges(test) {
                 Some((low, high)) => Some((Kind::Within, Operand::numbers(low, high))),
-                None => key().map(|key| (Kind::Key, Operand::numbers(i64::from(key), 0))),
+                None => by_key(key),
             },
             (true | false, _) => None,
         };
@@ -123,7 +127,7 @@ impl Quick {
             Kind::Ask => None,
             Kind::Present => Some(leaves.slot(path).count > 0),
             Kind::Absent => Some(leaves.slot(path).all_bound),
-            Kind::Within | Kind::Key | Kind::Starts | Kind::Ends | Kind::Folds | Kind::Network => {
+            Kind::Within | Kind::Key | Kind::Text | Kind::Starts | Kind::Ends | Kind::Folds | Kind::Network => {
                 match leaves.single(path) {
                     Some(leaf) => self.of_leaf(keys, path, leaf),
                     None => (leaves.slot(path).count == 0).then_some(false),
@@ -144,6 +148,7 @@ impl Quick {
         }
         let Scalar::Text(text) = &leaf.value else { return Some(false) };
         match self.kind {
+            Kind::Text => Some(text.as_bytes() == operand.bytes()),
             Kind::Starts => Some(text.as_bytes().starts_with(operand.bytes())),
             Kind::Ends => Some(text.as_bytes().ends_with(operand.bytes())),
             // The operand is in lower case; only an ASCII text is compared byte by byte.
@@ -160,6 +165,10 @@ impl Quick {
             Kind::Ask | Kind::Present | Kind::Absent | Kind::Within | Kind::Key | Kind::Folds => None,
         }
     }
+}
+
+fn by_key(key: impl FnOnce() -> Option<u32>) -> Option<(Kind, Operand)> {
+    key().map(|key| (Kind::Key, Operand::numbers(i64::from(key), 0)))
 }
 
 /// The closed range in millionths that a matcher asks for; for a value in millionths it decides.

@@ -215,3 +215,19 @@ fn what_nearly_all_rules_ask_for_is_looked_at_once_for_all() {
     assert!(found(r#"{"t":"1","n":6,"m":31}"#).eq([6, 11, 26, 31, 41, 56]));
     assert!(found(r#"{"t":"77","n":7}"#).eq([60, 61]));
 }
+
+#[test]
+fn a_text_is_compared_whole_however_long_it_is() {
+    for len in [0, 1, 14, 15, 16, 17, 40] {
+        let text = "x".repeat(len);
+        // Each of the two leads to the rule for one of these, and is what is left for the other.
+        let rules = [format!(r#"{{"t":["a"],"u":["{text}"]}}"#), format!(r#"{{"t":["{text}"],"u":["b"]}}"#)];
+        let index: Index = rules.iter().map(|rule| compiled(rule, Dialect::Tidegate, 9)).collect();
+        let found =
+            |t: &str, u: &str| verdicts(&index, &format!(r#"{{"t":"{t}","u":"{u}"}}"#), &mut Scratch::default());
+        assert_eq!((found("a", &text), found(&text, "b")), (vec![(0, Ok(()))], vec![(1, Ok(()))]), "{len}");
+        for other in [format!("{text}x"), format!("y{text}"), text.chars().skip(1).chain(['y']).collect()] {
+            assert_eq!((found("a", &other), found(&other, "b")), (vec![], vec![]), "{len} {other}");
+        }
+    }
+}
