@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Data goes to standard output, everything else to standard error; tables
 //! are for people, JSON is for programs.
 
+mod begun;
 pub mod check;
 pub mod completions;
 pub mod dev;

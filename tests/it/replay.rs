@@ -157,3 +157,46 @@ fn what_was_stopped_goes_on_where_it_was() {
     bed.ask(&["replay", "--resume", "--rate", "200/s"]).exits(0);
     wait("all once more", 3, EVENTS);
 }
+
+#[test]
+fn one_process_writes_a_replay_at_a_time() {
+    const EVENTS: usize = 60;
+    let bed = bed("replay-claimed");
+    let _replica = bed.replica("a");
+    let orders = (0..EVENTS).map(|n| structured(&format!("e{n}"), "order.paid", "{}").key(&format!("k{n}")));
+    bed.broker.produce(&bed.topic(), orders);
+    bed.api.wait_until("all of them", SOON, |log| (0..EVENTS).all(|n| log.has(&format!("e{n}"))));
+    let tier = bed.own_topic("retry.10s");
+    let begin = ["replay", "paid", "--target", "book", "--yes", "--rate", "1/s"];
+    let mut first = bed.command(&begin).spawn().unwrap();
+    eventually("some are written", SOON, || match bed.broker.count(&tier) {
+        3.. => Ok(()),
+        few => Err(few.to_string()),
+    });
+
+    // While it is at it, nobody else is.
+    let resume = ["replay", "--resume", "--rate", "200/s"];
+    let said = bed.ask(&resume).exits(1);
+    for word in ["REPLAY_TAKEN", "by another process on ", "s ago (20", "go on with: tidegate replay --resume "] {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+    assert!(bed.broker.count(&tier) < EVENTS, "the second wrote");
+
+    // Killed, it is in nobody's way for long; of two who go on with it at once, one does.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let before = bed.broker.count(&tier);
+    let both: Vec<_> = (0..2).map(|_| bed.command(&resume).spawn().unwrap()).collect();
+    let both: Vec<Said> = both.into_iter().map(|child| Said::of(child.wait_with_output().unwrap())).collect();
+    let done = both.iter().filter(|said| said.code == 0).count();
+    assert_eq!(done, 1, "{both:?}");
+    for said in &both {
+        assert!(said.err.contains(" s, to be sure that it was stopped"), "{said:?}");
+        assert!(said.code == 0 || said.err.contains("REPLAY_TAKEN") || said.err.contains("no replay is"), "{said:?}");
+    }
+    // What the first wrote since it last noted how far it had come is written again, and no more.
+    let written = bed.broker.count(&tier);
+    assert!((EVENTS..=EVENTS + 8).contains(&written), "{before} + {}: {both:?}", written - before);
+    bed.api.wait_until("all again", SOON, |log| (0..EVENTS).all(|n| log.tally(&format!("e{n}")).accepted >= 2));
+    assert!(bed.ask(&["replay", "--resume"]).exits(1).err.contains("no replay is unfinished"));
+}

@@ -9,6 +9,7 @@
 use super::book::{Book, Entry, State, delivery};
 use super::desk::Desk;
 use crate::cli::Failure;
+use crate::cli::begun;
 use crate::config::host;
 use crate::kafka::{self, Producer};
 use crate::model::clock::{Monotonic, WallMs};
@@ -57,8 +58,7 @@ impl<'d> Clerk<'d> {
     /// For the redrive `id`.
     pub(super) fn new(desk: &'d Desk, id: &str) -> Result<Self, Failure> {
         let producer = Producer::connect(&desk.kafka.client)?;
-        let run = format!("{id}/{:08x}", fastrand::u32(..));
-        Ok(Self { desk, producer, run, by: host::name() })
+        Ok(Self { desk, producer, run: begun::process(id), by: host::name() })
     }
 
     /// Who writes the records.

@@ -248,7 +248,7 @@ impl Desk {
     }
 
     /// Reads with the desk's reader.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Reader) -> Result<T, kafka::Error>) -> Result<T, kafka::Error> {
+    pub(super) fn read<T, E>(&self, read: impl FnOnce(&mut Reader) -> Result<T, E>) -> Result<T, E> {
         tokio::task::block_in_place(|| read(&mut self.reader.borrow_mut()))
     }
 

@@ -3,11 +3,10 @@
 //! Every dead letter is waiting, redriven or discarded, or was delivered after all. Which of them is the ledger, marks in
 //! the dead-letter topics themselves ([`crate::pipeline::settle::Mark`]), so that everybody sees the same and Kafka
 //! forgets a letter and its marks together. `desk` reads letters and ledger into a `book`, `clerk` writes the ledger,
-//! `plan` and `schedule` decide what is sent when, `again` what a letter becomes today, `begun` keeps what a redrive
-//! was told until it is done.
+//! `plan` and `schedule` decide what is sent when, `again` what a letter becomes today. What a redrive was told is kept
+//! until it is done (`job`, [`super::begun`]).
 
 mod again;
-mod begun;
 mod book;
 mod clerk;
 mod desk;
@@ -15,6 +14,7 @@ mod discard;
 mod dry_run;
 mod export;
 mod filter;
+mod job;
 mod list;
 mod outcome;
 mod plan;

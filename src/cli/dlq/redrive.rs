@@ -6,17 +6,17 @@
 //! Stopped at any point, it is gone on with by `--resume`: what was sent stands in the ledger, or in the retry tier.
 
 use super::again;
-use super::begun::{self, Begun};
 use super::book::{Asked, Book, Entry, State};
 use super::clerk::Clerk;
 use super::desk::{Desk, Letter, Rules};
 use super::dry_run;
 use super::filter::{self, Filter};
+use super::job::Job;
 use super::outcome::{Sum, Waiting};
 use super::plan::{Meant, Plan};
+use crate::cli::begun::{self, Begun, NEWEST};
 use crate::cli::outcomes::{Lines, Outcomes};
 use crate::cli::progress::{Progress, done_of};
-use crate::cli::since::age;
 use crate::cli::{Exit, Failure, Global, Output, output};
 use crate::kafka::SendError;
 use crate::model::clock::{Monotonic, WallMs};
@@ -29,9 +29,6 @@ use clap::Args;
 use futures_util::future::join_all;
 use std::pin::Pin;
 use std::time::Duration;
-
-/// What `--resume` means without a name.
-pub(super) const NEWEST: &str = "newest";
 
 /// Letters that are claimed and read at once.
 const BATCH: usize = 500;
@@ -89,7 +86,8 @@ pub(super) async fn run(
         plan.tell_order();
         return dry_run::run(global, &desk, &book, plan);
     }
-    let (unfinished, old) = begun::unfinished(&desk, now)?;
+    // What a redrive means is gone when its letters are.
+    let (unfinished, old) = desk.read(|reader| begun::unfinished::<Job>(reader, &desk.names, desk.retention, now))?;
     let begun = match &options.resume {
         Some(_) if *written != filter::Options::default() => {
             let message =
@@ -98,22 +96,18 @@ pub(super) async fn run(
         }
         Some(id) => {
             let begun = begun::find(unfinished, id)?;
-            filter = Filter::new(&begun.filter, limits)?;
+            filter = Filter::new(&begun.job.filter, limits)?;
             begun
         }
         None => {
-            for one in unfinished.iter().filter(|_| !global.quiet) {
-                let (id, host, ago) = (&one.id, &one.host, age(now.since(one.at())));
-                let cure = format!("if it was stopped: tidegate dlq redrive --resume {id}");
-                output::complain(&format!("redrive {id}, begun {ago} ago on {host}, has not ended; {cure}"));
-            }
-            let rate = options.rate.map(|rate| rate.to_string());
-            Begun::new(filter.lasting(written), &options.ids, rate, options.force, now)
+            begun::tell(global, &unfinished, now);
+            let job = Job { filter: filter.lasting(written), ids: options.ids.clone(), force: options.force };
+            Begun::new(job, options.rate, now)
         }
     };
     let clerk = Clerk::new(&desk, &begun.id)?;
     for one in &old {
-        one.finish(&desk, clerk.producer()).await?;
+        one.finish(&desk.names, clerk.producer()).await?;
     }
     let mut redrive = Redrive::begin(global, options, &desk, &clerk, begun, &filter).await?;
     let done = redrive.all(std::pin::pin!(tokio::signal::ctrl_c())).await;
@@ -135,7 +129,7 @@ struct Redrive<'a> {
     options: &'a Options,
     desk: &'a Desk,
     clerk: &'a Clerk<'a>,
-    begun: Begun,
+    begun: Begun<Job>,
     book: Book,
     plan: Plan,
     outcomes: Outcomes,
@@ -166,13 +160,13 @@ impl<'a> Redrive<'a> {
         options: &'a Options,
         desk: &'a Desk,
         clerk: &'a Clerk<'a>,
-        begun: Begun,
+        begun: Begun<Job>,
         filter: &Filter,
     ) -> Result<Self, Failure> {
-        let rate = options.rate.or_else(|| begun.rate.as_deref().and_then(|rate| units::rate(rate).ok()));
+        let rate = options.rate.or_else(|| begun.rate());
         let until = options.resume.as_ref().map(|_| begun.at());
-        let meant = Meant { rate, force: begun.force, named: !begun.ids.is_empty(), until };
-        let mut book = desk.book(filter, &begun.ids, asked(begun.force))?;
+        let meant = Meant { rate, force: begun.job.force, named: !begun.job.ids.is_empty(), until };
+        let mut book = desk.book(filter, &begun.job.ids, asked(begun.job.force))?;
         let mut now = WallMs::now();
         if options.resume.is_some() {
             // The process that was stopped may still be at it, a moment longer.
@@ -187,7 +181,7 @@ impl<'a> Redrive<'a> {
                     "{count} were about to be sent when it was stopped; waiting {seconds} s to be sure that it was"
                 ));
                 tokio::time::sleep(OWN_CLAIM).await;
-                book = desk.book(filter, &begun.ids, asked(begun.force))?;
+                book = desk.book(filter, &begun.job.ids, asked(begun.job.force))?;
                 now = WallMs::now();
             }
         }
@@ -201,7 +195,7 @@ impl<'a> Redrive<'a> {
         let outcomes = Outcomes::follow(&desk.kafka.client, &desk.names)?;
         let sends = plan.send.len() > 0;
         if sends {
-            begun.save(desk, clerk.producer()).await?;
+            begun.save(&desk.names, clerk.producer()).await?;
         }
         Ok(Self {
             global,
@@ -274,7 +268,7 @@ impl<'a> Redrive<'a> {
             }
         }
         let indices: Vec<usize> = ready.iter().map(|one| one.index).collect();
-        let claims = self.clerk.claim(&mut self.book, &indices, self.begun.force).await?;
+        let claims = self.clerk.claim(&mut self.book, &indices, self.begun.job.force).await?;
         self.plan.busy += ready.len() - claims.won.len();
         ready.retain(|one| claims.won.contains(&one.index));
         let now = Monotonic::now();
@@ -372,11 +366,11 @@ impl<'a> Redrive<'a> {
         if let Err(failure) = done {
             self.outcomes.close().await;
             let Failure { code, message } = failure;
-            let cure = format!("go on with: tidegate dlq redrive --resume {}", self.begun.id);
+            let cure = format!("go on with: {}", self.begun.cure());
             return Err(Failure { code, message: format!("{message}\n {cure}") });
         }
         if self.saved {
-            self.begun.finish(self.desk, self.clerk.producer()).await?;
+            self.begun.finish(&self.desk.names, self.clerk.producer()).await?;
         }
         let mut lines = Lines::default();
         let total = self.waiting.open.len();

@@ -4,11 +4,14 @@
 //!
 //! Receivers may see events again that they have had: only they can tell, by the idempotency key.
 //!
-//! Stopped at any point, it is gone on with by `--resume`, from where it had come to.
+//! Stopped at any point, it is gone on with by `--resume`, from where it had come to; by one process at a time.
 
-mod begun;
+mod claim;
+mod job;
 mod range;
+mod records;
 
+use super::begun::{self, Begun, NEWEST};
 use super::dry_run::{Request, show};
 use super::pace::{self, Turns};
 use super::progress::{Progress, done_of};
@@ -28,22 +31,18 @@ use crate::pipeline::decode;
 use crate::pipeline::explain;
 use crate::pipeline::settle;
 use crate::pipeline::snapshot::{CompiledRule, CompiledTarget, Snapshot};
-use begun::Begun;
+use claim::Claim;
 use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use range::{Ranges, Span};
+use job::{Job, REMEMBERED};
+use range::Span;
+use records::Records;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-
-/// Records that are read before somebody looks at them.
-const READ_AHEAD: usize = 64;
 
 /// Records on their way to Kafka at once.
 const IN_FLIGHT: usize = 200;
@@ -79,7 +78,7 @@ pub struct Options {
     #[arg(long)]
     yes: bool,
     /// Go on with a replay that was stopped: this one, or the newest.
-    #[arg(long, value_name = "REPLAY", num_args = 0..=1, default_missing_value = begun::NEWEST, conflicts_with_all = ["rule", "from", "to", "at", "target", "dry_run"])]
+    #[arg(long, value_name = "REPLAY", num_args = 0..=1, default_missing_value = NEWEST, conflicts_with_all = ["rule", "from", "to", "at", "target", "dry_run"])]
     resume: Option<String>,
 }
 
@@ -122,25 +121,33 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let kafka = tool.kafka()?;
     let names = tool.topics();
     let (mut begun, old) = begin(global, options, span, &kafka, &names, now)?;
-    let span = begun.span();
+    let span = begun.job.span();
     let snapshot = tool.snapshot(global, Some(&kafka), Use::Look)?;
-    let rule = rule(&snapshot, &begun.rule)?;
-    let targets = targets(&rule, &begun.targets)?;
+    let rule = rule(&snapshot, &begun.job.rule)?;
+    let targets = targets(&rule, &begun.job.targets)?;
     let sources = sources(&snapshot, &rule.rule);
+    let producer = Producer::connect(&kafka.client)?;
+    let mut claim = None;
     let records = if !options.at.is_empty() {
         Records::Named(named(&kafka, &sources, &options.at).await?.into_iter())
     } else if options.resume.is_some() {
+        claim = Some(Claim::take(Reader::open(&kafka.client)?, &producer, &names, &begun).await?);
+        // Whoever was at it may have come further since.
+        begun = begun::find(unfinished(&kafka, &names, now)?.0, &begun.id)?;
         let reader = Reader::open(&kafka.client)?;
-        let gone = tokio::task::block_in_place(|| begun.gone(&reader))?;
+        let gone = tokio::task::block_in_place(|| begun.job.gone(&reader))?;
         if gone > 0 {
             output::complain(&format!("{gone} records of what is left were deleted by Kafka meanwhile"));
         }
-        Records::read(reader, begun.ranges(), span)
+        Records::read(reader, begun.job.ranges(), span)
     } else {
         let topics = topics(&kafka, &sources).await?;
         let mut reader = Reader::open(&kafka.client)?;
         let ranges = tokio::task::block_in_place(|| range::find(&mut reader, &topics, span))?;
-        begun.read(&ranges);
+        begun.job.read(&ranges);
+        if !options.dry_run {
+            claim = Some(Claim::take(Reader::open(&kafka.client)?, &producer, &names, &begun).await?);
+        }
         Records::read(reader, ranges, span)
     };
     // Compiled alone, so that nothing but its own words is looked for.
@@ -154,9 +161,10 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         targets,
         sources,
         names,
-        producer: Producer::connect(&kafka.client)?,
-        rate: options.rate.or_else(|| begun.rate.as_deref().and_then(|rate| units::rate(rate).ok())),
-        begun: (!options.dry_run && options.at.is_empty()).then_some(begun),
+        producer,
+        rate: options.rate.or_else(|| begun.rate()),
+        begun: claim.map(|claim| (begun, claim)),
+        noted: Monotonic::default(),
         is_complete: true,
         turns: Turns::default(),
         sum: Sum { dry_run: options.dry_run, ..Sum::default() },
@@ -185,22 +193,22 @@ fn begin(
     kafka: &Kafka,
     names: &Topics,
     now: WallMs,
-) -> Result<(Begun, Vec<Begun>), Failure> {
-    let rate = options.rate.map(|rate| rate.to_string());
-    let new = || Begun::new(options.rule.as_deref().unwrap_or_default(), &options.target, span, rate, now);
+) -> Result<(Begun<Job>, Vec<Begun<Job>>), Failure> {
+    let job = || Job::new(options.rule.as_deref().unwrap_or_default(), &options.target, span);
     if options.dry_run || !options.at.is_empty() {
-        return Ok((new(), Vec::new()));
+        return Ok((Begun::new(job(), options.rate, now), Vec::new()));
     }
-    let (unfinished, old) = begun::unfinished(&kafka.client, names, now)?;
+    let (unfinished, old) = unfinished(kafka, names, now)?;
     if let Some(id) = &options.resume {
         return Ok((begun::find(unfinished, id)?, old));
     }
-    for one in unfinished.iter().filter(|_| !global.quiet) {
-        let (id, rule, host, ago) = (&one.id, &one.rule, &one.host, since::age(now.since(one.at())));
-        let cure = format!("if it was stopped: tidegate replay --resume {id}");
-        output::complain(&format!("replay {id} of {rule}, begun {ago} ago on {host}, has not ended; {cure}"));
-    }
-    Ok((new(), old))
+    begun::tell(global, &unfinished, now);
+    Ok((Begun::new(job(), options.rate, now), old))
+}
+
+/// Replays that have begun and are not done; and those to be forgotten.
+fn unfinished(kafka: &Kafka, names: &Topics, now: WallMs) -> Result<(Vec<Begun<Job>>, Vec<Begun<Job>>), Failure> {
+    tokio::task::block_in_place(|| begun::unfinished(&mut Reader::open(&kafka.client)?, names, REMEMBERED, now))
 }
 
 fn usage(message: String) -> Failure {
@@ -302,58 +310,6 @@ async fn record_at(kafka: &Kafka, position: &Position) -> Result<Record, Failure
     }
 }
 
-/// Where the events come from.
-enum Records {
-    Named(std::vec::IntoIter<Record>),
-    Read { found: mpsc::Receiver<Result<Record, kafka::Error>>, reading: JoinHandle<()>, total: usize },
-}
-
-impl Records {
-    /// Those of a span of time in these ranges, read as they are asked for.
-    fn read(mut reader: Reader, ranges: Vec<Ranges>, span: Span) -> Self {
-        let parts = ranges.iter().flat_map(|ranges| &ranges.parts);
-        let total = parts.map(|(_, from, to)| usize::try_from(to - from).unwrap_or(0)).sum();
-        let (tell, found) = mpsc::channel(READ_AHEAD);
-        let reading = tokio::task::spawn_blocking(move || {
-            for Ranges { topic, parts } in ranges {
-                let read = reader.scan_ranges(&topic, &parts, |record| {
-                    let told = !span.has(record.timestamp_ms) || tell.blocking_send(Ok(record)).is_ok();
-                    if told { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                });
-                if let Err(error) = read
-                    && tell.blocking_send(Err(error)).is_err()
-                {
-                    return;
-                }
-            }
-        });
-        Self::Read { found, reading, total }
-    }
-
-    fn total(&self) -> usize {
-        match self {
-            Self::Named(records) => records.len(),
-            Self::Read { total, .. } => *total,
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Record>, kafka::Error> {
-        match self {
-            Self::Named(records) => Ok(records.next()),
-            Self::Read { found, .. } => found.recv().await.transpose(),
-        }
-    }
-
-    async fn close(self) {
-        if let Self::Read { found, reading, .. } = self {
-            drop(found);
-            if let Err(error) = reading.await {
-                tracing::debug!(%error, "reading events ended early");
-            }
-        }
-    }
-}
-
 /// Records on their way to the retry tier.
 type Writes = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Position, kafka::SendError>>>>>;
 
@@ -369,8 +325,10 @@ struct Replay<'a> {
     producer: Producer,
     /// No faster than this, if somebody says so.
     rate: Option<Rate>,
-    /// How far it has come, if somebody can go on with it.
-    begun: Option<Begun>,
+    /// How far it has come, if somebody can go on with it, and what keeps others from doing so now.
+    begun: Option<(Begun<Job>, Claim)>,
+    /// When that was noted last.
+    noted: Monotonic,
     /// Kafka has taken all that it has answered for.
     is_complete: bool,
     turns: Turns,
@@ -392,8 +350,8 @@ impl Replay<'_> {
         ended = ended.and(self.drain(&mut writes).await);
         // If Kafka did not take all of it, what was noted last holds.
         if self.is_complete {
-            let noted = self.note(ended.is_ok()).await;
-            ended = ended.and(noted);
+            let left = self.leave(ended.is_ok()).await;
+            ended = ended.and(left);
         }
         progress.clear();
         records.close().await;
@@ -417,13 +375,59 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Lets everybody know how far it has come: to be called when nothing is on its way.
-    async fn note(&self, is_done: bool) -> Result<(), Failure> {
-        match &self.begun {
-            Some(begun) if is_done => begun.finish(&self.names, &self.producer).await,
-            Some(begun) => begun.save(&self.names, &self.producer).await,
-            None => Ok(()),
+    /// Lets everybody know how far it has come, and that this process goes on: to be called when nothing is on its way.
+    async fn note(&mut self) -> Result<(), Failure> {
+        if let Some((begun, claim)) = &mut self.begun {
+            claim.renew().await?;
+            begun.save(&self.names, &self.producer).await?;
         }
+        self.noted = Monotonic::now();
+        Ok(())
+    }
+
+    /// Lets everybody know how far it has come and that this process does not go on. If another has taken it over, that
+    /// one knows.
+    async fn leave(&mut self, is_done: bool) -> Result<(), Failure> {
+        let Some((begun, claim)) = &mut self.begun else { return Ok(()) };
+        claim.renew().await?;
+        if is_done {
+            begun.finish(&self.names, &self.producer).await?;
+        } else {
+            begun.save(&self.names, &self.producer).await?;
+        }
+        claim.release().await
+    }
+
+    /// The next record; while it does not come, others are kept away.
+    async fn next(&mut self, records: &mut Records, writes: &mut Writes) -> Result<Option<Record>, Failure> {
+        loop {
+            self.keep(writes).await?;
+            tokio::select! {
+                biased;
+                record = records.next() => return Ok(record?),
+                () = tokio::time::sleep_until(self.noted.plus(NOTED).instant().into()) => {}
+            }
+        }
+    }
+
+    /// Waits until then; meanwhile, others are kept away.
+    async fn sleep(&mut self, until: Monotonic, writes: &mut Writes) -> Result<(), Failure> {
+        loop {
+            self.keep(writes).await?;
+            if Monotonic::now() >= until {
+                return Ok(());
+            }
+            tokio::time::sleep_until(until.min(self.noted.plus(NOTED)).instant().into()).await;
+        }
+    }
+
+    /// Notes how far it has come, if it is time.
+    async fn keep(&mut self, writes: &mut Writes) -> Result<(), Failure> {
+        if Monotonic::now().since(self.noted) >= NOTED {
+            self.drain(writes).await?;
+            self.note().await?;
+        }
+        Ok(())
     }
 
     async fn each(
@@ -433,26 +437,21 @@ impl Replay<'_> {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let (begin, total) = (Monotonic::now(), records.total());
-        self.note(false).await?;
-        let mut noted = begin;
-        while let Some(record) = records.next().await? {
-            if Monotonic::now().since(noted) >= NOTED {
-                self.drain(writes).await?;
-                self.note(false).await?;
-                noted = Monotonic::now();
-            }
+        self.note().await?;
+        while let Some(record) = self.next(records, writes).await? {
             self.sum.read += 1;
             for (target, out) in self.wanted(&record)? {
-                tokio::time::sleep_until(self.turn(&target).instant().into()).await;
                 while writes.len() >= IN_FLIGHT {
                     let Some(written) = writes.next().await else { break };
                     self.written(written)?;
                 }
+                let turn = self.turn(&target);
+                self.sleep(turn, writes).await?;
                 let producer = self.producer.clone();
                 writes.push(Box::pin(async move { producer.send(out).await }));
             }
-            if let Some(begun) = &mut self.begun {
-                begun.passed(&record.position);
+            if let Some((begun, _)) = &mut self.begun {
+                begun.job.passed(&record.position);
             }
             let (read, matched, now) = (self.sum.read, self.sum.matched, Monotonic::now());
             progress.tell(now, || format!("{} · {matched} matched", done_of(read, total.max(read), now.since(begin))));
@@ -523,7 +522,7 @@ impl Replay<'_> {
         }
         if let Err(Failure { code, message }) = done {
             let cure = match &self.begun {
-                Some(begun) => format!("go on with: tidegate replay --resume {}", begun.id),
+                Some((begun, _)) => format!("go on with: {}", begun.cure()),
                 None => "the same command begins again, under the same delivery ids".to_owned(),
             };
             let message = format!("{message}\n what was written will be sent; {cure}");

@@ -4,13 +4,15 @@
 //! It stands behind its letter in the same partition, so Kafka keeps it as long as the letter and forgets both together,
 //! whatever the retention: nobody has to tidy up, and nothing is looked up elsewhere. Whoever reads the letters reads the
 //! ledger with them, so everybody sees the same. The order of a partition also decides between two people who want to
-//! send the same letter: a *claim* is written first, and only the first claim counts ([`Mark::after`]).
+//! send the same letter: a *claim* is written first, and only the first claim counts ([`Mark::after`]). A replay, which
+//! has no letters, is claimed by the same marks in the state topic ([`Mark::keyed`]).
 
 use super::records::tier_record;
 use crate::model::clock::WallMs;
 use crate::model::record::{OutRecord, Position, Record};
 use crate::model::stored::{Address, HEADER_PREFIX, StoredHeaders, TIERS, Tier, Topics, VERSION};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a claim keeps others from sending the letter.
@@ -79,34 +81,55 @@ impl Mark {
     /// Reads a mark, and the offset of the letter that it is about.
     #[must_use]
     pub fn read(record: &Record) -> Option<(i64, Self)> {
+        let letter = record.header(LETTER).and_then(|value| std::str::from_utf8(value).ok());
+        Some((letter?.parse().ok()?, Self::read_keyed(record)?))
+    }
+
+    /// Reads a mark that says by its key what it is about ([`Mark::keyed`]).
+    #[must_use]
+    pub fn read_keyed(record: &Record) -> Option<Self> {
         let text = |name| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let word = text(MARK)?;
-        let mark = Self {
+        Some(Self {
             done: Done::ALL.into_iter().find(|done| done.word() == word)?,
             run: text(RUN).unwrap_or_default().to_owned(),
             by: text(BY).unwrap_or_default().to_owned(),
             reason: text(REASON).map(str::to_owned),
             at: WallMs(record.timestamp_ms.unwrap_or_default()),
-        };
-        Some((text(LETTER)?.parse().ok()?, mark))
+        })
     }
 
     /// The record that says it of the letter at `letter`.
     #[must_use]
     pub fn record(&self, letter: &Position) -> OutRecord {
-        let header = |name: &str, value: &str| (name.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())));
+        let key = format!("{MARK}:{}", letter.offset);
+        let mut record = self.under(Arc::clone(&letter.topic), letter.partition, key);
+        record.headers.push(header(LETTER, &letter.offset.to_string()));
+        record
+    }
+
+    /// The record that says it of something else than a letter, in the one partition of a compacted topic. `key` names
+    /// what it is about, and the process, so that compaction never takes the mark of another away. When it is `Released`,
+    /// Kafka forgets the key.
+    #[must_use]
+    pub fn keyed(&self, topic: Arc<str>, key: String) -> OutRecord {
+        let mut record = self.under(topic, 0, key);
+        record.value = record.value.filter(|_| self.done != Done::Released);
+        record
+    }
+
+    fn under(&self, topic: Arc<str>, partition: i32, key: String) -> OutRecord {
         let mut headers = vec![
             header(&format!("{HEADER_PREFIX}version"), VERSION),
             header(MARK, self.done.word()),
-            header(LETTER, &letter.offset.to_string()),
             header(RUN, &self.run),
             header(BY, &self.by),
         ];
         headers.extend(self.reason.as_ref().map(|reason| header(REASON, reason)));
         OutRecord {
-            topic: std::sync::Arc::clone(&letter.topic),
-            partition: Some(letter.partition),
-            key: Some(Bytes::from(format!("{MARK}:{}", letter.offset))),
+            topic,
+            partition: Some(partition),
+            key: Some(Bytes::from(key)),
             value: Some(Bytes::from_static(self.done.word().as_bytes())),
             headers,
             timestamp_ms: Some(self.at.0),
@@ -139,6 +162,10 @@ impl Mark {
             Done::Claimed | Done::Forced => Some(self),
         }
     }
+}
+
+fn header(name: &str, value: &str) -> (String, Option<Bytes>) {
+    (name.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
 }
 
 fn redrive(run: &str) -> &str {
@@ -180,6 +207,14 @@ mod tests {
             let read = Record::new(at, out.timestamp_ms, out.key.as_deref(), out.value.as_deref(), headers);
             assert!(Mark::is_one(&read) && StoredHeaders::read(&read).is_err(), "it is no letter");
             assert_eq!(Mark::read(&read), Some((17, mark)));
+        }
+        for done in Done::ALL {
+            let mark = mark(done, "r1/a", 5);
+            let out = mark.keyed(Arc::from("t.state"), "claim:r1/a".to_owned());
+            assert_eq!(out.value.is_none(), done == Done::Released, "Kafka forgets it");
+            let headers = out.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+            let read = Record::new(letter.clone(), out.timestamp_ms, out.key.as_deref(), out.value.as_deref(), headers);
+            assert_eq!((Mark::read_keyed(&read), Mark::read(&read)), (Some(mark), None), "it is about no letter");
         }
         let headers = [("tidegate-mark", Some(&b"eaten"[..])), ("tidegate-letter", Some(b"1"))];
         let later = Record::new(letter, None, None, None, headers.into_iter());
