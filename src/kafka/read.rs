@@ -3,6 +3,7 @@
 
 use super::client::{self, ClientSettings};
 use super::error::Error;
+use super::group::Group;
 use super::keyed::ByKey;
 use super::logging::Logging;
 use super::partition::{TopicPartition, copy};
@@ -473,15 +474,17 @@ impl Lags {
         }
     }
 
-    /// How many members the group has now.
+    /// What the group is doing now.
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub fn members(&self) -> Result<usize, Error> {
+    pub fn group(&self) -> Result<Group, Error> {
         let group = &self.1;
         let asked = self.0.client().fetch_group_list(Some(group), PATIENCE);
         let list = asked.map_err(|e| Error::request(format!("asking for the members of `{group}`"), e))?;
-        Ok(list.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
+        let found = list.groups().iter().find(|found| found.name() == group);
+        let assignments = found.iter().flat_map(|found| found.members()).map(|member| member.assignment());
+        Ok(Group::new(found.map_or("", |found| found.state()), assignments))
     }
 
     /// Every partition of a topic.

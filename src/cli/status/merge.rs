@@ -2,13 +2,14 @@
 
 use super::QUEUE;
 use super::overview::{
-    ConnectionRow, DestinationRow, HeldRow, Kept, Part, PartitionRow, ReplicaRow, Source, SourceRow, Tier, TierRow,
+    ConnectionRow, DestinationRow, HeldRow, Kept, Part, PartitionRow, Reading, ReplicaRow, Source, SourceRow, Tier,
+    TierRow,
 };
-use crate::kafka::Lag;
+use crate::kafka::{Group, Lag, Phase};
 use crate::model::clock::WallMs;
 use crate::telemetry::report::{Report, in_ranges};
 use crate::telemetry::state::{Connection, Destination, Held};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The larger, the worse.
 fn weight(held: Option<&Held>) -> u8 {
@@ -56,7 +57,7 @@ fn numbers(ranges: &str) -> usize {
 }
 
 pub(super) fn source(source: Source, fresh: &[&Report]) -> SourceRow {
-    let Source { name, group, lags, missing } = source;
+    let Source { name, group, lags, missing, members } = source;
     let row = |lag: Lag| {
         let (topic, number) = (&*lag.at.topic, lag.at.partition);
         let has = |report: &&&Report| {
@@ -90,8 +91,30 @@ pub(super) fn source(source: Source, fresh: &[&Report]) -> SourceRow {
         lag: 0,
         replica: None,
     });
+    let there = !lags.is_empty();
     let partitions: Vec<PartitionRow> = lags.into_iter().map(row).chain(gone).collect();
-    SourceRow { lag: partitions.iter().map(|row| row.lag).sum(), source: name.clone(), group, partitions }
+    let readers: BTreeSet<&str> = partitions.iter().filter_map(|row| row.replica.as_deref()).collect();
+    let started = fresh.iter().filter(|report| there && report.sources.contains_key(&name)).count();
+    let reading = reading(readers.len(), members.filter(|_| there), started);
+    SourceRow { lag: partitions.iter().map(|row| row.lag).sum(), source: name.clone(), group, partitions, reading }
+}
+
+/// Who reads a source of which `readers` replicas tell that they do, and `started` that it is theirs to read.
+fn reading(readers: usize, group: Option<Group>, started: usize) -> Reading {
+    if readers > 0 {
+        return Reading::Replicas(readers);
+    }
+    // Where Kafka cannot be asked, or does not tell of its members, those who wait for partitions tell it themselves.
+    let group = group.filter(|group| group.members > 0);
+    let Some(Group { phase, members, assigned }) = group else {
+        return if started > 0 { Reading::Assigning(started) } else { Reading::Nobody };
+    };
+    match phase {
+        Phase::Joining => Reading::Joining(members),
+        Phase::Assigning => Reading::Assigning(members),
+        Phase::Settled if assigned == 0 => Reading::Assigning(members),
+        Phase::Settled => Reading::Untold(assigned),
+    }
 }
 
 pub(super) fn tier(tier: Tier) -> TierRow {

@@ -136,6 +136,7 @@ fn sources(
         let mut missing = Vec::new();
         let read = tokio::task::block_in_place(|| {
             let asked = Lags::open(&kafka.client, &group)?;
+            let members = if kafka.embedded { None } else { asked.group().ok() };
             for topic in topics {
                 match asked.of(&topic) {
                     Ok(found) => lags.extend(found),
@@ -143,10 +144,10 @@ fn sources(
                     Err(error) => return Err(error),
                 }
             }
-            Ok(())
+            Ok(members)
         });
-        read?;
-        sources.push(Source { name, group, lags, missing });
+        let members = read?;
+        sources.push(Source { name, group, lags, missing, members });
     }
     Ok(sources)
 }
@@ -235,5 +236,5 @@ fn members(tool: &Tool, kafka: &Kafka) -> Option<usize> {
     if kafka.embedded {
         return None;
     }
-    tokio::task::block_in_place(|| Lags::open(&kafka.client, &group)?.members()).ok()
+    tokio::task::block_in_place(|| Ok::<_, kafka::Error>(Lags::open(&kafka.client, &group)?.group()?.members)).ok()
 }

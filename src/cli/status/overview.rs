@@ -1,7 +1,7 @@
 //! All that is known at one moment, put together from what the replicas tell and what Kafka says. Pure.
 
 use super::{merge, problems};
-use crate::kafka::Lag;
+use crate::kafka::{Group, Lag};
 use crate::model::clock::WallMs;
 use crate::model::hold::{Hold, HoldRecord};
 use crate::model::resources::Resources;
@@ -51,6 +51,8 @@ pub(super) struct Source {
     pub(super) lags: Vec<Lag>,
     /// Topics that do not exist.
     pub(super) missing: Vec<String>,
+    /// What its group is doing; absent where Kafka cannot be asked.
+    pub(super) members: Option<Group>,
 }
 
 /// What waits in a retry tier.
@@ -136,6 +138,25 @@ pub(super) struct SourceRow {
     /// Records that are still to be settled.
     pub(super) lag: u64,
     pub(super) partitions: Vec<PartitionRow>,
+    /// Who reads it.
+    #[serde(flatten)]
+    pub(super) reading: Reading,
+}
+
+/// Who reads a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "reading", content = "members", rename_all = "snake_case")]
+pub(super) enum Reading {
+    /// So many replicas.
+    Replicas(usize),
+    /// Nobody yet: so many members of its group are joining.
+    Joining(usize),
+    /// Nobody yet: so many members are about to learn which partitions are theirs.
+    Assigning(usize),
+    /// So many members of its group have partitions, but no replica tells of that.
+    Untold(usize),
+    /// Nobody.
+    Nobody,
 }
 
 /// A partition of a source.

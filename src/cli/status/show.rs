@@ -1,6 +1,6 @@
 //! The state of affairs as people read it.
 
-use super::overview::{ConnectionRow, DestinationRow, Overview, PartitionRow, ReplicaRow, SourceRow, TierRow};
+use super::overview::{ConnectionRow, DestinationRow, Overview, PartitionRow, Reading, ReplicaRow, SourceRow, TierRow};
 use crate::cli::output::grouped;
 use crate::cli::since::{ago, clock};
 use crate::cli::{Output, output};
@@ -99,22 +99,28 @@ fn replicas(rows: &[ReplicaRow], format: Output, wide: bool, now: WallMs) -> io:
 
 fn sources(rows: &[SourceRow], format: Output) -> io::Result<()> {
     table(rows, format, &["SOURCE", "GROUP", "PARTITIONS", "READ BY", "LAG"], |row| {
-        let readers: std::collections::BTreeSet<&str> =
-            row.partitions.iter().filter_map(|partition| partition.replica.as_deref()).collect();
         let held = row.partitions.iter().filter(|partition| partition.held.is_some()).count();
         let held = if held == 0 { String::new() } else { format!(", {held} held") };
         vec![
             row.source.clone(),
             row.group.clone(),
             format!("{}{held}", row.partitions.len()),
-            match readers.len() {
-                0 => "nobody".to_owned(),
-                1 => "1 replica".to_owned(),
-                several => format!("{several} replicas"),
-            },
+            read_by(row.reading),
             grouped(row.lag),
         ]
     })
+}
+
+/// What ends by itself within seconds must not look like a fault.
+pub(super) fn read_by(reading: Reading) -> String {
+    let count = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    match reading {
+        Reading::Replicas(readers) => count(readers, "replica"),
+        Reading::Joining(members) => format!("{} joining", count(members, "member")),
+        Reading::Assigning(members) => format!("{}, being assigned", count(members, "member")),
+        Reading::Untold(members) => format!("{}, not told of yet", count(members, "member")),
+        Reading::Nobody => "nobody".to_owned(),
+    }
 }
 
 fn partitions(source: &SourceRow, format: Output) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! What is told of two replicas, one of them silent.
 
-use super::overview::{DeadLetters, Found, Kept, Overview, Source, Tier};
-use crate::kafka::{Lag, TopicPartition};
+use super::overview::{DeadLetters, Found, Kept, Overview, Reading, Source, Tier};
+use super::show::read_by;
+use crate::kafka::{Group, Lag, Phase, TopicPartition};
 use crate::model::clock::WallMs;
 use crate::model::hold::{Hold, HoldRecord};
 use crate::telemetry::report::Report;
@@ -70,6 +71,7 @@ fn found(reports: Vec<Report>) -> Found {
         group: "tidegate.shop".to_owned(),
         lags: vec![lag(0, Some(10), 1_214), lag(1, Some(5), 5)],
         missing: Vec::new(),
+        members: None,
     };
     let tier = Tier {
         name: "10s".to_owned(),
@@ -157,4 +159,37 @@ fn while_no_replica_runs_the_holds_are_told_that_stand_in_kafka() {
     let mut found = found(vec![report("a", 1_000, None, &[0])]);
     found.holds.push(kept(Hold::Gone, ""));
     assert!(Overview::new(found, NOW).destinations.iter().all(|d| d.held.as_ref().is_none_or(|h| h.reason != "gone")));
+}
+
+#[test]
+fn a_source_whose_group_is_still_joining_is_not_read_by_nobody() {
+    let told = |reports: Vec<Report>, members: Option<Group>| {
+        let mut found = found(reports);
+        found.sources[0].members = members;
+        let source = Overview::new(found, NOW).sources.remove(0);
+        (source.reading, read_by(source.reading))
+    };
+    let group = |phase, members, assigned| Some(Group { phase, members, assigned });
+    let waits = || vec![report("b", 0, None, &[])];
+    for (reports, members, reading, text) in [
+        (vec![report("a", 0, None, &[0])], group(Phase::Joining, 2, 0), Reading::Replicas(1), "1 replica"),
+        (waits(), group(Phase::Joining, 2, 0), Reading::Joining(2), "2 members joining"),
+        (waits(), group(Phase::Assigning, 1, 0), Reading::Assigning(1), "1 member, being assigned"),
+        (Vec::new(), group(Phase::Settled, 1, 0), Reading::Assigning(1), "1 member, being assigned"),
+        (waits(), group(Phase::Settled, 3, 2), Reading::Untold(2), "2 members, not told of yet"),
+        (waits(), None, Reading::Assigning(1), "1 member, being assigned"),
+        (waits(), group(Phase::Settled, 0, 0), Reading::Assigning(1), "1 member, being assigned"),
+        (Vec::new(), group(Phase::Settled, 0, 0), Reading::Nobody, "nobody"),
+        (vec![report("c", 100_000, None, &[1])], None, Reading::Nobody, "nobody"),
+    ] {
+        assert_eq!(told(reports, members), (reading, text.to_owned()));
+    }
+    // Nobody is about to be given what does not exist.
+    let mut found = found(waits());
+    let source = &mut found.sources[0];
+    (source.missing, source.lags) = (vec!["orders".to_owned()], Vec::new());
+    source.members = group(Phase::Settled, 1, 0);
+    assert_eq!(Overview::new(found, NOW).sources[0].reading, Reading::Nobody);
+    let json = serde_json::to_value(Reading::Joining(2)).expect("JSON");
+    assert_eq!(json, serde_json::json!({"reading": "joining", "members": 2}));
 }
