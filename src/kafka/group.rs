@@ -5,14 +5,14 @@
 pub enum Phase {
     /// Its members are joining: `PreparingRebalance`.
     Joining,
-    /// They are about to learn which partitions are theirs: `CompletingRebalance`, and with KIP-848 `Assigning` and
-    /// `Reconciling`.
+    /// They are about to learn which partitions are theirs: `CompletingRebalance`.
     Assigning,
     /// Nothing changes; or the coordinator says nothing of which we know.
     Settled,
 }
 
-/// A group at one moment.
+/// A group at one moment. One of the protocol of KIP-848 looks as if it had no members: clients of classic groups are not
+/// told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
     /// What it is doing.
@@ -30,7 +30,7 @@ impl Group {
         let phase = match state {
             "PreparingRebalance" => Phase::Joining,
             // `AwaitingSync` until Kafka 2.1.
-            "CompletingRebalance" | "AwaitingSync" | "Assigning" | "Reconciling" => Phase::Assigning,
+            "CompletingRebalance" | "AwaitingSync" => Phase::Assigning,
             _ => Phase::Settled,
         };
         let (mut members, mut assigned) = (0, 0);
@@ -60,7 +60,7 @@ mod tests {
         for (state, phase) in [
             ("PreparingRebalance", Phase::Joining),
             ("CompletingRebalance", Phase::Assigning),
-            ("Reconciling", Phase::Assigning),
+            ("AwaitingSync", Phase::Assigning),
             ("Stable", Phase::Settled),
             ("Dead", Phase::Settled),
         ] {

@@ -27,6 +27,9 @@ use std::time::Duration;
 /// How long beyond its deadline a closing consumer is waited for.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// A prefetched message counts as so many bytes at least: the client counts its payload only, and takes some 400 more.
+const MESSAGE_BYTES: u64 = 512;
+
 /// How an intake reads and commits.
 #[derive(Debug, Clone)]
 pub struct IntakeOptions {

@@ -1,7 +1,7 @@
 //! Several intakes in a group: every record is read, none twice while members come and go in order.
 
 use super::support::{Broker, Lanes, committed, join, quick, unique, until};
-use crate::kafka::{GroupProtocol, IntakeOptions, Lags};
+use crate::kafka::{Group, GroupProtocol, IntakeOptions, Lags, Phase};
 use std::time::Duration;
 
 #[test]
@@ -132,8 +132,31 @@ fn the_new_protocol_works_as_well() {
         first.seen() + second.seen() >= 800
     });
     broker.assert_read_once(&Lanes::counts(&[&first, &second]));
+    let told = Lags::open(&client, &group).unwrap().group().unwrap();
+    assert_eq!(
+        told,
+        Group { phase: Phase::Settled, members: 0, assigned: 0 },
+        "Kafka tells tools of classic groups only"
+    );
     one.close(Duration::from_secs(20)).unwrap();
     until("one has all", || second.held() == 4);
+}
+
+#[test]
+fn the_coordinator_tells_who_has_partitions() {
+    let broker = Broker::start();
+    if broker.embedded.is_some() {
+        // The embedded broker describes no groups.
+        return;
+    }
+    let (topic, group) = (broker.topic(1), unique("g"));
+    let told = || Lags::open(&broker.client, &group).unwrap().group().unwrap();
+    assert_eq!(told(), Group { phase: Phase::Settled, members: 0, assigned: 0 });
+    let (first, _one) = join(&broker.client, &group, &topic, quick());
+    until("assigned", || first.held() == 1);
+    let (second, _two) = join(&broker.client, &group, &topic, quick());
+    until("one has nothing", || told() == Group { phase: Phase::Settled, members: 2, assigned: 1 });
+    assert_eq!(first.held() + second.held(), 1);
 }
 
 #[test]
