@@ -11,18 +11,24 @@ pub mod report;
 use crate::kafka;
 use crate::telemetry::metrics::{Build, Metrics, TEXT_FORMAT};
 use crate::telemetry::state::{Missing, State as Looks};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream::{StreamExt as _, poll_fn};
 use replica::Replica;
 use serde::Serialize;
+use std::convert::Infallible;
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,12 +39,18 @@ const PATHS: [&str; 5] = ["/livez", "/readyz", "/metrics", "/state", "/version"]
 /// slow, keeps the process alive.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Metrics are written in pieces of so many bytes,
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// of which so many may wait for whoever asked.
+const CHUNKS: usize = 2;
+
 /// A running admin server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<io::Result<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,12 +83,12 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub async fn start(address: SocketAddr, replica: Arc<Replica>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub async fn start(address: SocketAddr, replica: Arc<Replica>, metrics: Arc<Metrics>) -> io::Result<Self> {
         Self::serve(address, router().with_state(Shown { replica, metrics })).await
     }
 
     #[allow(clippy::disallowed_methods, reason = "this server owns the task and joins it in `stop`")]
-    async fn serve(address: SocketAddr, router: Router) -> std::io::Result<Self> {
+    async fn serve(address: SocketAddr, router: Router) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
@@ -135,11 +147,32 @@ async fn state(State(shown): State<Shown>) -> Json<Looks> {
 
 async fn metrics(State(shown): State<Shown>) -> Response {
     // Thousands of series take some milliseconds, in which others are to be answered.
-    let text = tokio::task::spawn_blocking(move || shown.metrics.text()).await;
-    match text {
-        Ok(Ok(text)) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Ok(Err(error)) => failed(&error),
-        Err(error) => failed(&error),
+    let gathered = match tokio::task::spawn_blocking(move || shown.metrics.gather()).await {
+        Ok(Ok(gathered)) => gathered,
+        Ok(Err(error)) => return failed(&error),
+        Err(error) => return failed(&error),
+    };
+    let (chunks, mut written) = mpsc::channel(CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(chunks));
+        // It fails when whoever asked has gone.
+        drop(gathered.write(&mut out).and_then(|()| out.flush()));
+    });
+    let body = poll_fn(move |cx| written.poll_recv(cx)).map(Ok::<_, Infallible>);
+    ([(CONTENT_TYPE, TEXT_FORMAT)], Body::from_stream(body)).into_response()
+}
+
+/// Sends what is written to whoever asked.
+struct Chunks(mpsc::Sender<Bytes>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

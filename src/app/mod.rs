@@ -62,9 +62,6 @@ pub enum Error {
     /// The resources have faults.
     #[error("the resources have {} faults", .0.len())]
     Resources(Vec<Fault>),
-    /// The metrics.
-    #[error("metrics cannot be gathered: {0}")]
-    Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
     /// The operating system refuses something.
     #[error("{what}: {source}")]
     System {
@@ -246,13 +243,11 @@ impl App {
         looks.set(STORED, Some(&stored_intake));
         let mut otlp = extras.otlp;
         let targets = snapshot.load().resources.rules.iter().map(|rule| rule.targets.len()).sum();
-        let metrics = Arc::new(metrics::provider(targets, |builder| match &mut otlp {
-            Some(otlp) => {
-                let builder = builder.with_resource(otlp.resource().clone());
-                otlp.take_metrics_reader().into_iter().fold(builder, MeterProviderBuilder::with_reader)
-            }
-            None => builder,
-        })?);
+        let sends = otlp.as_mut().and_then(|otlp| {
+            let (resource, reader) = (otlp.resource().clone(), otlp.take_metrics_reader()?);
+            Some(move |builder: MeterProviderBuilder| builder.with_resource(resource).with_reader(reader))
+        });
+        let metrics = Arc::new(metrics::provider(targets, sends));
         let watched: Arc<dyn Watched> = Arc::<Replica>::clone(&looks);
         metrics.watch(watched);
         bind(&metrics, &looks);

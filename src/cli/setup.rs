@@ -173,6 +173,5 @@ pub(super) fn app_failure(error: app::Error) -> Failure {
         app::Error::Kafka(error) => error.into(),
         app::Error::Resources(found) => refused(&found),
         app::Error::System { .. } => Failure::new(Exit::Configuration, "SYSTEM", error),
-        app::Error::Metrics(_) => Failure::new(Exit::Internal, "METRICS", error),
     }
 }

@@ -191,6 +191,15 @@ impl Delivery {
         &self.held.event
     }
 
+    /// Its target is this one from now on. If that is elsewhere, the queue it may have come from is not of that place.
+    pub fn retarget(&mut self, today: &Arc<CompiledTarget>) {
+        let name = |target: &CompiledTarget| target.destination.resource().name.clone();
+        if self.history.came == Came::Queue && name(&self.target) != name(today) {
+            self.history.came = Came::Tier;
+        }
+        self.target = Arc::clone(today);
+    }
+
     /// Its target is gone: back to its lane, which puts it aside.
     pub fn orphaned(self) {
         let inbox = Rc::clone(&self.inbox);

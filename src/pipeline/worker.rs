@@ -164,7 +164,7 @@ impl Context {
     pub fn send(&self, mut delivery: Delivery, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
         if delivery.target.destination.is_retired() {
             match self.snapshot.load().today(&delivery.target) {
-                Some(today) => delivery.target = Arc::clone(today),
+                Some(today) => delivery.retarget(today),
                 None => {
                     delivery.orphaned();
                     return None;

@@ -16,7 +16,7 @@ fn get(address: &str, path: &str) -> (u16, String, String) {
 fn ask(address: &str, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).expect("the admin server");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
+    write!(stream, "{method} {path} HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

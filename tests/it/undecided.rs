@@ -47,7 +47,7 @@ fn ask(settings: &Path, arguments: &[&str], input: &str) -> Said {
 
 fn metrics(address: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the admin server");
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
+    write!(stream, "GET /metrics HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer

@@ -448,9 +448,11 @@ impl Oracle {
                     delivery.arrived, delivery.reads
                 ));
             }
-            let to = plan.last().target(delivery.target).destination;
+            let target = plan.last().target(delivery.target);
+            let to = target.destination;
             let most = plan.last().destinations[to].max_attempts;
-            if plan.is_smooth() && delivery.requests > most {
+            // What keeps an order is stored nowhere, so whoever takes its partition over begins anew with its attempts.
+            if plan.is_smooth() && !target.order.is_kept() && delivery.requests > most {
                 // Stale connections and refused tokens do not count; incidents end by age.
                 let counted = !plan.behaviours[to].iter().any(|(_, b)| crate::api::may_not_count(*b));
                 if counted {

@@ -127,15 +127,19 @@ fn labelled(metric: &Metric, values: &[&str]) -> Vec<KeyValue> {
     pairs.map(|(label, value)| KeyValue::new(*label, (*value).to_owned())).collect()
 }
 
-/// One sample for all instruments that ask within a moment.
+/// One sample for all that ask within a moment.
 #[derive(Debug)]
-struct Latest {
+pub(super) struct Latest {
     watched: Arc<dyn Watched>,
     sample: Mutex<Option<Arc<Sample>>>,
 }
 
 impl Latest {
-    fn get(&self) -> Arc<Sample> {
+    pub(super) fn new(watched: Arc<dyn Watched>) -> Self {
+        Self { watched, sample: Mutex::new(None) }
+    }
+
+    pub(super) fn get(&self) -> Arc<Sample> {
         let mut latest = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Monotonic::now();
         if let Some(sample) = latest.as_ref().filter(|sample| now.since(sample.now) < SAMPLE_AGE) {
@@ -148,10 +152,9 @@ impl Latest {
 }
 
 /// Makes an instrument of every metric that is not recorded.
-pub(super) fn register(meter: &Meter, watched: Arc<dyn Watched>) {
-    let latest = Arc::new(Latest { watched, sample: Mutex::new(None) });
+pub(super) fn register(meter: &Meter, latest: &Arc<Latest>) {
     for metric in contract::all() {
-        let latest = Arc::clone(&latest);
+        let latest = Arc::clone(latest);
         match metric.read {
             Read::Count(read) => drop(
                 meter
