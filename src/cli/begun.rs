@@ -106,14 +106,22 @@ impl<T: Job> Begun<T> {
     }
 }
 
-/// Those that have begun and are not done, oldest first; and those that began longer than `kept` ago, with which nobody
-/// will go on.
-pub(super) fn unfinished<T: Job>(
+/// Those that have begun and are not done, oldest first.
+#[derive(Debug)]
+pub(super) struct Found<T> {
+    /// With which somebody may go on.
+    pub(super) unfinished: Vec<Begun<T>>,
+    /// With which nobody will, for they began too long ago.
+    pub(super) old: Vec<Begun<T>>,
+}
+
+/// Finds those that have begun and are not done; `kept` is how long somebody may go on with one.
+pub(super) fn read<T: Job>(
     reader: &mut Reader,
     names: &Topics,
     kept: Duration,
     now: WallMs,
-) -> Result<(Vec<Begun<T>>, Vec<Begun<T>>), Failure> {
+) -> Result<Found<T>, Failure> {
     let prefix = format!("{}:", T::NOUN);
     let mut begun: BTreeMap<Vec<u8>, Begun<T>> = BTreeMap::new();
     let read = reader.scan(&names.state(), kafka::From::Beginning, |record| {
@@ -130,7 +138,8 @@ pub(super) fn unfinished<T: Job>(
     read.map_err(without_topic::<T>)?;
     let mut begun: Vec<Begun<T>> = begun.into_values().collect();
     begun.sort_by_key(|one| one.at_ms);
-    Ok(begun.into_iter().partition(|one| now.since(one.at()) <= kept))
+    let (unfinished, old) = begun.into_iter().partition(|one| now.since(one.at()) <= kept);
+    Ok(Found { unfinished, old })
 }
 
 /// The one with this name, or the newest.

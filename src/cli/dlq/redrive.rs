@@ -14,7 +14,7 @@ use super::filter::{self, Filter};
 use super::job::Job;
 use super::outcome::{Sum, Waiting};
 use super::plan::{Meant, Plan};
-use crate::cli::begun::{self, Begun, NEWEST};
+use crate::cli::begun::{self, Begun, Found, NEWEST};
 use crate::cli::outcomes::{Lines, Outcomes};
 use crate::cli::progress::{Progress, done_of};
 use crate::cli::{Exit, Failure, Global, Output, output};
@@ -87,7 +87,7 @@ pub(super) async fn run(
         return dry_run::run(global, &desk, &book, plan);
     }
     // What a redrive means is gone when its letters are.
-    let (unfinished, old) = desk.read(|reader| begun::unfinished::<Job>(reader, &desk.names, desk.retention, now))?;
+    let Found { unfinished, old } = desk.read(|reader| begun::read::<Job>(reader, &desk.names, desk.retention, now))?;
     let begun = match &options.resume {
         Some(_) if *written != filter::Options::default() => {
             let message =

@@ -11,7 +11,7 @@ mod job;
 mod range;
 mod records;
 
-use super::begun::{self, Begun, NEWEST};
+use super::begun::{self, Begun, Found, NEWEST};
 use super::dry_run::{Request, show};
 use super::pace::{self, Turns};
 use super::progress::{Progress, done_of};
@@ -133,7 +133,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     } else if options.resume.is_some() {
         claim = Some(Claim::take(Reader::open(&kafka.client)?, &producer, &names, &begun).await?);
         // Whoever was at it may have come further since.
-        begun = begun::find(unfinished(&kafka, &names, now)?.0, &begun.id)?;
+        begun = begun::find(read(&kafka, &names, now)?.unfinished, &begun.id)?;
         let reader = Reader::open(&kafka.client)?;
         let gone = tokio::task::block_in_place(|| begun.job.gone(&reader))?;
         if gone > 0 {
@@ -198,7 +198,7 @@ fn begin(
     if options.dry_run || !options.at.is_empty() {
         return Ok((Begun::new(job(), options.rate, now), Vec::new()));
     }
-    let (unfinished, old) = unfinished(kafka, names, now)?;
+    let Found { unfinished, old } = read(kafka, names, now)?;
     if let Some(id) = &options.resume {
         return Ok((begun::find(unfinished, id)?, old));
     }
@@ -207,8 +207,8 @@ fn begin(
 }
 
 /// Replays that have begun and are not done; and those to be forgotten.
-fn unfinished(kafka: &Kafka, names: &Topics, now: WallMs) -> Result<(Vec<Begun<Job>>, Vec<Begun<Job>>), Failure> {
-    tokio::task::block_in_place(|| begun::unfinished(&mut Reader::open(&kafka.client)?, names, REMEMBERED, now))
+fn read(kafka: &Kafka, names: &Topics, now: WallMs) -> Result<Found<Job>, Failure> {
+    tokio::task::block_in_place(|| begun::read(&mut Reader::open(&kafka.client)?, names, REMEMBERED, now))
 }
 
 fn usage(message: String) -> Failure {
