@@ -163,7 +163,7 @@ impl CloudEvent {
     }
 
     fn text(&self, part: &Part) -> &str {
-        std::str::from_utf8(self.bytes(part)).unwrap_or_default()
+        simdutf8::basic::from_utf8(self.bytes(part)).unwrap_or_default()
     }
 
     fn bytes(&self, part: &Part) -> &[u8] {
@@ -220,7 +220,7 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn of(event: &'a CloudEvent) -> Self {
-        Self { record_text: std::str::from_utf8(event.record.bytes()).ok(), ..Self::by_part(event) }
+        Self { record_text: simdutf8::basic::from_utf8(event.record.bytes()).ok(), ..Self::by_part(event) }
     }
 
     /// For one part or a few: each is looked through alone.
@@ -240,7 +240,7 @@ impl<'a> Texts<'a> {
         match (part, self.record_text) {
             (Part::Record(_), Some(text)) => text.get(part.span()).unwrap_or_default(),
             (Part::Record(_), None) | (Part::Extra(_), _) => {
-                std::str::from_utf8(part.of(self.record, self.extra)).unwrap_or_default()
+                simdutf8::basic::from_utf8(part.of(self.record, self.extra)).unwrap_or_default()
             }
         }
     }
