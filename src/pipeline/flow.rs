@@ -433,17 +433,19 @@ impl Flow {
         [retry, self.commit_due, self.order.next_timer(), feed].into_iter().flatten().min()
     }
 
-    /// The partition goes, so nothing that waits is sent. What was tried is stored, if there is still time to (`stores`): its
-    /// next owner would begin anew with its attempts. The rest he reads again.
+    /// The partition goes, so nothing that waits is sent. If there is still time to (`stores`), what was tried is stored, for
+    /// its next owner would begin anew with its attempts; so is what is left of an event of which other targets have had
+    /// their part, for he would send that again. The rest he reads as it is.
     fn leave(&mut self, stores: bool) {
         let waiting = self.retries.drain().map(|Reverse(Retry { due, delivery })| (delivery, Some(due)));
         let returned = self.inbox.take_returned().into_iter().chain(self.evacuees.drain(..));
-        let waiting: Vec<_> = waiting.chain(returned.map(|delivery| (delivery, None))).collect();
+        let waiting = waiting.chain(returned.map(|delivery| (delivery, None)));
+        // All of them are looked at before the first one is let go.
+        let (stored, left): (Vec<_>, Vec<_>) = waiting.partition(|(delivery, _)| stores && delivery.is_begun());
+        drop(left);
         let now = Monotonic::now();
-        for (delivery, due) in waiting {
-            if stores && delivery.history.attempts_here > 0 && delivery.ticket.turn().is_none() {
-                self.store_tried(delivery, due.map_or(Duration::ZERO, |due| due.since(now)));
-            }
+        for (delivery, due) in stored {
+            self.store_tried(delivery, due.map_or(Duration::ZERO, |due| due.since(now)));
         }
     }
 

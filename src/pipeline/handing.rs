@@ -27,7 +27,7 @@ const QUEUED: &str = "QUEUED";
 /// Code of a delivery that waits for its target to be known again.
 const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
 
-/// Code of a delivery that waited for its next attempt when its partition was given away.
+/// Code of a delivery that waited when its partition was given away.
 const GIVEN_AWAY: &str = "GIVEN_AWAY";
 
 /// The log target of dead letters, for who shows them otherwise.

@@ -99,7 +99,10 @@ impl Holds {
         let snapshot = self.snapshot.load();
         let kept = self.kept();
         for (name, record) in &kept.destinations {
-            if let Some(destination) = snapshot.destination(name) {
+            // What it holds itself for and what is not written yet stands, whatever was resumed before.
+            if let Some(destination) = snapshot.destination(name)
+                && (record.hold.is_some() || destination.held().is_none())
+            {
                 destination.keep(record);
             }
         }

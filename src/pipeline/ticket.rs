@@ -204,7 +204,7 @@ impl Window {
     #[must_use]
     pub fn hold(self: &Rc<Self>, event: CloudEvent, deliveries: usize, span: Option<EventSpan>) -> Rc<Held> {
         let size_bytes = event.record.buffer_bytes() + size_of::<Held>() + deliveries.saturating_mul(DELIVERY_BYTES);
-        Rc::new(Held { event, span, room: self.take(size_bytes) })
+        Rc::new(Held { event, span, deliveries, room: self.take(size_bytes) })
     }
 
     /// Takes room until the result is dropped, for a copy of a record that is being written.
@@ -347,6 +347,8 @@ impl Drop for Ticket {
 pub struct Held {
     /// The event.
     pub event: CloudEvent,
+    /// How many deliveries held it in the beginning.
+    deliveries: usize,
     /// Its span, if it is sampled; it ends with this.
     pub span: Option<EventSpan>,
     room: Room,
@@ -357,6 +359,12 @@ impl Held {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.room.size_bytes
+    }
+
+    /// Whether some of its deliveries have let go of it.
+    #[must_use]
+    pub fn has_ended_for_some(held: &Rc<Self>) -> bool {
+        Rc::strong_count(held) < held.deliveries
     }
 }
 

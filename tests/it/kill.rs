@@ -1,7 +1,8 @@
 //! Replicas that die, join and leave. Most need a real Kafka: what a group remembers after a death is Kafka's memory.
 
 use crate::loss::{flaky, wait_settled};
-use crate::support::{Answer, Bed, Replica, events, eventually, lacks_real_kafka};
+use crate::support::{Answer, Bed, Log, Replica, events, eventually, lacks_real_kafka};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -161,6 +162,36 @@ fn a_replica_told_to_stop_forgets_no_attempt() {
     });
     assert_eq!(dead[0].header("tidegate-attempts"), "3");
     assert_eq!(bed.api.log(|log| log.requests.len()), 3);
+}
+
+/// An event of two targets, one of which has had its part: the other one's is stored, so that nothing is sent twice.
+#[test]
+fn a_replica_told_to_stop_has_no_target_served_twice() {
+    let bed = Bed::new("siblings", 1, |seen| if seen.target == "/slow" { Answer::hang() } else { Answer::ok() });
+    let usual = bed.source_and_connection("");
+    let destination = |name: &str, more: &str| {
+        format!("---\nkind: destination\nname: {name}\nconnection: api\nendpoint: /{name}\n{more}")
+    };
+    let target = |name: &str| format!("- {{name: {name}, destination: {name}, headers: {{x-event: $.id}}}}\n");
+    let (quick, slow) = (destination("quick", ""), destination("slow", "concurrency: {max: 1}\ntimeout: 1s\n"));
+    let rule = format!(
+        "---\nkind: rule\nname: both\nfrom: orders\npattern: {{}}\ntargets:\n{}{}",
+        target("quick"),
+        target("slow")
+    );
+    bed.resources("a.yaml", &format!("{usual}\n{quick}{slow}{rule}"));
+    let replica = bed.replica("a");
+    bed.broker.produce(&bed.topic(), events::orders(5));
+    let quick = |log: &Log| log.requests.iter().filter(|seen| seen.target == "/quick").count();
+    bed.api.wait_until("the quick ones", MINUTE, |log| quick(log) == 5 && log.requests.len() > 5);
+    assert!(replica.stop(Duration::from_secs(30)).success(), "exits with 0");
+    assert_eq!(bed.broker.committed(&bed.group(), &bed.topic())[&0].0, 5);
+    let _second = bed.replica("b");
+    bed.api.wait_until("every slow one", MINUTE, |log| {
+        let slow: BTreeSet<_> = log.requests.iter().filter(|seen| seen.target == "/slow").map(|s| &s.event).collect();
+        slow.len() == 5
+    });
+    assert_eq!(bed.api.log(quick), 5);
 }
 
 /// The moments differ: before it has asked for its topics, while it joins, when it has been given its first partitions.

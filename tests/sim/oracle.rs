@@ -453,8 +453,10 @@ impl Oracle {
             let most = plan.last().destinations[to].max_attempts;
             // What keeps an order is stored nowhere, so whoever takes its partition over begins anew with its attempts.
             if plan.is_smooth() && !target.order.is_kept() && delivery.requests > most {
-                // Stale connections and refused tokens do not count; incidents end by age.
-                let counted = !plan.behaviours[to].iter().any(|(_, b)| crate::api::may_not_count(*b));
+                // Stale connections and refused tokens do not count; incidents end by age; whoever resumes what refuses
+                // more than its budget has the same tried again.
+                let counted = !plan.behaviours[to].iter().any(|(_, b)| crate::api::may_not_count(*b))
+                    && plan.last().destinations[to].budget.is_none();
                 if counted {
                     wrong.push(format!("{id} was sent {} times, at most {most}", delivery.requests));
                 }
