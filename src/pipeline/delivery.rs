@@ -336,14 +336,6 @@ impl Delivery {
             }
     }
 
-    /// Whoever reads its record again would do something a second time: it was tried here, or another delivery of its event
-    /// has ended. What keeps an order is begun anew all the same.
-    #[must_use]
-    pub fn is_begun(&self) -> bool {
-        let tried = self.history.attempts_here > 0;
-        self.ticket.turn().is_none() && (tried || Held::has_ended_for_some(&self.held))
-    }
-
     /// Its destination takes its events from its queue, and this one did not come from there.
     #[must_use]
     pub fn belongs_into_queue(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::pipeline::delivery::{Delivery, Inbox};
 use crate::pipeline::handing::{Account, Acknowledged};
 use crate::pipeline::in_order::InOrder;
 use crate::pipeline::settle::{self, HandOff, Next, Room, SICK_IN_MEMORY};
-use crate::pipeline::ticket::Window;
+use crate::pipeline::ticket::{Held, Window};
 use crate::pipeline::worker::{Context, Traced};
 use crate::telemetry::figures::lane::LaneSeat;
 use crate::telemetry::figures::{End, Intake as Counted, SourceFigures};
@@ -22,7 +22,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -433,19 +433,27 @@ impl Flow {
         [retry, self.commit_due, self.order.next_timer(), feed].into_iter().flatten().min()
     }
 
-    /// The partition goes, so nothing that waits is sent. If there is still time to (`stores`), what was tried is stored, for
-    /// its next owner would begin anew with its attempts; so is what is left of an event of which other targets have had
-    /// their part, for he would send that again. The rest he reads as it is.
+    /// The partition goes, so nothing that waits is sent. Events of which nothing has been tried are read again as they are.
+    /// Of the others everything is stored, if there is still time to (`stores`): their next owner would begin anew with
+    /// their attempts, and send again what targets have had already.
     fn leave(&mut self, stores: bool) {
         let waiting = self.retries.drain().map(|Reverse(Retry { due, delivery })| (delivery, Some(due)));
         let returned = self.inbox.take_returned().into_iter().chain(self.evacuees.drain(..));
-        let waiting = waiting.chain(returned.map(|delivery| (delivery, None)));
-        // All of them are looked at before the first one is let go.
-        let (stored, left): (Vec<_>, Vec<_>) = waiting.partition(|(delivery, _)| stores && delivery.is_begun());
-        drop(left);
+        let waiting: Vec<_> = waiting.chain(returned.map(|delivery| (delivery, None))).collect();
+        if !stores {
+            return;
+        }
+        let mut untried = HashMap::<*const Held, usize>::new();
+        for (delivery, _) in waiting.iter().filter(|(delivery, _)| delivery.history.attempts_here == 0) {
+            *untried.entry(Rc::as_ptr(&delivery.held)).or_default() += 1;
+        }
         let now = Monotonic::now();
-        for (delivery, due) in stored {
-            self.store_tried(delivery, due.map_or(Duration::ZERO, |due| due.since(now)));
+        for (delivery, due) in waiting {
+            let untried = untried.get(&Rc::as_ptr(&delivery.held)).copied().unwrap_or(0);
+            // What keeps an order is stored nowhere.
+            if untried < delivery.held.deliveries && delivery.ticket.turn().is_none() {
+                self.store_left(delivery, due.map_or(Duration::ZERO, |due| due.since(now)));
+            }
         }
     }
 

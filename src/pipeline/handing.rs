@@ -202,7 +202,7 @@ impl Flow {
     }
 
     /// Stores a delivery, with the attempts made, whose next one is due `after` a time: its partition is given away.
-    pub(super) fn store_tried(&self, delivery: Delivery, after: Duration) {
+    pub(super) fn store_left(&self, delivery: Delivery, after: Duration) {
         match delivery.history.came {
             Came::Queue => self.enqueue(delivery, None),
             Came::Source | Came::Tier => {

@@ -348,7 +348,7 @@ pub struct Held {
     /// The event.
     pub event: CloudEvent,
     /// How many deliveries held it in the beginning.
-    deliveries: usize,
+    pub deliveries: usize,
     /// Its span, if it is sampled; it ends with this.
     pub span: Option<EventSpan>,
     room: Room,
@@ -359,12 +359,6 @@ impl Held {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.room.size_bytes
-    }
-
-    /// Whether some of its deliveries have let go of it.
-    #[must_use]
-    pub fn has_ended_for_some(held: &Rc<Self>) -> bool {
-        Rc::strong_count(held) < held.deliveries
     }
 }
 

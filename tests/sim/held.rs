@@ -37,7 +37,8 @@ impl Held {
         if held {
             known.since_ns.get_or_insert(now_ns);
         } else {
-            *known = Known::default();
+            // What was on its way in the beginning may end only now, and counts then.
+            *known = Known { outcomes: known.outcomes, ..Known::default() };
         }
     }
 

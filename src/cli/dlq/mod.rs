@@ -4,7 +4,7 @@
 //! the dead-letter topics themselves ([`crate::pipeline::settle::Mark`]), so that everybody sees the same and Kafka
 //! forgets a letter and its marks together. `desk` reads letters and ledger into a `book`, `clerk` writes the ledger,
 //! `plan` and `schedule` decide what is sent when, `again` what a letter becomes today. What a redrive was told is kept
-//! until it is done (`job`, [`super::begun`]).
+//! until it is done (`job`, `begun`).
 
 mod again;
 mod book;
