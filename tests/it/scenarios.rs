@@ -7,7 +7,8 @@
 //! - `log`: lines that the replica must have logged.
 //! - `act`: `start`, `phase NAME` (of the API's script), `replace FILE: A => B`, `produce TEXT` (a record that says it is an
 //!   event),
-//!   `broker down`, `broker up`, `certificate NAME`, `delivered N` (waits until the API took so many events).
+//!   `broker down`, `broker up`, `certificate NAME`, `delivered N` (waits until the API took so many events), `asked N`
+//!   (waits until it was asked so often, or more).
 //!
 //! `resources.yaml` is what the people of the story wrote; `{api}`, `{tls}` and `{topic}` stand for the API's url,
 //! the same behind TLS (where a folder has certificates), and the source's topic. `script.json` says what the API answers, first match first:
@@ -159,6 +160,10 @@ impl Story {
             "delivered" => {
                 let count: usize = rest.parse().expect("how many");
                 self.bed.api.wait_until(line, LIMIT, |log| log.delivered() == count);
+            }
+            "asked" => {
+                let least: usize = rest.parse().expect("how often");
+                self.bed.api.wait_until(line, LIMIT, |log| log.requests.len() >= least);
             }
             "certificate" => {
                 let front = self.front.as_ref().expect("a folder with certificates");
