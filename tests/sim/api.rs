@@ -110,7 +110,7 @@ async fn talk(
         let version = {
             let mut state = broker.state();
             state.oracle.requested(time::ns(), d, replica, &id);
-            state.oracle.running.of(replica)
+            state.oracle.running.surely_of(time::ns(), replica)
         };
         while bytes.len() < head + length {
             if stream.read_buf(&mut bytes).await? == 0 {

@@ -72,6 +72,12 @@ impl Running {
         Some(self.replicas.get(&replica)?.last()?.version)
     }
 
+    /// The same, unless it has just got it: a request may come in that the one before has made.
+    pub(crate) fn surely_of(&self, now_ns: u64, replica: u32) -> Option<usize> {
+        let (last, before) = self.replicas.get(&replica)?.split_last()?;
+        before.iter().all(|has| has.until_ns.saturating_add(GRACE_NS) < now_ns).then_some(last.version)
+    }
+
     fn today(&self) -> impl Iterator<Item = usize> {
         self.replicas.values().filter_map(|had| Some(had.last()?.version))
     }
