@@ -30,6 +30,13 @@ const TARGET_UNKNOWN: &str = "TARGET_UNKNOWN";
 /// Code of a delivery that waited when its partition was given away.
 const GIVEN_AWAY: &str = "GIVEN_AWAY";
 
+/// How long a hand-off waits for the queue of its destination to be made: it holds its place in a window, which others
+/// need too. What waits longer goes by a retry tier.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it stays in the tier; many queues may be asked for at once.
+const QUEUE_AGAIN: Duration = Duration::from_secs(5);
+
 /// The log target of dead letters, for who shows them otherwise.
 pub const DEAD_LETTERS: &str = "tidegate::dead_letter";
 
@@ -88,7 +95,7 @@ impl Flow {
         &self,
         ticket: Ticket,
         hand_off: HandOff,
-        trace: EventTrace<'static>,
+        mut trace: EventTrace<'static>,
         account: Account,
         held: Option<Rc<Held>>,
     ) {
@@ -98,16 +105,22 @@ impl Flow {
             source.hand_off_failed(worker);
             lines.tells(code, Monotonic::now())
         };
-        let store = hand_off.store();
         let room = self.window.reserve(hand_off.record());
-        let queue = hand_off.queue().map(|destination| self.context.queues.ready(destination));
+        let missing = hand_off.queue().and_then(|destination| {
+            self.context.queues.missing(destination).map(|made| (made, self.context.topics.clone()))
+        });
         let producer = self.context.producer.clone();
         // Thousands may wait for Kafka at once: what they hold is small, and lies in one place only.
-        let hand_off = Box::new(hand_off);
+        let mut hand_off = Box::new(hand_off);
         self.hand_offs.push(Box::pin(async move {
-            if let Some(ready) = queue {
-                ready.await;
+            if let Some((made, topics)) = missing
+                && tokio::time::timeout(QUEUE_PATIENCE, made).await.is_err()
+            {
+                let due = WallMs::now().plus(QUEUE_AGAIN);
+                hand_off.divert(&topics, settle::tier_for(QUEUE_AGAIN), due);
+                trace.due = Some(due.rfc3339().into());
             }
+            let store = hand_off.store();
             let written = settle::write(producer, hand_off, failed).await;
             Acknowledged { ticket, written, store, trace, account, held, room }
         }));

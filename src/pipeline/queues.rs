@@ -1,5 +1,6 @@
 //! Queues: the destination queues that exist. Whoever puts a record into one asks here first; a queue is made when it is
-//! first needed, by a task of its own, so that no worker waits for Kafka.
+//! first needed, by a task of its own, so that no worker waits for Kafka; what waits long for one to be made goes by a
+//! retry tier, so that no window does (`handing`).
 //!
 //! Queues that other replicas have made are found by listing the topics now and then.
 
@@ -17,6 +18,10 @@ const LIST: Duration = Duration::from_secs(10);
 
 /// When a queue is tried to be made again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Topics asked for in one request: Kafka takes seconds for five hundred, and who waits for the first need not wait for
+/// the last.
+const MADE_AT_ONCE: usize = 50;
 
 /// Somebody waits for a queue.
 type Asked = (String, oneshot::Sender<()>);
@@ -59,21 +64,19 @@ impl Queues {
         self.found.load_full()
     }
 
-    /// Ends when the queue of this destination exists, however long that takes.
-    pub fn ready(&self, destination: &str) -> impl Future<Output = ()> + use<> {
-        let waits = (!self.found.load().contains(destination)).then(|| {
-            let (made, wait) = oneshot::channel();
-            // Nobody hears it while the process ends; then it is made by the next one.
-            drop(self.ask.send((destination.to_owned(), made)));
-            wait
-        });
-        async move {
-            if let Some(wait) = waits
-                && wait.await.is_err()
-            {
+    /// Ends when the queue of this destination exists, however long that takes; `None` if it does.
+    pub fn missing(&self, destination: &str) -> Option<impl Future<Output = ()> + use<>> {
+        if self.found.load().contains(destination) {
+            return None;
+        }
+        let (made, wait) = oneshot::channel();
+        // Nobody hears it while the process ends; then it is made by the next one.
+        drop(self.ask.send((destination.to_owned(), made)));
+        Some(async move {
+            if wait.await.is_err() {
                 std::future::pending().await
             }
-        }
+        })
     }
 
     /// These exist.
@@ -97,18 +100,22 @@ impl Queues {
                     waiting.push(more);
                 }
                 let found = self.found();
-                let missing: BTreeSet<&String> =
-                    waiting.iter().map(|(name, _)| name).filter(|name| !found.contains(*name)).collect();
+                let missing: BTreeSet<String> =
+                    waiting.iter().map(|(name, _)| name).filter(|name| !found.contains(*name)).cloned().collect();
+                let missing: Vec<String> = missing.into_iter().take(MADE_AT_ONCE).collect();
                 let specs: Vec<TopicSpec> = missing.iter().map(|name| self.spec(&like, name)).collect();
                 match kafka.ensure(&specs).await {
                     Ok(made) => {
                         if !made.is_empty() {
                             tracing::info!(queues = made.join(", "), "made queues of destinations");
                         }
-                        let missing: Vec<String> = missing.into_iter().cloned().collect();
                         self.learn(missing);
-                        // Who has gone does not wait any more.
-                        for (_, made) in waiting.drain(..) {
+                        let found = self.found();
+                        let (there, not_yet): (Vec<Asked>, Vec<Asked>) =
+                            waiting.into_iter().partition(|(name, _)| found.contains(name));
+                        waiting = not_yet;
+                        for (_, made) in there {
+                            // Who has gone does not wait any more.
                             let _gone = made.send(()).is_err();
                         }
                         changed();
@@ -116,7 +123,7 @@ impl Queues {
                     Err(error) => {
                         tracing::error!(
                             code = error.code(), %error,
-                            "a destination's queue could not be made; its events stay incomplete, trying again"
+                            "a destination's queue could not be made; its events go by a retry tier until it is, trying again"
                         );
                         tokio::time::sleep(AGAIN).await;
                     }

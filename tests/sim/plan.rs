@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<(u64, Fault)>,
     /// The largest record that our own topics take.
     pub(crate) largest_bytes: usize,
+    /// Until then no replica finds a destination's queue.
+    pub(crate) queues_from_ms: u64,
     /// From here on everything works.
     pub(crate) calm_ms: u64,
 }
@@ -186,6 +188,7 @@ impl Plan {
             events,
             faults,
             largest_bytes: if rng.u8(0..5) == 0 { 1_500 } else { 1 << 20 },
+            queues_from_ms: if rng.u8(0..3) == 0 { rng.u64(0..calm_ms) } else { 0 },
             calm_ms,
         }
     }

@@ -165,6 +165,13 @@ struct Parts {
     ordered: BTreeMap<TargetName, Running>,
 }
 
+/// Finds the queues of all destinations, from that time of the schedule on: making them may take Kafka a while.
+async fn find(queues: Arc<Queues>, snapshot: Arc<ArcSwap<Snapshot>>, from_ms: u64) {
+    time::sleep_ms(from_ms.saturating_sub(time::ms())).await;
+    let snapshot = snapshot.load();
+    queues.learn(snapshot.destinations().map(|destination| destination.resource().name.to_string()));
+}
+
 /// A desk that runs until it is closed.
 struct Running {
     close: oneshot::Sender<()>,
@@ -191,9 +198,7 @@ impl Parts {
         snapshot.hold_by(&post);
         let producer = Producer::to(broker.sink(link));
         let topics = Topics::new("tg");
-        // The queues exist: that making one may take a while is Kafka's business.
         let (queues, _) = Queues::new(topics.clone());
-        queues.learn(snapshot.destinations().map(|destination| destination.resource().name.to_string()));
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let holds = Arc::new(Holds::new(topics.clone(), Arc::clone(&snapshot)));
         let place = Place { broker: broker.clone(), link: Arc::clone(link), commit_map: plan.commit_map };
@@ -239,12 +244,14 @@ impl Parts {
         let (sets, read) = mpsc::unbounded_channel();
         let sets: Arc<dyn Partitions> = Arc::new(Sets(sets));
         let (snapshot, queues) = (Arc::clone(&self.shared.snapshot), Arc::clone(&self.shared.queues));
-        let slots_of = Arc::new(Slots::new(self.shared.topics.clone(), snapshot, sets, queues, DRAIN));
+        let slots_of = Arc::new(Slots::new(self.shared.topics.clone(), snapshot, sets, Arc::clone(&queues), DRAIN));
         slots_of.bind(slots.membership.clone());
         // Before any source reads on.
         self.seed(&self.shared.snapshot.load()).await;
         self.applied();
         self.adjust(&workers).await;
+        let finding = find(queues, Arc::clone(&self.shared.snapshot), self.stage.plan.queues_from_ms);
+        let finding = tokio::task::spawn_local(finding);
         let sources = [Running::start(source, None), Running::start(slots, Some(Arc::clone(&slots_of)))];
         let stored = tokio::task::spawn_local(stored.serve(read));
         loop {
@@ -267,6 +274,7 @@ impl Parts {
         for closed in closing {
             drop(closed.await);
         }
+        finding.abort();
         drop(slots_of);
         drop(stored.await);
         drop(keeping);

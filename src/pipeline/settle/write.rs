@@ -66,6 +66,14 @@ impl HandOff {
         Self { record: record.clone(), headers, kind }
     }
 
+    /// To a retry tier until `due`, if it was to go to a queue.
+    pub fn divert(&mut self, topics: &Topics, tier: Tier, due: WallMs) {
+        if let Kind::Queue { dead_letter_topic, .. } = &self.kind {
+            let dead_letter_topic = Arc::clone(dead_letter_topic);
+            self.kind = Kind::Tier { topics: topics.clone(), tier, due, dead_letter_topic };
+        }
+    }
+
     /// The record that it is about.
     #[must_use]
     pub fn record(&self) -> &Record {
