@@ -19,6 +19,7 @@ mod load;
 mod losing;
 mod measuring;
 mod sizes;
+mod soak;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the integration tests, which use more of it")]
 mod support;
@@ -40,7 +41,7 @@ const fn scenario(name: &'static str, what: &'static str, run: fn() -> Tally) ->
 }
 
 /// What is tried, in the order in which it is told.
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 17] = [
     scenario("kill", "kill -9 of a random replica of three every 6 s, another comes", losing::kill),
     scenario("freeze", "SIGSTOP of a replica for longer than its session, then SIGCONT", losing::freeze),
     scenario("come-and-go", "a replica joins or leaves every 5 s, answers take 1 s", losing::come_and_go),
@@ -61,6 +62,7 @@ const SCENARIOS: [Scenario; 16] = [
     scenario("huge", "events of 1 to 90 MiB", sizes::huge),
     scenario("blocked", "every request hangs for longer than max.poll.interval.ms", sizes::blocked),
     scenario("rate-high", "1/s, 1,000/s and 10,000/s with 1 and 3 replicas, which come and go", sizes::rate_high),
+    scenario("soak", "destinations and replicas in every mood, for SOAK_MINUTES, 5 unless told", soak::soak),
 ];
 
 /// Runs `scripts/kafka.sh` with these arguments.

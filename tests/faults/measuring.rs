@@ -235,7 +235,7 @@ pub(crate) fn large() -> Tally {
     });
     bed.usual_resources("concurrency: {max: 64}");
     let replica = bed.replica("a");
-    let note = "x".repeat(1_000_000);
+    let note = "x".repeat((1 << 20) - 1_024);
     for part in 0..COUNT / 20 {
         let events =
             (0..20).map(|n| structured(&(part * 20 + n).to_string(), "t", &format!("{{\"note\":\"{note}\"}}")));

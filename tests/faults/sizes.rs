@@ -99,6 +99,7 @@ pub(crate) fn blocked() -> Tally {
         bed.source_and_connection("")
     );
     bed.resources("all.yaml", &resources);
+    bed.settings("[delivery]\ndrain_timeout = \"3s\"");
     bed.broker.produce(&bed.topic(), crate::support::events::orders(COUNT));
     let replica = bed.launch("a", "max_poll_interval = \"10s\"\nsession_timeout = \"9s\"");
     replica.wait_ready(MINUTE);

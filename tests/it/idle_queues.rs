@@ -4,8 +4,6 @@
 use crate::support::{Answer, Bed, Replica, events, eventually};
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 use tidegate::model::clock::Monotonic;
 use tidegate::telemetry::state::State;
@@ -36,13 +34,7 @@ fn world() -> Bed {
 
 /// What a replica says of itself.
 fn state(replica: &Replica) -> State {
-    let line = replica.wait_line("that it is ready", MINUTE, |line| line.contains("ready sources="));
-    let address = line.split("admin=").nth(1).expect("its admin address").trim_matches('"').to_owned();
-    let mut stream = TcpStream::connect(&address).unwrap();
-    write!(stream, "GET /state HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    serde_json::from_str(&replica.get("/state").2).unwrap()
 }
 
 /// The tiers and queues that these replicas read.

@@ -1,28 +1,10 @@
 //! What `/metrics` and its siblings say of a replica under traffic, failures and a limiter.
 
-use crate::support::{Answer, Bed, events, eventually, lint};
+use crate::support::{Answer, Bed, Replica, events, eventually, lint};
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 use tidegate::telemetry::metrics::contract;
 use tidegate::telemetry::state::State;
-
-/// A GET of the admin server: status, head, body.
-fn get(address: &str, path: &str) -> (u16, String, String) {
-    ask(address, "GET", path)
-}
-
-fn ask(address: &str, method: &str, path: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).expect("the admin server");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    write!(stream, "{method} {path} HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, head.to_ascii_lowercase(), body.to_owned())
-}
 
 fn order(number: u32) -> events::Message {
     events::structured(&format!("e{number}"), "order.paid", "{\"total\":1}")
@@ -89,11 +71,9 @@ targets:
 fn every_metric_of_the_contract_is_there_and_clean() {
     let bed = traffic();
     let replica = bed.replica("a");
-    let ready = replica.wait_line("ready", Duration::from_secs(60), |line| line.contains(" ready "));
-    let address = ready.split("admin=").nth(1).expect("its admin address").trim_matches('"').to_owned();
     bed.api.wait_until("42 delivered", Duration::from_secs(60), |log| log.delivered() == 42);
     let scrape = || {
-        let (status, head, text) = get(&address, "/metrics");
+        let (status, head, text) = replica.get("/metrics");
         assert!(status == 200 && head.contains("text/plain; version=0.0.4"), "{head}");
         lint::read(&text)
     };
@@ -150,12 +130,12 @@ fn every_metric_of_the_contract_is_there_and_clean() {
     assert_eq!(sum("tidegate_slots_owned", &[]), 32.0);
     assert_eq!(sum("tidegate_ready", &[]), 1.0);
 
-    the_state_says_the_same(&address);
-    the_server_answers_what_it_should(&address);
+    the_state_says_the_same(&replica);
+    the_server_answers_what_it_should(&replica);
 }
 
-fn the_state_says_the_same(address: &str) {
-    let (status, _, body) = get(address, "/state");
+fn the_state_says_the_same(replica: &Replica) {
+    let (status, _, body) = replica.get("/state");
     assert_eq!(status, 200);
     assert!(!body.contains("secret-of-the-test"), "{body}");
     let state: State = serde_json::from_str(&body).expect("the state");
@@ -172,7 +152,7 @@ fn the_state_says_the_same(address: &str) {
     assert!(orders.partitions.len() == 3 && orders.commits > 0, "{orders:?}");
     // A lane says where it stands ten times a second.
     eventually("one delivery is open", Duration::from_secs(10), || {
-        let state: State = serde_json::from_str(&get(address, "/state").2).expect("the state");
+        let state: State = serde_json::from_str(&replica.get("/state").2).expect("the state");
         let lanes = state.intakes.iter().flat_map(|intake| &intake.partitions).filter_map(|at| at.lane.as_ref());
         let open: u64 = lanes.map(|lane| lane.open).sum();
         (open == 1).then_some(()).ok_or(format!("{open} open"))
@@ -182,14 +162,14 @@ fn the_state_says_the_same(address: &str) {
     assert_eq!(known.version, "9");
 }
 
-fn the_server_answers_what_it_should(address: &str) {
-    assert_eq!(get(address, "/livez").0, 200);
-    assert_eq!(get(address, "/readyz").2, r#"{"ready":true,"missing":[]}"#);
-    let (_, _, version) = get(address, "/version");
+fn the_server_answers_what_it_should(replica: &Replica) {
+    assert_eq!(replica.get("/livez").0, 200);
+    assert_eq!(replica.get("/readyz").2, r#"{"ready":true,"missing":[]}"#);
+    let (_, _, version) = replica.get("/version");
     assert!(version.contains("\"librdkafka\":\"2.") && version.contains(env!("CARGO_PKG_VERSION")), "{version}");
-    let (status, _, body) = get(address, "/metric");
+    let (status, _, body) = replica.get("/metric");
     assert!(status == 404 && body.contains("/metrics"), "{body}");
-    let (status, head, body) = ask(address, "DELETE", "/state");
+    let (status, head, body) = replica.ask("DELETE", "/state");
     assert!(
         status == 405 && head.contains("allow: get") && body.contains("DELETE") && body.contains("/readyz"),
         "{body}"

@@ -5,8 +5,7 @@ use crate::support::command::{Said, program};
 use crate::support::events::structured;
 use crate::support::{Answer, Bed};
 use serde_json::json;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,14 +44,6 @@ fn ask(settings: &Path, arguments: &[&str], input: &str) -> Said {
     Said::of(child.wait_with_output().expect("it ends"))
 }
 
-fn metrics(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the admin server");
-    write!(stream, "GET /metrics HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
 #[test]
 fn an_undecided_event_is_a_dead_letter_of_its_rule_and_never_no_match() {
     let bed = Bed::new("undecided", 1, |_| Answer::ok());
@@ -77,9 +68,7 @@ fn an_undecided_event_is_a_dead_letter_of_its_rule_and_never_no_match() {
         );
         assert_eq!(letter.value, message.value);
     }
-    let ready = replica.wait_line("readiness", SOON, |line| line.contains("admin="));
-    let address = ready.split("admin=").nth(1).and_then(|rest| rest.split(' ').next()).expect("its admin address");
-    let metrics = metrics(address.trim_matches('"'));
+    let (_, _, metrics) = replica.get("/metrics");
     let counted = metrics
         .lines()
         .filter(|line| line.starts_with("tidegate_dead_letters_total") && line.contains("EVALUATION_LIMIT"));

@@ -156,7 +156,8 @@ impl Broker {
     pub(crate) fn produce(&self, topic: &str, messages: impl IntoIterator<Item = Message>) {
         let mut config = self.config();
         config.set("linger.ms", "5").set("acks", "all").set("compression.type", "lz4");
-        config.set("sticky.partitioning.linger.ms", "0");
+        // What a broker takes that was told nothing else.
+        config.set("sticky.partitioning.linger.ms", "0").set("message.max.bytes", "1048588");
         let producer: ThreadedProducer<Acks> = config.create_with_context(Acks::default()).expect("a producer");
         let mut sent = 0;
         for message in messages {

@@ -4,6 +4,7 @@ use super::api::Alarm;
 use super::command::program;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,35 @@ impl Replica {
             let step = left.min(Duration::from_millis(200));
             lines = self.output.more.wait_timeout(lines, step).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// What its admin server answers to a request: status, head and body.
+    ///
+    /// # Panics
+    /// If it does not become ready, or answers no HTTP within 20 s.
+    #[track_caller]
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
+        let ready = self.wait_line("its admin address", Duration::from_secs(60), |line| line.contains(" admin="));
+        let address = ready.split(" admin=").nth(1).and_then(|rest| rest.split(' ').next()).expect("its admin address");
+        let address = address.trim_matches('"');
+        let mut stream = TcpStream::connect(address).expect("the admin server");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        let request = format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// What its admin server answers to a GET.
+    ///
+    /// # Panics
+    /// As [`Replica::ask`] does.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> (u16, String, String) {
+        self.ask("GET", path)
     }
 
     /// How many lines of its output so far fulfil a condition.
