@@ -95,7 +95,8 @@ impl To<'_> {
 pub struct Pool {
     idle: VecDeque<(Box<Http1>, Monotonic)>,
     shared: Vec<Shared>,
-    drivers: FuturesUnordered<Driver>,
+    /// Boxed, for the set keeps room for one that is not there.
+    drivers: FuturesUnordered<Pin<Box<Driver>>>,
 }
 
 impl ProtocolError {
@@ -232,7 +233,7 @@ impl Pool {
             Dialled::Http2(opened) => {
                 let Opened { shared, driver } = *opened;
                 self.shared.push(shared);
-                self.drivers.push(driver);
+                self.drivers.push(Box::pin(driver));
             }
         }
     }

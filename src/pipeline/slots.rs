@@ -61,6 +61,8 @@ struct Holding {
     proven: bool,
     /// What the intake was told to read.
     read: BTreeSet<TopicPartition>,
+    /// Until it has done what it was told last. Letting queues go may take it seconds, in which many fill.
+    setting: Option<Pending>,
     /// Queues whose destinations are unknown.
     unknown: HashMap<String, Unknown>,
     plan: Plan,
@@ -182,7 +184,9 @@ impl Slots {
                 );
             }
         }
-        self.read(&mut holding, now);
+        if holding.setting.as_ref().is_none_or(Pending::is_over) {
+            holding.setting = self.read(&mut holding, now);
+        }
     }
 
     /// Also until the next look.
@@ -203,11 +207,12 @@ impl Slots {
         }
     }
 
-    /// Has the intake read what is to be read now, if that has changed.
+    /// Has the intake read what is to be read now, if that has changed; the result is over when it does.
     fn read(&self, holding: &mut Holding, now: Monotonic) -> Option<Pending> {
         let wanted = self.wanted(holding, now);
         if wanted == holding.read {
-            return None;
+            // It may be about to.
+            return holding.setting.take();
         }
         holding.read.clone_from(&wanted);
         // Under the lock, so that the last one told is the last one looked for.

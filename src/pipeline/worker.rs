@@ -205,10 +205,15 @@ impl Context {
     }
 }
 
+/// So many dispatchers are nothing to be tidied up.
+const FEW: usize = 64;
+
 /// The dispatchers of one worker, by destination.
 #[derive(Debug, Default)]
 pub struct Dispatchers {
     running: RefCell<HashMap<Name, Running>>,
+    /// When so many are running, those are looked for that have ended.
+    sweeps_at: Cell<usize>,
     retired: RefCell<Vec<Running>>,
     /// Deliveries whose destination was replaced while they waited; the worker is about to be told.
     strays: RefCell<Vec<Delivery>>,
@@ -221,8 +226,8 @@ struct Running {
 }
 
 impl Dispatchers {
-    /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if a defect has
-    /// ended it. Gives the dispatcher if it has ample work now.
+    /// Gives a delivery to the dispatcher of its destination, which is started when first needed, or anew if it has ended:
+    /// it had nothing to do for long, or a defect. Gives the dispatcher if it has ample work now.
     fn submit(&self, delivery: Delivery, network: &Network, now: Monotonic) -> Option<Rc<Dispatcher<Delivery>>> {
         let destination = &delivery.target.destination;
         let mut running = self.running.borrow_mut();
@@ -249,8 +254,14 @@ impl Dispatchers {
             async move { dispatcher.run().await }
         });
         waiting.into_iter().chain([delivery]).for_each(|delivery| dispatcher.submit(delivery));
-        if let Some(old) = running.insert(name, Running { dispatcher, task }) {
+        if let Some(old) = running.insert(name, Running { dispatcher, task })
+            && !old.task.is_finished()
+        {
             self.retire(old);
+        }
+        if running.len() >= self.sweeps_at.get() {
+            running.retain(|_, running| !running.task.is_finished());
+            self.sweeps_at.set((2 * running.len()).max(FEW));
         }
         None
     }

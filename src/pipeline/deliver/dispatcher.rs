@@ -223,7 +223,9 @@ impl<J: Job> Dispatcher<J> {
         self.wake();
     }
 
-    /// Does the work until it is closed. Dropping it gives up what is in flight.
+    /// Does the work until it is closed, or until nothing was there to do for as long as a connection may be idle: of
+    /// thousands of destinations most have little to do. Then it must be run again before it takes jobs. Dropping it gives
+    /// up what is in flight.
     pub async fn run(&self) {
         let mut run = Run::new(self);
         poll_fn(|cx| run.poll(cx)).await;

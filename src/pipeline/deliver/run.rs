@@ -61,6 +61,8 @@ pub(super) struct Run<'a, J: Job> {
     pub(super) looks_at: Option<Monotonic>,
     /// No deadline in flight is before this.
     alarm: Option<Monotonic>,
+    /// Since when there has been nothing to do and no connection.
+    rests: Option<Monotonic>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Monotonic>,
     /// The request that is rendered last; its buffers are used again.
@@ -91,6 +93,7 @@ impl<'a, J: Job> Run<'a, J> {
             waits_for: None,
             looks_at: None,
             alarm: None,
+            rests: None,
             timer: Box::pin(sleep_until(Instant::from_std(Monotonic::default().instant()))),
             timer_at: None,
             request: Request::default(),
@@ -109,7 +112,7 @@ impl<'a, J: Job> Run<'a, J> {
         self.now
     }
 
-    /// Does what can be done now; ready when the dispatcher is closed and nothing is left.
+    /// Does what can be done now; ready when nothing is left and the dispatcher is closed or has rested for long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.listen(cx);
         let mut wait = None;
@@ -145,15 +148,27 @@ impl<'a, J: Job> Run<'a, J> {
         if self.owner.closing.get() && self.flights.is_empty() && self.owner.waiting() == 0 {
             return Poll::Ready(());
         }
-        let idle = self.pool.tidy(now, self.owner.destination.keeps_idle());
+        let keeps = self.owner.destination.keeps_idle();
+        let idle = self.pool.tidy(now, keeps);
         if self.pool.is_empty() {
             self.flights.shrink();
         }
+        let ends = self.resting_since(now).map(|since| since.plus(keeps));
+        if ends.is_some_and(|ends| ends <= now) {
+            return Poll::Ready(());
+        }
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
-        let next = [wait, self.alarm, idle, ask, look].into_iter().flatten().min();
+        let next = [wait, self.alarm, idle, ends, ask, look].into_iter().flatten().min();
         self.sleep(cx, next, now);
         Poll::Pending
+    }
+
+    /// Since when there has been nothing to do and no connection, if there is not.
+    fn resting_since(&mut self, now: Monotonic) -> Option<Monotonic> {
+        let rests = self.flights.is_empty() && self.owner.waiting() == 0 && self.pool.is_empty();
+        self.rests = rests.then(|| self.rests.unwrap_or(now));
+        self.rests
     }
 
     /// Says where this task is to be woken.

@@ -66,6 +66,23 @@ fn a_connection_closed_while_idle_costs_nothing() {
 }
 
 #[test]
+fn a_dispatcher_without_work_ends_and_can_be_run_again() {
+    local(async {
+        let server = Server::start(|_| Act::Say(reply(200, "", ""))).await;
+        let destination = Setup::new("127.0.0.1", server.address.port()).build();
+        // Of a million destinations none keeps anything for long.
+        let destination = Arc::new(Arc::into_inner(destination).unwrap().among(1_000_000));
+        let dispatcher = Dispatcher::new(destination);
+        let board = Rc::new(Board::default());
+        for n in 0..2 {
+            dispatcher.submit(job(&board, n));
+            dispatcher.run().await;
+            assert_eq!(board.reports.borrow().len(), n + 1);
+        }
+    });
+}
+
+#[test]
 fn who_closes_every_connection_at_once_fails_the_job() {
     local(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
