@@ -45,7 +45,7 @@ use crate::telemetry::state::{Missing, State};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opentelemetry_sdk::metrics::MeterProviderBuilder;
-use options::{intake_count, intake_options};
+use options::{Shares, intake_count, intake_options};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
@@ -84,6 +84,8 @@ pub struct App {
     traces: Producer,
     workers: Arc<[Worker]>,
     budget: Arc<Budget>,
+    /// As of the start: a reload that brings thousands of targets leaves less for the program than a restart.
+    shares: Shares,
     threads: Vec<thread::JoinHandle<()>>,
     queues: Arc<Queues>,
     depths: Arc<Depths>,
@@ -154,6 +156,9 @@ impl App {
         }
         let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
         kafka.ensure(&topics::specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
+        let targets = snapshot.resources.rules.iter().map(|rule| rule.targets.len()).sum();
+        let shares = Shares::of(settings.delivery.memory_budget_bytes, targets);
+        let client = shares.bound(client);
         let producer = Producer::connect(&client)?;
         let traces = Producer::for_traces(&client)?;
         let replica: Arc<str> = Arc::from(replica_name(&settings));
@@ -179,7 +184,7 @@ impl App {
             queues: Arc::clone(&queues),
             dead_letter_topic: Arc::from(settings.dead_letter.topic.as_str()),
             lanes: Arc::new(Lanes::default()),
-            budget: Arc::new(Budget::new(bytes(delivery.memory_budget_bytes) / 4)),
+            budget: Arc::new(Budget::new(bytes(shares.windows))),
             caps: Caps { records: delivery.window_records, bytes: bytes(delivery.window_bytes) },
             commit_map: delivery.commit_map,
             traced: traced(&settings, &extras),
@@ -197,7 +202,7 @@ impl App {
         let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);
         // The slots' topic never has a record; the others share what may be prefetched.
         let intakes = intake_count(&snapshot.load());
-        let options = intake_options(&settings, &shared.budget, intakes, Start::Earliest, OnMissing::Earliest);
+        let options = intake_options(&settings, shares, &shared.budget, intakes, Start::Earliest, OnMissing::Earliest);
         let eager = Some(topics.queue("").to_string());
         // Many queues hold little: whose turn is over soon makes room for the next.
         let reading = IntakeOptions { eager, statistics: false, turn: STORED_TURN, ..options.clone() };
@@ -242,7 +247,6 @@ impl App {
         looks.set("slots", Some(&slots_intake));
         looks.set(STORED, Some(&stored_intake));
         let mut otlp = extras.otlp;
-        let targets = snapshot.load().resources.rules.iter().map(|rule| rule.targets.len()).sum();
         let sends = otlp.as_mut().and_then(|otlp| {
             let (resource, reader) = (otlp.resource().clone(), otlp.take_metrics_reader()?);
             Some(move |builder: MeterProviderBuilder| builder.with_resource(resource).with_reader(reader))
@@ -291,6 +295,7 @@ impl App {
             traces,
             workers,
             budget: shared.budget,
+            shares,
             threads,
             queues,
             depths,
@@ -417,13 +422,13 @@ impl App {
             let figures = snapshot.figures().source(name.as_str());
             let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers, figures);
             let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
-            let options = intake_options(&self.settings, &self.budget, intakes, source.start, source.on_missing);
+            let options = intake_options(&self.settings, self.shares, &self.budget, intakes, source.start, source.on_missing);
             let intake = Arc::new(Intake::subscribe(&self.client, &group, &source.topics, options, owner)?);
             supervisor.bind(&intake, intake.membership());
             self.replica.set(name.as_str(), Some(&intake));
             self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
         }
-        let options = |start, on_missing| intake_options(&self.settings, &self.budget, intakes, start, on_missing);
+        let options = |start, on_missing| intake_options(&self.settings, self.shares, &self.budget, intakes, start, on_missing);
         for (name, intake) in self.ordered.start_new(&snapshot, options)? {
             self.replica.set(&name, Some(&intake));
         }
