@@ -422,13 +422,15 @@ impl App {
             let figures = snapshot.figures().source(name.as_str());
             let supervisor = supervisor(&self.settings, LaneKind::Source(name.clone()), &group, &self.workers, figures);
             let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&supervisor);
-            let options = intake_options(&self.settings, self.shares, &self.budget, intakes, source.start, source.on_missing);
+            let options =
+                intake_options(&self.settings, self.shares, &self.budget, intakes, source.start, source.on_missing);
             let intake = Arc::new(Intake::subscribe(&self.client, &group, &source.topics, options, owner)?);
             supervisor.bind(&intake, intake.membership());
             self.replica.set(name.as_str(), Some(&intake));
             self.sources.insert(name.clone(), RunningSource { source: Arc::clone(source), intake });
         }
-        let options = |start, on_missing| intake_options(&self.settings, self.shares, &self.budget, intakes, start, on_missing);
+        let options =
+            |start, on_missing| intake_options(&self.settings, self.shares, &self.budget, intakes, start, on_missing);
         for (name, intake) in self.ordered.start_new(&snapshot, options)? {
             self.replica.set(&name, Some(&intake));
         }
