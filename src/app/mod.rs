@@ -157,7 +157,7 @@ impl App {
         let (snapshot, _) = Snapshot::compile(resources, &roots, None).map_err(Error::Resources)?;
         kafka.ensure(&topics::specs(&settings, &snapshot.resources, extras.source_partitions)).await?;
         let targets = snapshot.resources.rules.iter().map(|rule| rule.targets.len()).sum();
-        let shares = Shares::of(settings.delivery.memory_budget_bytes, targets);
+        let shares = Shares::of(&settings.delivery, targets);
         let client = shares.bound(client);
         let producer = Producer::connect(&client)?;
         let traces = Producer::for_traces(&client)?;

@@ -1,6 +1,6 @@
 //! What the process settings mean for Kafka's clients: their properties, and how the memory budget is divided.
 
-use crate::config::settings::{GroupProtocol, Settings};
+use crate::config::settings::{DeliverySettings, GroupProtocol, Settings};
 use crate::kafka::{self, ClientSettings, IntakeOptions, Room};
 use crate::model::resources::{OnMissing, Start};
 use crate::pipeline::snapshot::Snapshot;
@@ -29,7 +29,7 @@ pub fn client_settings(settings: &Settings) -> ClientSettings {
         properties,
         group_protocol: kafka.group_protocol,
     };
-    Shares::of(settings.delivery.memory_budget_bytes, 0).bound(client)
+    Shares::of(&settings.delivery, 0).bound(client)
 }
 
 /// Bytes that the program takes when nothing comes; that it takes for each target of a rule, with its destination, its
@@ -48,12 +48,15 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Of so many bytes, with so many targets.
-    pub(super) fn of(budget: u64, targets: usize) -> Self {
+    /// Of the whole budget, with so many targets.
+    pub(super) fn of(delivery: &DeliverySettings, targets: usize) -> Self {
+        let budget = delivery.memory_budget_bytes;
         let (itself, each) = PROGRAM;
         let program = each.saturating_mul(u64::try_from(targets).unwrap_or(u64::MAX)).saturating_add(itself);
         let events = budget - program.clamp(budget / 4, budget / 4 * 3);
-        Self { windows: events / 3, prefetched: events / 2, writing: events / 6 }
+        // The client takes no record, not even alone, that is larger than all that it may hold.
+        let largest = delivery.max_event_bytes + 2 * topics::HEADER_BYTES;
+        Self { windows: events / 3, prefetched: events / 2, writing: (events / 6).max(largest) }
     }
 
     /// The same client, whose producers hold no more than is for what waits to be written.
@@ -107,7 +110,7 @@ mod tests {
     fn prefetch_fits_into_its_part_of_the_budget_whatever_the_number_of_intakes() {
         let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
         let budget = Arc::new(Budget::new(1));
-        let shares = Shares::of(settings.delivery.memory_budget_bytes, 0);
+        let shares = Shares::of(&settings.delivery, 0);
         for intakes in 1..60 {
             let options = intake_options(&settings, shares, &budget, intakes, Start::Earliest, OnMissing::Earliest);
             let per_partition = options.queue_bytes.unwrap() + settings.delivery.max_event_bytes;
@@ -119,12 +122,25 @@ mod tests {
     #[test]
     fn what_targets_take_is_left_to_them() {
         const MIB: u64 = 1 << 20;
+        let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
         let parts = |targets| {
-            let Shares { windows, prefetched, writing } = Shares::of(256 * MIB, targets);
+            let Shares { windows, prefetched, writing } = Shares::of(&settings.delivery, targets);
             [windows, prefetched, writing].map(|bytes| bytes / MIB)
         };
         assert_eq!([parts(0), parts(2_000)], [[64, 96, 32]; 2]);
         assert_eq!(parts(5_000), [50, 76, 25]);
         assert_eq!([parts(20_000), parts(usize::MAX)], [[21, 32, 10]; 2]);
+    }
+
+    #[test]
+    fn the_largest_event_can_be_written() {
+        let (mut settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
+        settings.delivery.max_event_bytes = 100 << 20;
+        let client = client_settings(&settings);
+        let value = |key| {
+            let found = client.properties.iter().rev().find(|(known, _)| known == key).unwrap();
+            found.1.parse::<u64>().unwrap()
+        };
+        assert!(value("queue.buffering.max.kbytes") * 1024 > value("message.max.bytes"));
     }
 }

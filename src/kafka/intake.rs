@@ -30,6 +30,10 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A prefetched message counts as so many bytes at least: the client counts its payload only, and takes some 400 more.
 const MESSAGE_BYTES: u64 = 512;
 
+/// What one fetch brings is compressed: it may take so many times as much once it lies here. Events of one kind that lie
+/// side by side, as in a retry tier, are compressed to a tenth.
+const COMPRESSED: u64 = 8;
+
 /// How an intake reads and commits.
 #[derive(Debug, Clone)]
 pub struct IntakeOptions {
@@ -194,6 +198,7 @@ impl Intake {
         if let Some(bytes) = options.queue_bytes {
             config.set("queued.max.messages.kbytes", (bytes / 1024).max(1).to_string());
             config.set("queued.min.messages", (bytes / MESSAGE_BYTES).max(1).to_string());
+            config.set("fetch.message.max.bytes", (bytes / COMPRESSED).max(1).to_string());
         }
         if !options.statistics {
             config.set("statistics.interval.ms", "0");

@@ -8,9 +8,10 @@ use crate::support::{Answer, Bed, Replica};
 use crate::tally::Tally;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate::model::clock::Monotonic;
 
@@ -60,7 +61,12 @@ fn now_mib(replica: &Replica) -> u64 {
 /// Events of 1 to 90 MiB: a broker takes requests up to 100 MiB.
 pub(crate) fn huge() -> Tally {
     const SIZES_MIB: [usize; 12] = [1, 90, 2, 50, 5, 90, 10, 20, 1, 50, 90, 1];
-    let bed = Bed::new("huge", 4, |_| Answer::ok().after(Duration::from_millis(200)));
+    // Each is refused once, so that each goes through a retry tier, too.
+    let refused = Mutex::new(BTreeSet::new());
+    let bed = Bed::new("huge", 4, move |seen| {
+        let first = refused.lock().expect("nobody panicked").insert(seen.event.clone());
+        if first { Answer::status(503) } else { Answer::ok().after(Duration::from_millis(200)) }
+    });
     let (topic, largest) = (bed.topic(), "max.message.bytes=98566144");
     kafka(&["cli", "configs", "--alter", "--entity-type", "topics", "--entity-name", &topic, "--add-config", largest]);
     bed.settings("[delivery]\nmax_event_bytes = \"92MiB\"\nmemory_budget = \"512MiB\"");
