@@ -61,6 +61,13 @@ pub(super) fn common(settings: &ClientSettings) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+impl ClientSettings {
+    /// Whether the user has set one of these properties, which are names of one thing.
+    pub(super) fn names(&self, aliases: &[&str]) -> bool {
+        self.properties.iter().any(|(name, _)| aliases.contains(&name.as_str()))
+    }
+}
+
 /// The user's properties, last.
 pub(super) fn finish(mut config: ClientConfig, settings: &ClientSettings) -> ClientConfig {
     for (name, value) in &settings.properties {

@@ -198,7 +198,9 @@ impl Intake {
         if let Some(bytes) = options.queue_bytes {
             config.set("queued.max.messages.kbytes", (bytes / 1024).max(1).to_string());
             config.set("queued.min.messages", (bytes / MESSAGE_BYTES).max(1).to_string());
-            config.set("fetch.message.max.bytes", (bytes / COMPRESSED).max(1).to_string());
+            if !settings.names(&["fetch.message.max.bytes", "max.partition.fetch.bytes"]) {
+                config.set("fetch.message.max.bytes", (bytes / COMPRESSED).max(1).to_string());
+            }
         }
         if !options.statistics {
             config.set("statistics.interval.ms", "0");

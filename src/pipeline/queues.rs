@@ -9,6 +9,7 @@ use crate::model::stored::Topics;
 use crate::pipeline::filled::Filled;
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +37,42 @@ pub struct Queues {
     changing: Mutex<()>,
     ask: mpsc::UnboundedSender<Asked>,
     filled: Arc<Filled>,
+}
+
+/// The queues that were asked for and do not exist yet, and who waits for them.
+#[derive(Debug, Default)]
+struct Wanted {
+    names: BTreeSet<String>,
+    waiting: Vec<Asked>,
+}
+
+impl Wanted {
+    /// What waits gives up soon and asks again: where Kafka makes no topics, those who have gone must not pile up.
+    fn add(&mut self, (name, made): Asked) {
+        if self.waiting.len() == self.waiting.capacity() {
+            self.waiting.retain(|(_, made)| !made.is_closed());
+        }
+        self.names.insert(name.clone());
+        self.waiting.push((name, made));
+    }
+
+    /// Those to make next.
+    fn next(&mut self, found: &BTreeSet<String>) -> Vec<String> {
+        self.names.retain(|name| !found.contains(name));
+        self.names.iter().take(MADE_AT_ONCE).cloned().collect()
+    }
+
+    /// Forgets what exists, and tells those who wait for it.
+    fn tell(&mut self, found: &BTreeSet<String>) {
+        self.names.retain(|name| !found.contains(name));
+        let (there, not_yet) = mem::take(&mut self.waiting).into_iter().partition(|(name, _)| found.contains(name));
+        self.waiting = not_yet;
+        let there: Vec<Asked> = there;
+        for (_, made) in there {
+            // Who has gone does not wait any more.
+            let _gone = made.send(()).is_err();
+        }
+    }
 }
 
 /// What [`Queues::serve`] takes in.
@@ -92,32 +129,22 @@ impl Queues {
 
     /// Makes queues that are asked for, for ever; `changed` hears of it. `like` is the topic of a queue, whatever its name.
     pub async fn serve(self: Arc<Self>, kafka: Admin, like: TopicSpec, mut inbox: Inbox, changed: impl Fn()) {
-        let mut waiting: Vec<Asked> = Vec::new();
+        let mut asked = Wanted::default();
         while let Some(first) = inbox.0.recv().await {
-            waiting.push(first);
-            while !waiting.is_empty() {
+            asked.add(first);
+            while !asked.names.is_empty() {
                 while let Ok(more) = inbox.0.try_recv() {
-                    waiting.push(more);
+                    asked.add(more);
                 }
-                let found = self.found();
-                let missing: BTreeSet<String> =
-                    waiting.iter().map(|(name, _)| name).filter(|name| !found.contains(*name)).cloned().collect();
-                let missing: Vec<String> = missing.into_iter().take(MADE_AT_ONCE).collect();
-                let specs: Vec<TopicSpec> = missing.iter().map(|name| self.spec(&like, name)).collect();
+                let next = asked.next(&self.found());
+                let specs: Vec<TopicSpec> = next.iter().map(|name| self.spec(&like, name)).collect();
                 match kafka.ensure(&specs).await {
                     Ok(made) => {
                         if !made.is_empty() {
                             tracing::info!(queues = made.join(", "), "made queues of destinations");
                         }
-                        self.learn(missing);
-                        let found = self.found();
-                        let (there, not_yet): (Vec<Asked>, Vec<Asked>) =
-                            waiting.into_iter().partition(|(name, _)| found.contains(name));
-                        waiting = not_yet;
-                        for (_, made) in there {
-                            // Who has gone does not wait any more.
-                            let _gone = made.send(()).is_err();
-                        }
+                        self.learn(next);
+                        asked.tell(&self.found());
                         changed();
                     }
                     Err(error) => {
@@ -148,5 +175,46 @@ impl Queues {
 
     fn spec(&self, like: &TopicSpec, destination: &str) -> TopicSpec {
         TopicSpec { name: self.topics.queue(destination).to_string(), ..like.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(wanted: &mut Wanted, name: &str) -> oneshot::Receiver<()> {
+        let (made, waits) = oneshot::channel();
+        wanted.add((name.to_owned(), made));
+        waits
+    }
+
+    #[test]
+    fn who_asks_again_and_again_for_what_cannot_be_made_takes_no_memory() {
+        let mut wanted = Wanted::default();
+        let mut waits = ask(&mut wanted, "patient");
+        for _ in 0..100_000 {
+            drop(ask(&mut wanted, "crm"));
+        }
+        assert_eq!(wanted.next(&BTreeSet::new()), ["crm", "patient"]);
+        assert!(wanted.waiting.capacity() < 100, "{}", wanted.waiting.capacity());
+        wanted.tell(&BTreeSet::from(["patient".to_owned()]));
+        assert_eq!(waits.try_recv(), Ok(()));
+        assert_eq!(wanted.next(&BTreeSet::new()), ["crm"]);
+    }
+
+    #[test]
+    fn many_are_made_in_portions_and_nobody_waits_for_the_last() {
+        let mut wanted = Wanted::default();
+        let mut waits: Vec<_> = (0..120).map(|n| ask(&mut wanted, &format!("d{n:03}"))).collect();
+        let mut found = BTreeSet::new();
+        for portion in [50, 50, 20] {
+            let next = wanted.next(&found);
+            assert_eq!(next.len(), portion);
+            found.extend(next);
+            wanted.tell(&found);
+            let told = waits.iter_mut().map(|wait| wait.try_recv().is_ok()).filter(|told| *told).count();
+            assert_eq!(told, portion);
+        }
+        assert!(wanted.names.is_empty() && wanted.waiting.is_empty());
     }
 }
