@@ -182,6 +182,11 @@ impl Inbox {
     pub fn take(&self, into: &mut Vec<(Delivery, Report)>) {
         std::mem::swap(&mut *self.ended.borrow_mut(), into);
     }
+
+    /// Gives back the room for what has ended, if there is nothing in it.
+    pub fn rest(&self) {
+        self.ended.borrow_mut().shrink_to_fit();
+    }
 }
 
 impl Delivery {

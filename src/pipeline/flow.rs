@@ -287,6 +287,14 @@ impl Flow {
         self.begin_next();
     }
 
+    /// Gives room back that a lane which has nothing to do does not need: there may be thousands of them.
+    fn rest(&mut self) {
+        if self.window.open() == 0 {
+            self.ended = Vec::new();
+            self.inbox.rest();
+        }
+    }
+
     fn settle(&mut self, mut delivery: Delivery, report: Report, now: Monotonic, wall: WallMs) {
         let worker = self.context.worker;
         delivery.note(&report);
@@ -518,6 +526,7 @@ pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monoton
             Took::Idle => flow.next_timer(Some(Monotonic::now().plus(LOOK_AGAIN))),
             Took::Gone | Took::Held => flow.next_timer(None),
         };
+        flow.rest();
         alarm.set(until);
         tokio::select! {
             biased;

@@ -293,21 +293,22 @@ impl Slots {
 
     /// Gives slots back; the result is over when nothing of them is read any more.
     pub fn give_back(&self, slots: &[TopicPartition]) -> Option<Pending> {
-        self.change(|owned| {
+        let mut holding = self.change(|owned| {
             for slot in slots {
                 owned.remove(&slot.partition);
             }
-        })
+        });
+        self.read(&mut holding, Monotonic::now())
     }
 
-    fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> Option<Pending> {
+    fn change(&self, act: impl FnOnce(&mut BTreeSet<i32>)) -> MutexGuard<'_, Holding> {
         let mut holding = self.holding();
         act(&mut holding.slots);
         holding.proven = self.is_proven(Monotonic::now());
         // The share shrinks before the slot is given up and grows only once it is ours.
         self.share_held(&holding);
         tracing::info!(owned = holding.slots.len(), of = SLOTS, "slots owned");
-        self.read(&mut holding, Monotonic::now())
+        holding
     }
 }
 
@@ -324,7 +325,9 @@ fn takes(destination: &Destination, read: bool, now: Monotonic) -> bool {
 impl Owner for Slots {
     fn assigned(&self, partitions: Vec<Assigned>) {
         // The queues are dropped here: the topic never has a record. Nobody waits for the tiers to be read.
-        drop(self.change(|owned| owned.extend(partitions.iter().map(|p| p.at.partition))));
+        let mut holding = self.change(|owned| owned.extend(partitions.iter().map(|p| p.at.partition)));
+        // Kept, so that who gives a slot back waits for it.
+        holding.setting = self.read(&mut holding, Monotonic::now());
     }
 
     fn revoked(&self, partitions: &[TopicPartition], _lost: bool) -> Vec<Commit> {

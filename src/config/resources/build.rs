@@ -253,7 +253,7 @@ pub(super) fn plain<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
 }
 
 /// The items of a list; none if it is absent.
-pub(super) fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
+pub(super) fn items(node: Option<&Node>) -> impl ExactSizeIterator<Item = &Node> {
     let items: &[Node] = match node.map(|node| &node.kind) {
         Some(Kind::List(items)) => items,
         _ => &[],

@@ -355,9 +355,11 @@ impl Assembly<'_> {
             }
             None => None,
         };
-        let mut targets = Vec::new();
+        let items = build::items(node.get("targets"));
+        // Most rules have one target, and a vector that grows makes room for four.
+        let mut targets = Vec::with_capacity(items.len());
         let mut seen: HashMap<&str, &Place> = HashMap::new();
-        for (i, node) in build::items(node.get("targets")).enumerate() {
+        for (i, node) in items.enumerate() {
             let pointer = format!("/targets/{i}");
             let what = (pointer.as_str(), "destination", "destination");
             let destination = refer(node, what, &self.destinations, &self.doubtful, checker);

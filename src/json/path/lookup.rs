@@ -100,6 +100,8 @@ impl Node {
 fn entry<'n, K: PartialEq + Clone>(children: &'n mut Vec<(K, Node)>, key: &K) -> Option<&'n mut Node> {
     let at = children.iter().position(|(known, _)| known == key).unwrap_or(children.len());
     if at == children.len() {
+        // Nearly all have one child, and there may be ten thousand targets.
+        children.reserve_exact(1);
         children.push((key.clone(), Node::default()));
     }
     children.get_mut(at).map(|(_, child)| child)

@@ -112,6 +112,8 @@ impl Headers {
             fixed.set(CONTENT_TYPE, content_type);
         }
         self.runs.push(Run::Fixed(fixed));
+        self.all.shrink_to_fit();
+        self.runs.shrink_to_fit();
     }
 
     /// Whether a header of that name is written.

@@ -13,11 +13,14 @@ use crate::model::stored::{Store, TIERS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Stripes of a figure; workers beyond so many share one, which costs time only.
-const STRIPES: usize = 32;
+/// Stripes of a figure: there are as many workers as cores, unless somebody wants it otherwise. Workers beyond share
+/// them, which costs time only; stripes that nobody uses cost memory, for there may be ten thousand targets.
+static STRIPES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(STRIPES_MAX, |cores| cores.get().min(STRIPES_MAX)));
+const STRIPES_MAX: usize = 32;
 
 /// Lines that share one more line when there are too many of them.
 const LINES_MAX: usize = 128;
@@ -28,11 +31,12 @@ struct Striped<T>(Box<[OnceLock<Box<T>>]>);
 
 impl<T: Default> Striped<T> {
     fn new() -> Self {
-        Self((0..STRIPES).map(|_| OnceLock::new()).collect())
+        Self((0..*STRIPES).map(|_| OnceLock::new()).collect())
     }
 
     fn at(&self, worker: usize) -> Option<&T> {
-        self.0.get(worker % STRIPES).map(|stripe| &**stripe.get_or_init(Box::default))
+        let stripe = self.0.get(worker).or_else(|| self.0.get(worker.checked_rem(self.0.len())?));
+        stripe.map(|stripe| &**stripe.get_or_init(Box::default))
     }
 
     fn all(&self) -> impl Iterator<Item = &T> {
@@ -491,7 +495,7 @@ mod tests {
                     for _ in 0..1_000 {
                         target.attempted(worker % 2, end("A", Some(500)));
                         target.attempted(worker, end("A", Some(503)));
-                        target.attempted(worker + STRIPES, end("B", None));
+                        target.attempted(worker + *STRIPES, end("B", None));
                     }
                 });
             }
