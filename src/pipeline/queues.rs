@@ -57,8 +57,7 @@ impl Wanted {
     }
 
     /// Those to make next.
-    fn next(&mut self, found: &BTreeSet<String>) -> Vec<String> {
-        self.names.retain(|name| !found.contains(name));
+    fn next(&self) -> Vec<String> {
         self.names.iter().take(MADE_AT_ONCE).cloned().collect()
     }
 
@@ -132,11 +131,15 @@ impl Queues {
         let mut asked = Wanted::default();
         while let Some(first) = inbox.0.recv().await {
             asked.add(first);
-            while !asked.names.is_empty() {
+            loop {
                 while let Ok(more) = inbox.0.try_recv() {
                     asked.add(more);
                 }
-                let next = asked.next(&self.found());
+                asked.tell(&self.found());
+                let next = asked.next();
+                if next.is_empty() {
+                    break;
+                }
                 let specs: Vec<TopicSpec> = next.iter().map(|name| self.spec(&like, name)).collect();
                 match kafka.ensure(&specs).await {
                     Ok(made) => {
@@ -144,7 +147,6 @@ impl Queues {
                             tracing::info!(queues = made.join(", "), "made queues of destinations");
                         }
                         self.learn(next);
-                        asked.tell(&self.found());
                         changed();
                     }
                     Err(error) => {
@@ -195,11 +197,11 @@ mod tests {
         for _ in 0..100_000 {
             drop(ask(&mut wanted, "crm"));
         }
-        assert_eq!(wanted.next(&BTreeSet::new()), ["crm", "patient"]);
+        assert_eq!(wanted.next(), ["crm", "patient"]);
         assert!(wanted.waiting.capacity() < 100, "{}", wanted.waiting.capacity());
         wanted.tell(&BTreeSet::from(["patient".to_owned()]));
         assert_eq!(waits.try_recv(), Ok(()));
-        assert_eq!(wanted.next(&BTreeSet::new()), ["crm"]);
+        assert_eq!(wanted.next(), ["crm"]);
     }
 
     #[test]
@@ -208,7 +210,7 @@ mod tests {
         let mut waits: Vec<_> = (0..120).map(|n| ask(&mut wanted, &format!("d{n:03}"))).collect();
         let mut found = BTreeSet::new();
         for portion in [50, 50, 20] {
-            let next = wanted.next(&found);
+            let next = wanted.next();
             assert_eq!(next.len(), portion);
             found.extend(next);
             wanted.tell(&found);
