@@ -134,6 +134,9 @@ pub struct Extras {
 /// How long tiers and queues are fetched before it is the turn of others.
 const STORED_TURN: Duration = Duration::from_millis(800);
 
+/// How long a broker waits at least for records of tiers and queues: they are idle most of the time.
+const STORED_FETCH_WAIT: Duration = Duration::from_millis(50);
+
 /// How long closing may take beyond the drain: the last commits must be answered and the groups left.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -205,7 +208,8 @@ impl App {
         let options = intake_options(&settings, shares, &shared.budget, intakes, Start::Earliest, OnMissing::Earliest);
         let eager = Some(topics.queue("").to_string());
         // Many queues hold little: whose turn is over soon makes room for the next.
-        let reading = IntakeOptions { eager, statistics: false, turn: STORED_TURN, ..options.clone() };
+        let fetch_wait = options.fetch_wait.max(STORED_FETCH_WAIT);
+        let reading = IntakeOptions { eager, statistics: false, turn: STORED_TURN, fetch_wait, ..options.clone() };
         let owner: Arc<dyn Owner> = Arc::<Supervisor>::clone(&stored_owner);
         let stored_intake = Arc::new(Intake::manual(&client, &stored_group, reading, owner)?);
         let patience = delivery.drain_timeout + CLOSE_GRACE;
@@ -229,6 +233,7 @@ impl App {
         let slots_group = format!("{}.slots", settings.kafka.group);
         let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
         let slots_topic = [topics.slots().to_string()];
+        let options = IntakeOptions { fetch_wait: IntakeOptions::default().fetch_wait, ..options };
         let slots_intake = Arc::new(Intake::subscribe(&client, &slots_group, &slots_topic, options, owner)?);
         // Whoever owns the slots may send what lies in the tiers, and has the shares.
         stored_owner.bind(&stored_intake, slots_intake.membership());

@@ -68,6 +68,12 @@ impl Shares {
     }
 }
 
+/// How long a broker waits for records of idle partitions, for each intake, and at most. A partition that is read quickly
+/// waits for them now and then: with 512 KiB prefetched, one of twelve that has a backlog while the others are idle was read
+/// at 1,900/s with the client's 500 ms, at 43,000 with 20 and at 82,000 with 10. Each request to an idle broker takes some
+/// 70 µs of CPU.
+const FETCH_WAIT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
 /// What is prefetched is divided equally among all `intakes`; of it each partition may hold its queue limit and one record
 /// beyond it. Partitions that do not fit take turns, as long as the windows have `room`.
 pub(super) fn intake_options(
@@ -84,6 +90,7 @@ pub(super) fn intake_options(
     let part = shares.prefetched / u64::try_from(intakes).unwrap_or(u64::MAX).max(1);
     let max_resumed = (part / per_partition).max(1);
     let room = Arc::clone(room);
+    let (each, most) = FETCH_WAIT;
     IntakeOptions {
         start,
         on_missing,
@@ -91,6 +98,7 @@ pub(super) fn intake_options(
         instance_id: settings.kafka.instance_id.clone(),
         max_resumed: usize::try_from(max_resumed).unwrap_or(usize::MAX),
         queue_bytes: Some(queue_bytes),
+        fetch_wait: each.saturating_mul(u32::try_from(intakes).unwrap_or(u32::MAX)).clamp(2 * each, most),
         room: Room::when(move || room.has_room()),
         ..IntakeOptions::default()
     }
@@ -117,6 +125,16 @@ mod tests {
             let all = per_partition * u64::try_from(options.max_resumed * intakes).unwrap();
             assert!(all <= shares.prefetched, "{intakes}: {all}");
         }
+    }
+
+    #[test]
+    fn many_intakes_ask_idle_brokers_less_often() {
+        let (settings, _) = config::settings::load(&[], &Env::of([]), &[]).unwrap();
+        let (budget, shares) = (Arc::new(Budget::new(1)), Shares::of(&settings.delivery, 0));
+        let wait = |intakes| {
+            intake_options(&settings, shares, &budget, intakes, Start::Earliest, OnMissing::Earliest).fetch_wait
+        };
+        assert_eq!([2, 5, 60].map(wait).map(|wait| wait.as_millis()), [10, 25, 100]);
     }
 
     #[test]

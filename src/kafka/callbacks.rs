@@ -117,7 +117,7 @@ impl Callbacks {
         if !assigned.is_empty() {
             shared.owner.assigned(assigned);
         }
-        self.shared.rotate(consumer, true);
+        self.shared.share_out(consumer, Monotonic::now());
     }
 
     /// Gives partitions back: the owner drains, the table forgets, and what is complete is committed unless lost. The

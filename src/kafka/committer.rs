@@ -8,6 +8,7 @@ use super::membership::Membership;
 use super::partition::{Owner, TopicPartition};
 use super::start::{self, Fresh};
 use super::table::{Answer, Item, Phase, Stored};
+use super::turns::{self, Standing};
 use super::{client, commit};
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
@@ -153,24 +154,25 @@ impl Shared {
         }
     }
 
-    /// Keeps at most `max_resumed` partitions fetching: `again` after an assignment, else the next ones in turn.
-    pub(super) fn rotate(&self, consumer: &IntakeConsumer, again: bool) {
+    /// Looks who has his turn to be fetched.
+    pub(super) fn share_out(&self, consumer: &IntakeConsumer, now: Monotonic) {
+        let rules = self.options.rules();
         let (pause, resume) = {
             let mut core = self.core();
-            let eager = |at: &TopicPartition| {
-                self.options.eager.as_ref().is_some_and(|prefix| at.topic.starts_with(prefix.as_str()))
-            };
-            let first = core.table.iter().filter(|(at, _)| eager(at)).count();
-            let (mut early, mut late) = turns(self.options.max_resumed, first, core.table.len() - first);
-            if !again {
-                core.turn = core.turn.wrapping_add(1);
+            let mut wanting = Vec::new();
+            for (at, entry) in core.table.iter_mut() {
+                entry.standing.look(&entry.life, &rules, now);
+                // What is halted must not fill its queue, which nobody reads.
+                if matches!(entry.phase, Phase::Halted { .. }) {
+                    entry.standing = Standing::default();
+                } else {
+                    wanting.push((self.options.is_eager(&at.topic), &mut entry.standing));
+                }
             }
-            let turn = core.turn;
+            turns::give(&mut wanting, &rules, now);
             let (mut pause, mut resume) = (Vec::new(), Vec::new());
             for (at, entry) in core.table.iter_mut() {
-                let has_turn = if eager(at) { early.next(turn) } else { late.next(turn) };
-                // What is halted must not fill its queue, which nobody reads.
-                let open = has_turn && !matches!(entry.phase, Phase::Halted { .. });
+                let open = entry.standing.is_open();
                 if open == entry.paused {
                     entry.paused = !open;
                     entry.life.paused.store(!open, Ordering::Release);
@@ -189,56 +191,5 @@ impl Shared {
                 tracing::warn!(group = self.group, %error, "pausing or resuming partitions failed");
             }
         }
-    }
-}
-
-/// Which of so many partitions have their turn.
-#[derive(Debug)]
-struct Turns {
-    count: usize,
-    open: usize,
-    index: usize,
-}
-
-impl Turns {
-    /// Whether the next partition has its turn in this round.
-    fn next(&mut self, round: usize) -> bool {
-        let from = if self.count == 0 { 0 } else { round.wrapping_mul(self.open) % self.count };
-        let has = (self.index + self.count - from) % self.count.max(1) < self.open;
-        self.index += 1;
-        has
-    }
-}
-
-/// Shares `max` turns among eager partitions and others: the eager ones have up to three quarters, or what the others
-/// do not need.
-fn turns(max: usize, eager: usize, others: usize) -> (Turns, Turns) {
-    let max = max.max(1);
-    let early = eager.min((max - max / 4).max(max.saturating_sub(others)));
-    let late = others.min(max - early).max(others.min(1));
-    (Turns { count: eager, open: early, index: 0 }, Turns { count: others, open: late, index: 0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eager_partitions_have_most_turns_and_everybody_has_one_at_last() {
-        let open = |(early, late): (Turns, Turns)| (early.open, late.open);
-        assert_eq!(open(turns(32, 0, 160)), (0, 32));
-        assert_eq!(open(turns(32, 10, 160)), (10, 22));
-        assert_eq!(open(turns(32, 100, 160)), (24, 8));
-        assert_eq!(open(turns(32, 100, 2)), (30, 2));
-        assert_eq!(open(turns(1, 5, 5)), (1, 1));
-        assert_eq!(open(turns(usize::MAX, 5, 5)), (5, 5));
-        let mut had = [0; 160];
-        for round in 0..20 {
-            let (_, mut late) = turns(32, 100, 160);
-            let now: Vec<bool> = had.iter().map(|_| late.next(round)).collect();
-            assert_eq!(now.iter().filter(|has| **has).count(), 8);
-            now.iter().zip(&mut had).for_each(|(has, had)| *had += usize::from(*has));
-        }
-        assert!(had.iter().all(|had| *had == 1), "{had:?}");
     }
 }

@@ -74,8 +74,6 @@ pub struct Core {
     pub(super) stale_commits: u64,
     pub(super) missing: u64,
     pub(super) recreated: u64,
-    /// Where the rotation of resumed partitions stands.
-    pub(super) turn: usize,
 }
 
 /// A partition that was let go.

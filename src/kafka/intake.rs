@@ -15,6 +15,7 @@ use super::partition::{Owner, TopicPartition};
 use super::poller::{Command, Poller};
 use super::start::{OnMissing, Start};
 use super::state::IntakeState;
+use super::turns::Rules;
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +27,10 @@ use std::time::Duration;
 
 /// How long beyond its deadline a closing consumer is waited for.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// The most that a partition takes in a tenth of a second if its records are taken as they come. Large events may be
+/// compressed to a hundredth, and what comes with them at once is no little.
+const CALM_BYTES: u64 = 512 << 10;
 
 /// A prefetched message counts as so many bytes at least: the client counts its payload only, and takes some 400 more.
 const MESSAGE_BYTES: u64 = 512;
@@ -45,15 +50,18 @@ pub struct IntakeOptions {
     pub commit_interval: Duration,
     /// `group.instance.id`: the member keeps its partitions over a restart, and closing does not leave the group.
     pub instance_id: Option<String>,
-    /// Partitions fetched at a time; the others wait for their turn.
+    /// Partitions fetched at a time whose records are not taken as they come; the others wait for their turn.
     pub max_resumed: usize,
     /// Topics whose names begin so are fetched before others: they have three quarters of the turns.
     pub eager: Option<String>,
-    /// How long partitions are fetched before it is the turn of others; those that have nothing to read give it up after a
-    /// quarter.
+    /// How long a partition is fetched while others wait; who has nothing to read gives it up after a quarter.
     pub turn: Duration,
     /// Bytes that the client may prefetch per partition, small messages counted as 512; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,
+    /// How long a broker waits for records where the partitions that are asked for have none. The client asks for all at a
+    /// time but for those whose queues are full, and next only once that is answered: so long may a partition that is read
+    /// quickly wait for others that are idle.
+    pub fetch_wait: Duration,
     /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
     /// destination has one.
     pub statistics: bool,
@@ -94,9 +102,21 @@ impl Default for IntakeOptions {
             eager: None,
             turn: Duration::from_secs(2),
             queue_bytes: None,
+            fetch_wait: Duration::from_millis(500),
             statistics: true,
             room: Room::default(),
         }
+    }
+}
+
+impl IntakeOptions {
+    pub(super) fn is_eager(&self, topic: &str) -> bool {
+        self.eager.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()))
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        let calm_bytes = self.queue_bytes.map_or(CALM_BYTES, |bytes| bytes.min(CALM_BYTES));
+        Rules { max: self.max_resumed, turn: self.turn, calm_bytes, has_room: self.room.is_there() }
     }
 }
 
@@ -201,6 +221,9 @@ impl Intake {
             if !settings.names(&["fetch.message.max.bytes", "max.partition.fetch.bytes"]) {
                 config.set("fetch.message.max.bytes", (bytes / COMPRESSED).max(1).to_string());
             }
+        }
+        if !settings.names(&["fetch.wait.max.ms"]) {
+            config.set("fetch.wait.max.ms", options.fetch_wait.as_millis().to_string());
         }
         if !options.statistics {
             config.set("statistics.interval.ms", "0");

@@ -37,6 +37,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod turns;
 mod writing;
 
 pub use self::core::{Answered, Committer, Core, Due, Released};

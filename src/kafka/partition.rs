@@ -8,7 +8,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A partition of a topic.
@@ -129,6 +129,24 @@ pub struct Life {
     pub(super) stopped: AtomicBool,
     /// It is not the partition's turn to be fetched.
     pub(super) paused: AtomicBool,
+    /// The sum of what has been taken. Only the queue writes it, and nothing hangs on when others see it.
+    taken_bytes: AtomicU64,
+    /// Who looked last for a record found none.
+    pub(super) is_dry: AtomicBool,
+}
+
+impl Life {
+    /// Notes that so much was taken.
+    pub(super) fn took(&self, bytes: u64) {
+        let before = self.taken_bytes.load(Ordering::Relaxed);
+        self.taken_bytes.store(before.wrapping_add(bytes), Ordering::Relaxed);
+        self.is_dry.store(false, Ordering::Relaxed);
+    }
+
+    /// How much has been taken of the queue so far, in bytes, and whether nothing was left then.
+    pub(super) fn taken(&self) -> (u64, bool) {
+        (self.taken_bytes.load(Ordering::Relaxed), self.is_dry.load(Ordering::Relaxed))
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -152,9 +170,16 @@ impl Queue {
     /// The next record, if one has been fetched. Never blocks; copies the record once out of the client. Offsets grow: the
     /// client pauses a partition in every rebalance and may then fetch again what it has just returned.
     pub fn poll(&mut self) -> Option<Result<Record, QueueError>> {
-        if let Some(kept) = self.kept.take() {
-            return Some(kept);
+        let next = self.kept.take().or_else(|| self.fetched());
+        match &next {
+            None => self.alive.is_dry.store(true, Ordering::Relaxed),
+            Some(Ok(record)) => self.alive.took(u64::try_from(record.buffer_bytes()).unwrap_or(u64::MAX)),
+            Some(Err(_)) => {}
         }
+        next
+    }
+
+    fn fetched(&mut self) -> Option<Result<Record, QueueError>> {
         let error = loop {
             match &mut self.from {
                 Origin::Kafka(queue) => match queue.poll(Duration::ZERO)? {
@@ -185,7 +210,7 @@ impl Queue {
     /// was another partition's turn: the client fetches it again, but keeps it until somebody looks for records.
     pub fn shed(&mut self) {
         if self.kept.is_none() && self.alive.paused.load(Ordering::Acquire) {
-            self.kept = self.poll();
+            self.kept = self.fetched();
         }
     }
 

@@ -57,11 +57,8 @@ pub(super) struct Poller {
     /// Closing leaves the group.
     leaves: bool,
     next_commit: Monotonic,
-    next_turn: Monotonic,
-    /// When it is looked whether the turn is of use to anybody.
+    /// When it is looked whose turn it is to be fetched.
     next_look: Monotonic,
-    /// What had been read of the partitions then.
-    read: i64,
     /// When it is looked whether the topics are still the same.
     next_check: Monotonic,
     /// It has been said that Kafka tells no ids of topics.
@@ -85,9 +82,7 @@ impl Poller {
             topics,
             leaves,
             next_commit: start,
-            next_turn: start,
             next_look: start,
-            read: 0,
             next_check: Monotonic::now().plus(CHECK),
             is_untold: false,
             restarts: HashMap::new(),
@@ -120,7 +115,8 @@ impl Poller {
                 self.shared.commit_due(&self.consumer, now);
             }
             if now >= self.next_look {
-                self.take_turns(now);
+                self.next_look = now.plus(POLL);
+                self.shared.share_out(&self.consumer, now);
             }
             if now >= self.next_check {
                 self.next_check = now.plus(CHECK);
@@ -166,31 +162,6 @@ impl Poller {
         if !told.is_empty() {
             self.shared.owner.revoked(&told, true);
         }
-    }
-
-    /// Partitions that have nothing to read give their turn to others early. Now and then they keep it, for it may be the
-    /// broker that is slow.
-    fn take_turns(&mut self, now: Monotonic) {
-        let turn = self.shared.options.turn;
-        let read = self.positions();
-        let idle = read == self.read && fastrand::u8(..4) > 0;
-        if (idle || now >= self.next_turn) && self.shared.options.room.is_there() {
-            self.next_turn = now.plus(turn);
-            self.shared.rotate(&self.consumer, false);
-        }
-        self.read = read;
-        self.next_look = now.plus(turn / 4);
-    }
-
-    /// The sum of the offsets that have been read up to.
-    fn positions(&self) -> i64 {
-        let positions = self.consumer.position().map(|list| {
-            list.elements()
-                .iter()
-                .filter_map(|at| if let Offset::Offset(offset) = at.offset() { Some(offset) } else { None })
-                .sum()
-        });
-        positions.unwrap_or_default()
     }
 
     fn subscribe(&self) {

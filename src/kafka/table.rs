@@ -6,6 +6,7 @@
 
 use super::identity::{self, Identities, Identity};
 use super::partition::{Commit, Life, Queue, TopicPartition};
+use super::turns::Standing;
 use crate::model::clock::Monotonic;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +58,7 @@ pub(super) struct Entry {
     floor: Option<i64>,
     /// Not fetched now, for more partitions are assigned than the budget allows at a time.
     pub(super) paused: bool,
+    pub(super) standing: Standing,
     pub(super) skipped: u64,
     /// The end of the partition, as last heard.
     pub(super) high_watermark: Option<i64>,
@@ -162,6 +164,7 @@ impl Table {
             pending: new.pending,
             floor: new.start,
             paused: false,
+            standing: Standing::default(),
             skipped: 0,
             high_watermark: None,
             alone: false,
@@ -195,10 +198,6 @@ impl Table {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
     }
 
     /// Takes in what a lane wants committed. False if the epoch is over or the offset goes back.

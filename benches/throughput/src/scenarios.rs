@@ -127,6 +127,13 @@ fn all() -> Vec<Scenario> {
         one("partitions-1", "", Who::Ours, What::Drain(50, 3.0), partitions(1)),
         one("partitions-64", "", Who::Ours, What::Drain(50, 3.0), partitions(64)),
         one("partitions-500", "", Who::Ours, What::Drain(50, 3.0), partitions(500)),
+        one(
+            "skewed",
+            "one of 12 partitions has it all",
+            Who::Everybody,
+            What::Drain(50, 3.0),
+            Task { shape: Shape { keys: 1, ..shape }, ..task },
+        ),
         one("bytes-200", "", Who::Ours, What::Drain(100, 3.0), bytes(200)),
         one("bytes-8192", "", Who::Ours, What::Drain(20, 3.0), bytes(8_192)),
         one("backlog", "1,000,000 events from end to end", Who::Ours, What::Whole(1_000_000), task),
