@@ -233,7 +233,9 @@ impl App {
         let slots_group = format!("{}.slots", settings.kafka.group);
         let owner: Arc<dyn Owner> = Arc::<Slots>::clone(&slots);
         let slots_topic = [topics.slots().to_string()];
-        let options = IntakeOptions { fetch_wait: IntakeOptions::default().fetch_wait, ..options };
+        // Nothing is ever read of it.
+        let IntakeOptions { fetch_wait, max_resumed, .. } = IntakeOptions::default();
+        let options = IntakeOptions { fetch_wait, max_resumed, ..options };
         let slots_intake = Arc::new(Intake::subscribe(&client, &slots_group, &slots_topic, options, owner)?);
         // Whoever owns the slots may send what lies in the tiers, and has the shares.
         stored_owner.bind(&stored_intake, slots_intake.membership());

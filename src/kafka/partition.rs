@@ -174,7 +174,7 @@ impl Queue {
         match &next {
             None => self.alive.is_dry.store(true, Ordering::Relaxed),
             Some(Ok(record)) => self.alive.took(u64::try_from(record.buffer_bytes()).unwrap_or(u64::MAX)),
-            Some(Err(_)) => {}
+            Some(Err(_)) => self.alive.is_dry.store(false, Ordering::Relaxed),
         }
         next
     }
@@ -209,6 +209,8 @@ impl Queue {
     /// To be called instead of [`Queue::poll`] where there is no room for a record. Lets go what had been fetched before it
     /// was another partition's turn: the client fetches it again, but keeps it until somebody looks for records.
     pub fn shed(&mut self) {
+        // Whatever comes from now on fills the queue.
+        self.alive.is_dry.store(false, Ordering::Relaxed);
         if self.kept.is_none() && self.alive.paused.load(Ordering::Acquire) {
             self.kept = self.fetched();
         }
@@ -261,4 +263,50 @@ pub(super) fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
     };
     let headers = (0..headers.count()).filter_map(|i| commit::header(headers, i));
     Record::new(position, timestamp, key, value, headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    /// Offsets and values that wait in the client.
+    type Values = VecDeque<(i64, &'static [u8])>;
+
+    #[derive(Clone, Default)]
+    struct Waiting(Arc<Mutex<Values>>);
+
+    impl Log for Waiting {
+        fn next(&mut self) -> Option<Result<Record, QueueError>> {
+            let mut waiting = self.0.lock().unwrap();
+            let (offset, value) = waiting.pop_front()?;
+            let position = Position { topic: Arc::from("t"), partition: 0, offset };
+            Some(Ok(Record::new(position, None, None, Some(value), std::iter::empty())))
+        }
+
+        fn on_ready(&mut self, _: Arc<dyn Fn() + Send + Sync>) {}
+    }
+
+    #[test]
+    fn a_queue_is_dry_when_somebody_has_found_it_empty_and_still_looks() {
+        let (waiting, life) = (Waiting::default(), Arc::new(Life::default()));
+        let mut queue = Queue::over(Box::new(waiting.clone()), Arc::from("t"), Arc::clone(&life));
+        assert_eq!(life.taken(), (0, false));
+        waiting.0.lock().unwrap().push_back((0, b"12345"));
+        assert!(queue.poll().is_some());
+        assert_eq!(life.taken(), (5, false));
+        assert!(queue.poll().is_none());
+        assert_eq!(life.taken(), (5, true));
+        // No room for more: what comes now stays in the client.
+        queue.shed();
+        assert_eq!(life.taken(), (5, false));
+        // What was let go is taken when there is room again.
+        life.paused.store(true, Ordering::Release);
+        waiting.0.lock().unwrap().push_back((1, b"678"));
+        queue.shed();
+        assert_eq!(life.taken(), (5, false));
+        assert!(queue.poll().is_some());
+        assert_eq!(life.taken(), (8, false));
+    }
 }

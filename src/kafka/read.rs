@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether there is more of what is followed.
-const LISTEN: Duration = Duration::from_millis(50);
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// Where a scan starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

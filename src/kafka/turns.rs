@@ -2,8 +2,8 @@
 //! the poll thread looks at its partitions and asks who goes on.
 //!
 //! A partition whose records are taken as they come is calm: next to nothing of it lies in memory, so that it takes little
-//! of the room of one that is behind. While little comes all of hundreds are fetched at once, and no event waits
-//! for a turn. Those that are behind take turns; who has read all that there was makes room for the next at once.
+//! of the room of one that is behind. While little comes all of hundreds are fetched at once, and no event waits for a
+//! turn. Those that are behind take turns; who has read all that there was makes room for the next at once.
 
 use super::partition::Life;
 use crate::model::clock::Monotonic;
@@ -21,8 +21,7 @@ pub(super) struct Rules {
     pub(super) turn: Duration,
     /// Who takes more between two looks is behind: it may be that its queue was full.
     pub(super) calm_bytes: u64,
-    /// Anybody could take a record now. While nobody can, the client's queues fill unseen: nobody passes for calm, and
-    /// nobody gives up a turn, for fetching others would only fill memory.
+    /// Anybody could take a record now. While nobody can, nobody gives up a turn: fetching others would only fill memory.
     pub(super) has_room: bool,
 }
 
@@ -63,9 +62,10 @@ impl Standing {
         self.is_calm = keeps_up && is_asked && read <= rules.calm_bytes;
     }
 
+    /// What gathers in Kafka while it is not fetched nobody knows: who is opened again passes for calm no more.
     fn set(&mut self, open: bool, now: Monotonic) {
         if self.is_open != open {
-            *self = Self { is_open: open, since: now, is_used: false, was_dry: false, ..*self };
+            *self = Self { is_open: open, since: now, taken_bytes: self.taken_bytes, ..Self::default() };
         }
     }
 
@@ -88,8 +88,7 @@ pub(super) fn give(all: &mut [(bool, &mut Standing)], rules: &Rules, now: Monoto
         all.iter_mut().for_each(|(_, standing)| standing.set(true, now));
         return;
     }
-    let passes_for_calm = |standing: &Standing| standing.is_calm && rules.has_room;
-    let (mut calm, busy): (Vec<_>, Vec<_>) = all.iter_mut().partition(|(_, standing)| passes_for_calm(standing));
+    let (mut calm, busy): (Vec<_>, Vec<_>) = all.iter_mut().partition(|(_, standing)| standing.is_calm);
     let (mut eager, mut others): (Vec<_>, Vec<_>) = busy.into_iter().partition(|(is_eager, _)| *is_eager);
     let room = calm.len().min((max * CALM / 2).max(1));
     let left = (max - room.div_ceil(CALM).min(max)).max(1);
@@ -243,13 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn without_room_nobody_passes_for_calm_and_nobody_gives_up_a_turn() {
+    fn without_room_who_is_calm_stays_so_and_nobody_who_is_behind_gives_up_a_turn() {
         let mut scene = Scene::new(32, others(200, 0));
         for _ in 0..100 {
             scene.look(1 << 20);
         }
         scene.rules.has_room = false;
-        scene.look(1 << 20);
+        scene.look(0);
+        assert_eq!(scene.open().len(), 200);
+        // Records come, and nobody takes them.
+        for (.., life, waiting) in &mut scene.all {
+            life.is_dry.store(false, Relaxed);
+            *waiting = 1 << 40;
+        }
+        scene.look(0);
+        scene.look(0);
         let open = scene.open();
         assert_eq!(open.len(), 32);
         for _ in 0..100 {

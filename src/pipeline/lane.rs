@@ -191,7 +191,10 @@ impl Feed for SourceFeed {
     fn take(&mut self, flow: &mut Flow) -> Took {
         let snapshot = flow.context.snapshot.load();
         // A source that a reload removed keeps its partitions until its intake is closed, but reads nothing more.
-        let Some(rules) = self.rules(&snapshot, &flow.claim.at.topic) else { return Took::Idle };
+        let Some(rules) = self.rules(&snapshot, &flow.claim.at.topic) else {
+            self.queue.shed();
+            return Took::Idle;
+        };
         let now = (WallMs::now(), Monotonic::now());
         for _ in 0..BATCH {
             if flow.is_ahead(now.1) {

@@ -216,6 +216,11 @@ fn every_fault_names_setting_origin_and_cure() {
             "`kafka.properties.group.id` is set by Tidegate (from TIDEGATE__KAFKA__PROPERTIES__GROUP_ID); write kafka.group",
         ),
         (
+            "[kafka.properties]\n\"queued.min.messages\" = 5",
+            None,
+            "is set by Tidegate; write delivery.memory_budget, of which what is read ahead is a part",
+        ),
+        (
             "[kafka]\ninstance_id = \"${env:NONE}\"",
             None,
             "`kafka.instance_id` cannot be read: the environment variable `NONE` is not set",

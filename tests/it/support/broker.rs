@@ -280,7 +280,10 @@ impl Broker {
     }
 
     fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
-        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        // A broker that has thousands of topics may let the first question wait for too long.
+        let metadata = super::eventually("metadata", TIMEOUT, || {
+            consumer.fetch_metadata(Some(topic), TIMEOUT).map_err(|error| error.to_string())
+        });
         metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id())).collect()
     }
 
