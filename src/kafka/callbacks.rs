@@ -88,7 +88,7 @@ impl Callbacks {
             }
             return;
         };
-        self.forget(&all);
+        self.forget(consumer, &all);
         let evidence = shared.core().seen_empty;
         let beginnings = {
             let mut fresh = shared.fresh();
@@ -146,7 +146,7 @@ impl Callbacks {
     }
 
     /// Partitions that are assigned although we have them: whatever happened in between, they were lost.
-    fn forget(&self, all: &[TopicPartition]) {
+    fn forget(&self, consumer: &IntakeConsumer, all: &[TopicPartition]) {
         let held: Vec<_> = {
             let core = self.shared.core();
             all.iter().filter(|at| core.table.get(at).is_some()).cloned().collect()
@@ -156,10 +156,11 @@ impl Callbacks {
         }
         tracing::warn!(group = self.shared.group, partitions = held.len(), "assigned again without a revocation");
         self.shared.owner.revoked(&held, true);
-        let mut core = self.shared.core();
-        for at in &held {
-            core.table.remove(at);
-        }
+        let gone: Vec<_> = {
+            let mut core = self.shared.core();
+            held.iter().filter_map(|at| Some((at, core.table.remove(at)?))).collect()
+        };
+        self.shared.unpause(consumer, gone.iter().filter(|(_, entry)| entry.paused).map(|(at, _)| *at));
     }
 }
 

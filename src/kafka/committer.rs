@@ -8,7 +8,7 @@ use super::membership::Membership;
 use super::partition::{Owner, TopicPartition};
 use super::start::{self, Fresh};
 use super::table::{Answer, Item, Phase, Stored};
-use super::turns::{self, Standing};
+use super::turns::{self, LOOK, Standing};
 use super::{client, commit};
 use crate::model::clock::Monotonic;
 use rdkafka::consumer::Consumer;
@@ -156,12 +156,20 @@ impl Shared {
 
     /// Looks who has his turn to be fetched.
     pub(super) fn share_out(&self, consumer: &IntakeConsumer, now: Monotonic) {
-        let rules = self.options.rules();
+        let mut rules = self.options.rules();
         let (pause, resume) = {
             let mut core = self.core();
+            // An assignment looks again at once, and a rebalance lets the next look wait for seconds.
+            let looks = now.since(core.looked).as_millis() / LOOK.as_millis();
+            if looks > 0 {
+                core.looked = now;
+                rules.calm_bytes = rules.calm_bytes.saturating_mul(u64::try_from(looks).unwrap_or(u64::MAX));
+            }
             let mut wanting = Vec::new();
             for (at, entry) in core.table.iter_mut() {
-                entry.standing.look(&entry.life, &rules, now);
+                if looks > 0 {
+                    entry.standing.look(&entry.life, &rules, now);
+                }
                 // What is halted must not fill its queue, which nobody reads.
                 if matches!(entry.phase, Phase::Halted { .. }) {
                     entry.standing = Standing::default();

@@ -74,6 +74,8 @@ pub struct Core {
     pub(super) stale_commits: u64,
     pub(super) missing: u64,
     pub(super) recreated: u64,
+    /// When it was last looked at what is taken of each partition.
+    pub(super) looked: Monotonic,
 }
 
 /// A partition that was let go.

@@ -54,7 +54,7 @@ pub struct IntakeOptions {
     pub max_resumed: usize,
     /// Topics whose names begin so are fetched before others: they have three quarters of the turns.
     pub eager: Option<String>,
-    /// How long a partition is fetched while others wait; who has nothing to read gives it up after a quarter.
+    /// How long a partition is fetched while others wait; who has nothing to read makes room for them after a quarter.
     pub turn: Duration,
     /// Bytes that the client may prefetch per partition, small messages counted as 512; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,
@@ -65,8 +65,8 @@ pub struct IntakeOptions {
     /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
     /// destination has one.
     pub statistics: bool,
-    /// Whether anybody could take a record now. While nobody can, partitions keep their turn: fetching others would only
-    /// fill memory.
+    /// Whether anybody could take a record now. While nobody can, nobody's turn ends because others wait: fetching others
+    /// would only fill memory.
     pub room: Room,
 }
 

@@ -131,7 +131,7 @@ pub struct Life {
     pub(super) paused: AtomicBool,
     /// The sum of what has been taken. Only the queue writes it, and nothing hangs on when others see it.
     taken_bytes: AtomicU64,
-    /// Who looked last for a record found none.
+    /// Who looked last for a record found none, and nothing has come since.
     pub(super) is_dry: AtomicBool,
 }
 
@@ -222,11 +222,23 @@ impl Queue {
     pub fn on_ready(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         let wake = Arc::new(wake);
         let callback = Arc::clone(&wake);
+        let alive = Arc::clone(&self.alive);
         match &mut self.from {
-            Origin::Kafka(queue) => queue.set_nonempty_callback(move || callback()),
+            Origin::Kafka(queue) => queue.set_nonempty_callback(move || {
+                // Nobody can have taken the record yet, for the queue is locked.
+                alive.is_dry.store(false, Ordering::Relaxed);
+                callback();
+            }),
             Origin::Log(log) => log.on_ready(callback),
         }
         wake();
+    }
+}
+
+impl Drop for Queue {
+    /// Nobody takes what comes for it any more.
+    fn drop(&mut self) {
+        self.alive.is_dry.store(false, Ordering::Relaxed);
     }
 }
 
@@ -305,8 +317,11 @@ mod tests {
         life.paused.store(true, Ordering::Release);
         waiting.0.lock().unwrap().push_back((1, b"678"));
         queue.shed();
-        assert_eq!(life.taken(), (5, false));
+        assert_eq!((life.taken(), waiting.0.lock().unwrap().len()), ((5, false), 0));
         assert!(queue.poll().is_some());
+        assert_eq!(life.taken(), (8, false));
+        assert!(queue.poll().is_none());
+        drop(queue);
         assert_eq!(life.taken(), (8, false));
     }
 }

@@ -7,6 +7,7 @@ use super::identity::Identities;
 use super::partition::{Assigned, TopicPartition};
 use super::start::{self, Again, Gone};
 use super::table::{Entry, Phase};
+use super::turns::LOOK;
 use crate::model::clock::Monotonic;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
@@ -115,7 +116,7 @@ impl Poller {
                 self.shared.commit_due(&self.consumer, now);
             }
             if now >= self.next_look {
-                self.next_look = now.plus(POLL);
+                self.next_look = now.plus(LOOK);
                 self.shared.share_out(&self.consumer, now);
             }
             if now >= self.next_check {

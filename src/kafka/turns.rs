@@ -9,8 +9,12 @@ use super::partition::Life;
 use crate::model::clock::Monotonic;
 use std::time::Duration;
 
-/// So many calm partitions take the room of one that is behind. They take half of all room at most.
+/// So many calm partitions take the room of one that is behind. They take half of all room at most, where there is room for
+/// more than one.
 const CALM: usize = 32;
+
+/// How often it is looked who is behind.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// What the turns are given by.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +23,7 @@ pub(super) struct Rules {
     pub(super) max: usize,
     /// How long one is fetched before others that wait.
     pub(super) turn: Duration,
-    /// Who takes more between two looks is behind: it may be that its queue was full.
+    /// Who has taken more since the last look is behind: it may be that its queue was full.
     pub(super) calm_bytes: u64,
     /// Anybody could take a record now. While nobody can, nobody gives up a turn: fetching others would only fill memory.
     pub(super) has_room: bool,
@@ -95,7 +99,10 @@ pub(super) fn give(all: &mut [(bool, &mut Standing)], rules: &Rules, now: Monoto
     let early = eager.len().min((left - left / 4).max(left.saturating_sub(others.len())));
     let late = others.len().min(left - early).max(others.len().min(1));
     for (class, open) in [(&mut calm, room), (&mut eager, early), (&mut others, late)] {
-        class.sort_by_key(|(is_eager, standing)| (!*is_eager, standing.rank(rules, now)));
+        class.sort_by_key(|(is_eager, standing)| {
+            let (rank, age) = standing.rank(rules, now);
+            (rank, !*is_eager, age)
+        });
         class.iter_mut().enumerate().for_each(|(place, (_, standing))| standing.set(place < open, now));
     }
 }
@@ -104,8 +111,6 @@ pub(super) fn give(all: &mut [(bool, &mut Standing)], rules: &Rules, now: Monoto
 mod tests {
     use super::*;
     use std::sync::atomic::Ordering::Relaxed;
-
-    const LOOK: Duration = Duration::from_millis(100);
 
     /// Partitions, each with what waits in Kafka, in bytes.
     struct Scene {
