@@ -23,7 +23,7 @@ fn without_huge_pages() {
 }
 
 /// What is free goes back to the kernel after this many milliseconds, for which the option has no name but its place.
-const PURGE_DELAY: (libmimalloc_sys::mi_option_t, i64) = (15, 20);
+const PURGE_DELAY: (libmimalloc_sys::mi_option_t, std::ffi::c_long) = (15, 20);
 
 /// Has memory that is free given back to the kernel after 20 ms, unless `MIMALLOC_PURGE_DELAY` says otherwise.
 ///

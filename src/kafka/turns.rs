@@ -9,8 +9,8 @@ use super::partition::Life;
 use crate::model::clock::Monotonic;
 use std::time::Duration;
 
-/// So many calm partitions take the room of one that is behind. They take half of all room at most, where there is room for
-/// more than one.
+/// So many calm partitions take the room of one that is behind. Of room for several at least one is left to those behind,
+/// and of much room half.
 const CALM: usize = 32;
 
 /// How often it is looked who is behind.

@@ -10,7 +10,7 @@ use crate::model::name::{Name, TargetName};
 use crate::model::stored::Topics;
 use crate::pattern::index::Scratch;
 use crate::pipeline::commit::{OffsetTracker, Scope};
-use crate::pipeline::deliver::{Dispatcher, Job};
+use crate::pipeline::deliver::{self, Dispatcher, Job};
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::flow::{self, Claim, Flow};
 use crate::pipeline::handing::Lines;
@@ -403,7 +403,8 @@ impl Worker {
     /// The operating system gives no thread or no event queue.
     pub fn start(index: usize, shared: Shared) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(deliver::before_park).build()?;
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             // Deep JSON is walked by recursion; see json::scan::MAX_DEPTH.

@@ -3,6 +3,7 @@
 //! Not `FuturesUnordered`, which asks for memory for every future: here a place and its waker are used again and again.
 //! A bit per place says who was woken; whoever sets one that was clear wakes the dispatcher's task.
 
+use super::coalesce;
 use futures_util::task::AtomicWaker;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,6 +88,7 @@ impl<F: Future + Unpin> Flights<F> {
         if let Some(place) = self.places.get_mut(at) {
             place.flight = Some(flight);
         }
+        coalesce::began();
         self.ring(at);
     }
 
@@ -120,6 +122,7 @@ impl<F: Future + Unpin> Flights<F> {
             if let Poll::Ready(end) = Pin::new(flight).poll(&mut Context::from_waker(&place.waker)) {
                 place.flight = None;
                 self.free.push(at);
+                coalesce::ended(1);
                 return Poll::Ready(Some(end));
             }
         }
@@ -144,6 +147,7 @@ impl<F: Future + Unpin> Flights<F> {
                 self.free.push(at);
             }
         }
+        coalesce::ended(taken.len());
         taken
     }
 

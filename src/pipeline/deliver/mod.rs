@@ -10,6 +10,7 @@
 //! Entries see the body with its content coding undone, up to 64 KiB; of a longer one they see the beginning, as text.
 
 mod attempt;
+mod coalesce;
 mod content;
 mod dispatcher;
 mod error;
@@ -23,6 +24,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use coalesce::before_park;
 pub use dispatcher::Dispatcher;
 pub use error::Error;
 pub use judge::{By, Outcome, Verdict, judge};
