@@ -6,7 +6,6 @@ use super::outcomes::reason;
 use super::tools::{Kafka, Tool, Use};
 use super::{Exit, Failure, Global, Output, output, setup};
 use crate::destinations::exchange::{self, Exchange};
-use crate::destinations::rate;
 use crate::json::document::Document;
 use crate::model::clock::{Monotonic, WallMs};
 use crate::model::event::{CloudEvent, Form};
@@ -15,7 +14,7 @@ use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
 use crate::model::record::{Position, Record};
 use crate::model::request::Request;
-use crate::model::stored::{StoredHeaders, Topics, VALUE_BYTES, delivery_id};
+use crate::model::stored::{PARTS, StoredHeaders, Topics, VALUE_BYTES, delivery_id};
 use crate::model::text::ShowText;
 use crate::pipeline::decode;
 use crate::pipeline::deliver::{Dispatcher, Job};
@@ -280,7 +279,7 @@ async fn send(snapshot: &Snapshot, event: &Rc<CloudEvent>, explained: &Explained
     explained.request.as_ref()?;
     let target = snapshot.target(explained.rule.as_str(), explained.target.as_ref()?.as_str())?;
     // Alone, so all of the limit is ours.
-    target.destination.set_share(rate::WHOLE, Monotonic::now());
+    target.destination.set_share(PARTS, Monotonic::now());
     let delivery_id = delivery_id(event.source(), event.id(), target.rule.as_str(), target.name.as_str());
     let ended = Rc::new(Cell::new(None));
     let job = Once { target: Arc::clone(target), event: Rc::clone(event), delivery_id, ended: Rc::clone(&ended) };

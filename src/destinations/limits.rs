@@ -2,9 +2,10 @@
 //!
 //! They live longer than the resource they were written in: a reload that does not change them changes nothing.
 
-use super::rate::{Decision, LATENESS_NS, Rate, WHOLE};
+use super::rate::{Decision, LATENESS_NS, Rate};
 use crate::model::clock::Monotonic;
 use crate::model::resources::RateLimit;
+use crate::model::stored::PARTS;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -56,7 +57,7 @@ impl Limiter {
         self.rate.load().peek(now, 0, Duration::ZERO)
     }
 
-    /// Its share, in parts of [`WHOLE`].
+    /// Its share, of [`PARTS`].
     #[must_use]
     pub fn share(&self) -> u8 {
         self.share.load(Ordering::SeqCst)
@@ -64,7 +65,7 @@ impl Limiter {
 
     /// See [`Rate::set_share`].
     pub fn set_share(&self, share: u8, now: Monotonic) {
-        let share = share.min(WHOLE);
+        let share = share.min(PARTS);
         self.share.store(share, Ordering::SeqCst);
         self.rate.load().set_share(share, now);
     }
@@ -166,9 +167,9 @@ mod tests {
 
     #[test]
     fn a_request_takes_the_permits_of_both_or_none() {
-        let connection = limiter(&[limit(10, Duration::from_secs(1), 1)], WHOLE);
-        let fast = limiter(&[limit(1_000, Duration::from_secs(1), 5)], WHOLE);
-        let slow = limiter(&[limit(1, Duration::from_secs(1), 1)], WHOLE);
+        let connection = limiter(&[limit(10, Duration::from_secs(1), 1)], PARTS);
+        let fast = limiter(&[limit(1_000, Duration::from_secs(1), 5)], PARTS);
+        let slow = limiter(&[limit(1, Duration::from_secs(1), 1)], PARTS);
         let both = |own| Both::load(own, &connection);
         assert_eq!(both(&fast).acquire(ms(5_000)), Decision::Granted);
         assert!(matches!(both(&slow).acquire(ms(5_000)), Decision::WaitUntil(_)), "the connection's is spent");
@@ -186,19 +187,19 @@ mod tests {
 
     #[test]
     fn changed_limits_start_empty_with_the_share_that_is_owned() {
-        let own = limiter(&[], 64);
+        let own = limiter(&[], PARTS / 3);
         own.replace(&[limit(10, Duration::from_secs(1), 3)], ms(1_000));
-        assert_eq!((own.share(), own.peek(ms(1_000))), (64, Decision::WaitUntil(ms(1_200))));
+        assert_eq!((own.share(), own.peek(ms(1_000))), (PARTS / 3, Decision::WaitUntil(ms(1_300))));
     }
 
     #[test]
     fn destinations_of_a_connection_ask_again_at_different_moments() {
-        let (own, none) = (limiter(&[], WHOLE), limiter(&[], WHOLE));
-        let connection = limiter(&[limit(100, Duration::from_secs(1), 1)], WHOLE);
+        let (own, none) = (limiter(&[], PARTS), limiter(&[], PARTS));
+        let connection = limiter(&[limit(100, Duration::from_secs(1), 1)], PARTS);
         let both = Both::load(&own, &connection);
         assert_eq!([0.0, 1.0].map(|chance| both.ask_again(ms(50), chance)), [ms(50), ms(55)]);
         assert_eq!(Both::load(&connection, &none).ask_again(ms(50), 1.0), ms(50));
-        let fast = limiter(&[limit(5_000, Duration::from_secs(1), 1)], WHOLE);
+        let fast = limiter(&[limit(5_000, Duration::from_secs(1), 1)], PARTS);
         assert!(Both::load(&own, &fast).is_faster_than_timers());
         assert_eq!(Both::load(&own, &fast).ask_again(ms(50), 1.0), ms(50));
     }
@@ -212,9 +213,8 @@ mod tests {
         ) {
             let shared = [limit(requests, Duration::from_secs(1), burst)];
             let owned = [limit(own, Duration::from_secs(1), 1)];
-            let replicas: Vec<_> = (0..2)
-                .map(|_| (limiter(&shared, 64), [limiter(&owned, 64), limiter(&[], 64)]))
-                .collect();
+            let replicas = [16, PARTS - 16]
+                .map(|share| (limiter(&shared, share), [limiter(&owned, share), limiter(&[], share)]));
             let (mut now, mut sent) = (0, Vec::new());
             let mut by_first = Vec::new();
             for (passed, replica, which, chance) in steps {

@@ -368,7 +368,7 @@ impl Destination {
         self.shared.waiters.sit()
     }
 
-    /// Tells which part of its rate limits this replica may use, in parts of [`rate::WHOLE`]; a share that is new starts
+    /// Tells which part of its rate limits this replica may use, of [`PARTS`](crate::model::stored::PARTS); a share that is new starts
     /// empty. So does that of its connection, which the first of its destinations tells: all have the same.
     pub fn set_share(&self, share: u8, now: Monotonic) {
         self.connection.limiter().set_share(share, now);

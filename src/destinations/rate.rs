@@ -1,7 +1,7 @@
 //! Rate limit: the generic cell rate algorithm over one atomic word per limit (pure; `now` is an argument).
 //!
-//! A destination's limits hold for the whole group of replicas. Each replica has a share of them, counted in parts of
-//! 128: [`shared`] gives every replica some, [`exact`] all to one. One limiter serves all workers of the process; a
+//! A destination's limits hold for the whole group of replicas. Each replica has a share of them, counted in [`PARTS`]:
+//! [`shared`] gives every replica some, [`exact`] all to one. One limiter serves all workers of the process; a
 //! permit is a compare-and-swap.
 //!
 //! Seen as a bucket, a replica with share s may hold burst · s + 1 permits at most, the one extra only to make up
@@ -12,24 +12,25 @@
 
 use crate::model::clock::Monotonic;
 use crate::model::resources::RateLimit;
+use crate::model::stored::{PARTS, SLOTS};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Parts of a limit: the share of whoever may use all of it.
-pub const WHOLE: u8 = 128;
-
-/// The parts of a limit that the replicas share: a quarter is that of the replica which owns the slot of the destination,
-/// for that replica also drains its queue; of the rest each slot of 32 brings its part.
+/// The parts of a limit that the replicas share: each slot brings one, and that of the destination another, for who owns it
+/// also drains the destination's queue.
+///
+/// Not the quarter of delivery.md "Rate": what comes is spread evenly, so that three replicas could send but 70 % of a
+/// limit for long, the owner of the slot being idle half of the time; with this it is 91 % (faults.md F80 wants 90).
 #[must_use]
 pub fn shared(owns: bool, owned_slots: u8) -> u8 {
-    let own = if owns { WHOLE / 4 } else { 0 };
-    own.saturating_add(owned_slots.min(32).saturating_mul(3))
+    let slots = u32::from(owned_slots).min(SLOTS);
+    u8::try_from(slots).unwrap_or(u8::MAX).saturating_add(u8::from(owns)).min(PARTS)
 }
 
 /// The parts of a limit that only the owner of the destination's slot uses.
 #[must_use]
 pub fn exact(owns: bool) -> u8 {
-    if owns { WHOLE } else { 0 }
+    if owns { PARTS } else { 0 }
 }
 
 /// How late a timer may fire without costing throughput.
@@ -113,11 +114,11 @@ impl Rate {
         latest
     }
 
-    /// Tells the share of this replica, in parts of [`WHOLE`]. A part that comes brings no permits, one that goes takes
+    /// Tells the share of this replica, of [`PARTS`]. A part that comes brings no permits, one that goes takes
     /// them with it: whole permits are forgotten, only the wait for the next one goes on.
     pub fn set_share(&self, share: u8, now: Monotonic) {
         for limit in &self.limits {
-            limit.set_share(share.min(WHOLE), now);
+            limit.set_share(share.min(PARTS), now);
         }
     }
 
@@ -158,7 +159,7 @@ impl Limit {
 
     /// `None` without a share.
     fn pace(&self, share: u8) -> Option<Pace> {
-        let interval = self.interval_ns.saturating_mul(u64::from(WHOLE)).checked_div(u64::from(share))?.min(TIME_MAX);
+        let interval = self.interval_ns.saturating_mul(u64::from(PARTS)).checked_div(u64::from(share))?.min(TIME_MAX);
         let own = self.burst_ns.saturating_sub(interval).saturating_add(interval.min(LATENESS_NS));
         Some(Pace { interval, tolerance: own.min(self.burst_ns).min(TIME_MAX) })
     }
@@ -256,7 +257,7 @@ pub(in crate::destinations) mod tests {
     fn no_share_waits_and_a_new_share_starts_empty() {
         let rate = Rate::new(&[limit(10, Duration::from_secs(1), 5)]);
         assert_eq!(rate.acquire(ms(1_000)), Decision::NoShare);
-        rate.set_share(WHOLE, ms(1_000));
+        rate.set_share(PARTS, ms(1_000));
         assert_eq!(rate.acquire(ms(1_000)), Decision::WaitUntil(ms(1_100)));
         assert_eq!(rate.acquire(ms(1_100)), Decision::Granted);
         assert_eq!(rate.acquire(ms(1_100)), Decision::WaitUntil(ms(1_200)));
@@ -266,26 +267,30 @@ pub(in crate::destinations) mod tests {
     }
 
     #[test]
-    fn half_the_share_is_half_the_rate() {
+    fn a_part_of_the_share_is_that_part_of_the_rate() {
         let rate = Rate::new(&[limit(100, Duration::from_secs(1), 1)]);
-        rate.set_share(WHOLE / 2, ms(0));
+        rate.set_share(PARTS / 3, ms(0));
         let granted = (0..10_000).filter(|t| rate.acquire(ms(*t)) == Decision::Granted).count();
-        assert!((498..=501).contains(&granted), "{granted}");
+        assert!((332..=334).contains(&granted), "{granted}");
     }
 
     #[test]
     fn the_shares_of_all_replicas_make_the_whole() {
         for (slots, owner) in [([32, 0, 0], 0), ([11, 11, 10], 2), ([1, 30, 1], 1), ([16, 16, 0], 0)] {
             let sum = slots.iter().enumerate().map(|(at, slots)| u32::from(shared(at == owner, *slots))).sum::<u32>();
-            assert_eq!(sum, u32::from(WHOLE));
+            assert_eq!(sum, u32::from(PARTS));
         }
-        assert_eq!((exact(true), exact(false), shared(false, 0)), (WHOLE, 0, 0));
+        for replicas in 1..=4 {
+            let least = u32::from(shared(false, u8::try_from(SLOTS / replicas).unwrap()));
+            assert!(least * replicas * 100 / u32::from(PARTS) >= 90, "{replicas} with as much to send");
+        }
+        assert_eq!((exact(true), exact(false), shared(false, 0)), (PARTS, 0, 0));
     }
 
     #[test]
     fn late_timers_cost_no_throughput() {
         let rate = Rate::new(&[limit(500, Duration::from_secs(1), 1)]);
-        rate.set_share(WHOLE, ms(0));
+        rate.set_share(PARTS, ms(0));
         let (mut now, mut granted) = (0, 0);
         while now < 10_000 {
             match rate.acquire(ms(now)) {
@@ -301,7 +306,7 @@ pub(in crate::destinations) mod tests {
     #[test]
     fn every_limit_holds_and_a_refusal_takes_nothing() {
         let rate = Rate::new(&[limit(10, Duration::from_secs(1), 10), limit(1, Duration::from_secs(60), 1)]);
-        rate.set_share(WHOLE, ms(0));
+        rate.set_share(PARTS, ms(0));
         assert_eq!(rate.acquire(ms(61_000)), Decision::Granted);
         for _ in 0..100 {
             assert_eq!(rate.acquire(ms(61_000)), Decision::WaitUntil(Monotonic(ms(121_000).0 - 10_000_000)));
@@ -315,7 +320,7 @@ pub(in crate::destinations) mod tests {
     #[test]
     fn peek_counts_those_ahead() {
         let rate = Rate::new(&[limit(1, Duration::from_secs(1), 1)]);
-        rate.set_share(WHOLE, ms(0));
+        rate.set_share(PARTS, ms(0));
         assert_eq!(rate.peek(ms(5_000), 0, Duration::ZERO), Decision::Granted);
         assert_ne!(rate.peek(ms(5_000), 1, Duration::ZERO), Decision::Granted);
         assert_eq!(rate.peek(ms(5_000), 1, Duration::from_secs(1)), Decision::Granted);
@@ -376,8 +381,8 @@ pub(in crate::destinations) mod tests {
         fn no_window_has_more_than_the_limit(steps in steps(), requests in 1u32..2_000, burst in 1u32..20) {
             let limits = [limit(requests, Duration::from_secs(1), burst)];
             let group: Vec<Rate> = (0..3).map(|_| Rate::new(&limits)).collect();
-            let mut slots = [WHOLE, 0, 0];
-            group[0].set_share(WHOLE, Monotonic(0));
+            let mut slots = [PARTS, 0, 0];
+            group[0].set_share(PARTS, Monotonic(0));
             let mut now = 0u64;
             let mut sent: Vec<u64> = Vec::new();
             for step in steps {

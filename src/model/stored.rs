@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Partitions of each retry tier and of the topic of slots.
 pub const SLOTS: u32 = 32;
 
+/// Parts that a rate limit is divided into among the replicas: one for each slot, and one more for the slot of whom it limits.
+pub const PARTS: u8 = 33;
+
 /// Begins the name of every header of ours.
 pub const HEADER_PREFIX: &str = "tidegate-";
 

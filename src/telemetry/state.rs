@@ -173,7 +173,7 @@ pub struct Destination {
     pub queued_since_ms: Option<i64>,
     /// Its limits, for the whole group, as written: `50/s`.
     pub rate_limits: Vec<String>,
-    /// This replica's share of the limits, in parts of 128.
+    /// This replica's share of the limits, of [`PARTS`](crate::model::stored::PARTS).
     pub share: u8,
     /// What stopped it last, until it is back.
     pub trouble: Option<Trouble>,
@@ -197,7 +197,7 @@ pub struct Connection {
     pub name: String,
     /// Its limits, for the whole group and all its destinations, as written.
     pub rate_limits: Vec<String>,
-    /// This replica's share of the limits, in parts of 128.
+    /// This replica's share of the limits, of [`PARTS`](crate::model::stored::PARTS).
     pub share: u8,
     /// Milliseconds until its next permit; absent if one is there, or if there is no share.
     pub rate_wait_ms: Option<u64>,

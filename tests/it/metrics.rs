@@ -146,7 +146,7 @@ fn the_state_says_the_same(replica: &Replica) {
     let sink = state.destinations.iter().find(|destination| destination.name == "sink").expect("sink");
     assert_eq!(
         (sink.rate_limits.as_slice(), sink.share, sink.breaker.as_str()),
-        (&["40/s".to_owned()][..], 128, "closed")
+        (&["40/s".to_owned()][..], 33, "closed")
     );
     let orders = state.intakes.iter().find(|intake| intake.name == "orders").expect("the source");
     assert!(orders.partitions.len() == 3 && orders.commits > 0, "{orders:?}");

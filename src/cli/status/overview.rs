@@ -202,7 +202,7 @@ pub(super) struct DestinationRow {
     pub(super) concurrency_limit: u32,
     /// As written, for all replicas together.
     pub(super) rate_limits: Vec<String>,
-    /// What the replicas may use of them together, in parts of 128.
+    /// What the replicas may use of them together, of [`PARTS`](crate::model::stored::PARTS).
     pub(super) share: u32,
     pub(super) trouble: Option<Trouble>,
     pub(super) replicas: Vec<Part>,

@@ -5,6 +5,7 @@ use crate::cli::output::grouped;
 use crate::cli::since::{ago, clock};
 use crate::cli::{Output, output};
 use crate::model::clock::WallMs;
+use crate::model::stored::PARTS;
 use std::io;
 
 /// Prints tables, then what keeps something from flowing. `details`: one thing was asked for.
@@ -159,7 +160,7 @@ fn destinations(rows: &[DestinationRow], format: Output, now: WallMs) -> io::Res
 
 /// The part of the limits that somebody may use; of no interest without a limit.
 fn share(parts: u32, limits: &[String]) -> String {
-    if limits.is_empty() { "-".to_owned() } else { format!("{} %", (parts * 100).div_ceil(128)) }
+    if limits.is_empty() { "-".to_owned() } else { format!("{} %", (parts * 100).div_ceil(u32::from(PARTS))) }
 }
 
 /// In a few words.

@@ -119,7 +119,7 @@ fn a_dispatcher_without_a_seat_still_works() {
         let board = Rc::new(Board::default());
         dispatcher.submit(job(&board, 0));
         tokio::task::yield_now().await;
-        destination.set_share(rate::WHOLE, Monotonic::now());
+        destination.set_share(PARTS, Monotonic::now());
         assert_eq!(board.classes(1).await, [Class::Success]);
     });
 }
@@ -192,7 +192,7 @@ fn siblings(port: u16, limits: Vec<RateLimit>) -> [Arc<Destination>; 2] {
     let shared = connection(&resource("orders")).unwrap();
     ["orders", "refunds"].map(|name| {
         let destination = Destination::new(resource(name), Arc::clone(&shared), None).unwrap();
-        destination.set_share(rate::WHOLE, Monotonic::now());
+        destination.set_share(PARTS, Monotonic::now());
         Arc::new(destination)
     })
 }
@@ -246,9 +246,9 @@ fn a_reload_keeps_what_a_connection_has_spent_and_changed_limits_begin() {
     };
     let wait = |destination: &Destination| destination.connection().status(Monotonic::now()).rate_wait_ms;
     let first = build(1, None);
-    first.set_share(rate::WHOLE, Monotonic::now());
+    first.set_share(PARTS, Monotonic::now());
     let unchanged = build(1, Some(&first));
-    assert_eq!(unchanged.connection().status(Monotonic::now()).share, rate::WHOLE);
+    assert_eq!(unchanged.connection().status(Monotonic::now()).share, PARTS);
     assert!(matches!(wait(&unchanged), Some(500..=1_000)));
     let changed = build(1_000, Some(&unchanged));
     assert!(matches!(wait(&changed), None | Some(0..=1)), "{:?}", wait(&changed));
@@ -268,7 +268,7 @@ fn without_a_share_nothing_is_sent_until_there_is_one() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!((dispatcher.waiting(), server.connections.get()), (1, 0));
         assert_eq!(destination.why_held(Monotonic::now()), Some(Held::NoShare));
-        destination.set_share(rate::WHOLE, Monotonic::now());
+        destination.set_share(PARTS, Monotonic::now());
         assert_eq!(board.classes(1).await, [Class::Success]);
     });
 }
@@ -475,7 +475,7 @@ fn a_changed_resource_keeps_limits_and_probes_at_once() {
         let resource = setup().resource();
         let after = Destination::new(Arc::clone(&resource), connection(&resource).unwrap(), Some(&before)).unwrap();
         after.adopt(&before, now);
-        assert_eq!(after.status(now).share, rate::WHOLE);
+        assert_eq!(after.status(now).share, PARTS);
         start(&Arc::new(after)).submit(job(&board, 1));
         assert_eq!(board.classes(2).await, [Class::Incident, Class::Success]);
     });

@@ -12,16 +12,17 @@ mod verdicts;
 mod wire;
 
 use super::{Dispatcher, Job};
+use crate::destinations::Destination;
 use crate::destinations::connection::{self, Connection as RunningConnection};
 use crate::destinations::responses::{self, Responses};
 use crate::destinations::tls::Roots;
-use crate::destinations::{Destination, rate};
 use crate::model::clock::Monotonic;
 use crate::model::fault::Place;
 use crate::model::name::Name;
 use crate::model::outcome::{Class, Report};
 use crate::model::request::Request;
 use crate::model::resources::{self, BaseUrl, Connection, Network, PatternLimits, RetryPolicy};
+use crate::model::stored::PARTS;
 use crate::model::text::ShowText;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -82,7 +83,7 @@ impl Setup {
         assert!(faults.is_empty(), "{faults:?}");
         let destination = Destination::new(resource, connection, None).unwrap();
         let destination = destination.judged_by(Responses::new(&own, &theirs));
-        destination.set_share(rate::WHOLE, now);
+        destination.set_share(PARTS, now);
         Arc::new(destination)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{BREAKER_STATES, DESTINATION_HOLDS, HTTP, Metric, Read, TOKEN_STATES, is_held, metric, with};
 use crate::model::clock::WallMs;
+use crate::model::stored::PARTS;
 use crate::telemetry::figures::destination::WAITS;
 use crate::telemetry::metrics::instruments::Sample;
 use crate::telemetry::state::Destination;
@@ -95,7 +96,9 @@ pub(super) static METRICS: &[Metric] = &[
         "1",
         &["destination"],
         "This replica's share of the destination's rate limits.",
-        Read::Ratio(|sample, tell| destinations(sample, |at, labels| tell(f64::from(at.share) / 128.0, labels))),
+        Read::Ratio(|sample, tell| {
+            destinations(sample, |at, labels| tell(f64::from(at.share) / f64::from(PARTS), labels))
+        }),
     ),
     metric(
         "tidegate.destination.breaker.state",
