@@ -39,7 +39,7 @@ fn the_built_in_file_is_the_default() {
     );
     assert_eq!(
         (s.kafka.session_timeout, s.kafka.heartbeat_interval),
-        (Duration::from_secs(15), Duration::from_secs(3))
+        (Duration::from_secs(15), Duration::from_secs(1))
     );
     assert_eq!((s.kafka.max_poll_interval, s.kafka.group_protocol), (Duration::from_secs(60), GroupProtocol::Classic));
     assert!(s.kafka.instance_id.is_none() && s.kafka.replication_factor.is_none() && s.kafka.properties.is_empty());

@@ -13,6 +13,7 @@
 
 use super::Job;
 use super::attempt::{self, Exchange, Span, Tried};
+use super::coalesce;
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::flight::{Ended, Flight, Log, Work};
@@ -187,8 +188,7 @@ impl<'a, J: Job> Run<'a, J> {
         };
         let soon = until.since(now) < Duration::from_millis(1);
         if soon && self.owner.destination.limits().is_faster_than_timers() {
-            cx.waker().wake_by_ref();
-            return;
+            coalesce::wake_at(until, cx.waker());
         }
         if self.timer_at != Some(until) {
             self.timer.as_mut().reset(Instant::from_std(until.instant()));
