@@ -1,10 +1,9 @@
 //! Coalesce: what a worker does before it sleeps until somebody wakes it: it may wait a moment on its own account.
 //!
 //! A busy worker waits before it looks for answers, so that it finds several at once, as network cards do with their
-//! interrupts. A worker that is woken for every second or third answer spends an eighth
-//! of its time on being woken, and the machine switches from thread to thread three times as often. Who waits longer for
-//! it is an answer whose destination has at least sixteen requests of this worker in flight, most of them still without
-//! one: their next requests leave together instead of one by one. A worker with little to do never waits.
+//! interrupts: one that is woken for every second or third answer spends an eighth of its time on being woken, and the
+//! machine switches from thread to thread three times as often. It does so only while all that are answered have many more
+//! requests in flight, which go on meanwhile; nobody's only request lies there answered.
 //!
 //! Permits of a rate limit may come faster than the runtime's timers, which know milliseconds. A worker that would do
 //! nothing else waits for the next one itself. One that has enough to do comes by often enough.
@@ -21,7 +20,7 @@ const MOMENT: Duration = Duration::from_micros(50);
 /// A worker is busy that gets an answer in so much time.
 const BUSY: Duration = Duration::from_micros(100);
 
-/// With fewer requests in flight a moment might be longer than all of them take.
+/// Whoever has fewer requests in flight may be waiting for this worker with all of them.
 const MANY: usize = 16;
 
 /// The longest wait for a permit: so long does an answer lie that comes meanwhile.
@@ -33,38 +32,37 @@ thread_local! {
     static DUE: RefCell<Vec<(Monotonic, Waker)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a thread has in flight, and how quickly that ends.
+/// How quickly requests of a thread are answered.
 struct Pulse {
-    flying: Cell<usize>,
-    /// Ended since [`Self::looked`].
+    /// Answered since [`Self::looked`].
     ended: Cell<usize>,
+    /// The fewest that one of those who were answered had still in flight.
+    left: Cell<usize>,
     looked: Cell<Monotonic>,
 }
 
 impl Pulse {
     const fn new() -> Self {
-        Self { flying: Cell::new(0), ended: Cell::new(0), looked: Cell::new(Monotonic(0)) }
+        Self { ended: Cell::new(0), left: Cell::new(usize::MAX), looked: Cell::new(Monotonic(0)) }
+    }
+
+    fn ended(&self, left: usize) {
+        self.ended.set(self.ended.get() + 1);
+        self.left.set(self.left.get().min(left));
     }
 
     fn is_busy(&self, now: Monotonic) -> bool {
-        let (ended, flying) = (self.ended.replace(0), self.flying.get());
+        let (ended, left) = (self.ended.replace(0), self.left.replace(usize::MAX));
         let passed = now.since(self.looked.replace(now));
-        // Where half of them end at each look, they may all be waiting for this worker.
-        flying >= MANY && 2 * ended <= flying && ended > 0 && passed <= BUSY * u32::try_from(ended).unwrap_or(u32::MAX)
+        let is_quick = ended > 0 && passed <= BUSY * u32::try_from(ended).unwrap_or(u32::MAX);
+        // Where half of them end from look to look, a longer wait might let all of them end.
+        is_quick && left >= MANY && 2 * ended <= left
     }
 }
 
-/// A request of this thread has begun.
-pub(super) fn began() {
-    PULSE.with(|pulse| pulse.flying.set(pulse.flying.get() + 1));
-}
-
-/// So many requests of this thread were answered, or given up.
-pub(super) fn ended(count: usize) {
-    PULSE.with(|pulse| {
-        pulse.flying.set(pulse.flying.get().saturating_sub(count));
-        pulse.ended.set(pulse.ended.get() + count);
-    });
+/// A request was answered, or given up, of a dispatcher of this thread that has so many others in flight.
+pub(super) fn ended(left: usize) {
+    PULSE.with(|pulse| pulse.ended(left));
 }
 
 /// Has `waker` woken at that moment if this thread has nothing else to do until then; it may be woken before.
@@ -97,10 +95,9 @@ mod tests {
     use std::task::Wake;
 
     /// The verdict after so many answers in so many microseconds, with so many requests left in flight.
-    fn busy(ended: usize, micros: u64, flying: usize) -> bool {
+    fn busy(ended: usize, micros: u64, left: usize) -> bool {
         let pulse = Pulse::new();
-        pulse.ended.set(ended);
-        pulse.flying.set(flying);
+        (0..ended).for_each(|nth| pulse.ended(left + ended - 1 - nth));
         pulse.is_busy(Monotonic(micros * 1_000))
     }
 
@@ -115,23 +112,15 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_counts_once() {
+    fn nobody_with_few_in_flight_waits_for_one_with_many() {
         let pulse = Pulse::new();
-        pulse.flying.set(64);
-        pulse.ended.set(4);
-        assert!(pulse.is_busy(Monotonic(100_000)));
-        assert!(!pulse.is_busy(Monotonic(100_001)));
-        pulse.ended.set(4);
-        assert!(!pulse.is_busy(Monotonic(600_000)), "half a millisecond since the last look");
-    }
-
-    #[test]
-    fn requests_are_counted_from_their_beginning_to_their_end() {
-        (0..5).for_each(|_| began());
-        ended(2);
-        PULSE.with(|pulse| assert_eq!((pulse.flying.get(), pulse.ended.get()), (3, 2)));
-        ended(3);
-        PULSE.with(|pulse| assert_eq!((pulse.flying.get(), pulse.ended.get()), (0, 5)));
+        [63, 62, 0, 61].into_iter().for_each(|left| pulse.ended(left));
+        assert!(!pulse.is_busy(Monotonic(100_000)));
+        (0..4).for_each(|_| pulse.ended(60));
+        assert!(pulse.is_busy(Monotonic(200_000)), "the next time there are only its own");
+        assert!(!pulse.is_busy(Monotonic(200_001)), "what has ended counts once");
+        (0..4).for_each(|_| pulse.ended(60));
+        assert!(!pulse.is_busy(Monotonic(700_000)), "half a millisecond since the last look");
     }
 
     #[test]

@@ -88,7 +88,6 @@ impl<F: Future + Unpin> Flights<F> {
         if let Some(place) = self.places.get_mut(at) {
             place.flight = Some(flight);
         }
-        coalesce::began();
         self.ring(at);
     }
 
@@ -122,7 +121,7 @@ impl<F: Future + Unpin> Flights<F> {
             if let Poll::Ready(end) = Pin::new(flight).poll(&mut Context::from_waker(&place.waker)) {
                 place.flight = None;
                 self.free.push(at);
-                coalesce::ended(1);
+                coalesce::ended(self.len());
                 return Poll::Ready(Some(end));
             }
         }
@@ -147,7 +146,6 @@ impl<F: Future + Unpin> Flights<F> {
                 self.free.push(at);
             }
         }
-        coalesce::ended(taken.len());
         taken
     }
 
