@@ -19,6 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 /// The consumer of an intake.
 pub(super) type IntakeConsumer = BaseConsumer<Callbacks>;
@@ -67,6 +68,7 @@ impl ConsumerContext for Callbacks {
         if let Err(error) = done {
             tracing::error!(group = self.shared.group, %error, "revoking partitions failed in the Kafka client");
         }
+        self.purge(&partitions(list));
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
@@ -142,6 +144,16 @@ impl Callbacks {
             }
         } else if !items.is_empty() {
             shared.send(consumer, items, Monotonic::now());
+        }
+    }
+
+    /// Lets go what had been fetched of partitions that are ours no more. The client would keep it until they come back:
+    /// it drops what is out of date only when somebody looks for records.
+    pub(super) fn purge(&self, all: &[TopicPartition]) {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
+        for at in all {
+            let Some(queue) = consumer.split_partition_queue(&at.topic, at.partition) else { continue };
+            while queue.poll(Duration::ZERO).is_some() {}
         }
     }
 

@@ -184,7 +184,8 @@ impl Shared {
                 if open == entry.paused {
                     entry.paused = !open;
                     entry.life.paused.store(!open, Ordering::Release);
-                    if open { resume.push(at.clone()) } else { pause.push(at.clone()) }
+                    let which = if open { &mut resume } else { &mut pause };
+                    which.push((at.clone(), Arc::clone(&entry.life)));
                 }
             }
             (pause, resume)
@@ -193,10 +194,13 @@ impl Shared {
             if all.is_empty() {
                 continue;
             }
-            let done = list(all.iter().map(|at| (at, Offset::Invalid)))
+            let done = list(all.iter().map(|(at, _)| (at, Offset::Invalid)))
                 .and_then(|list| if what { consumer.pause(&list) } else { consumer.resume(&list) });
             if let Err(error) = done {
                 tracing::warn!(group = self.group, %error, "pausing or resuming partitions failed");
+            }
+            if what {
+                all.iter().for_each(|(_, life)| life.wake());
             }
         }
     }

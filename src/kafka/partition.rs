@@ -7,8 +7,8 @@ use crate::model::record::{Position, Record};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A partition of a topic.
@@ -123,7 +123,7 @@ pub trait Log: Send {
 
 /// What the poll thread knows of a queue that lives elsewhere: both hold it, so that it can tell whether the queue has
 /// been dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Life {
     /// The queue has reported [`QueueError::OffsetOutOfRange`].
     pub(super) stopped: AtomicBool,
@@ -133,9 +133,29 @@ pub struct Life {
     taken_bytes: AtomicU64,
     /// Who looked last for a record found none, and nothing has come since.
     pub(super) is_dry: AtomicBool,
+    /// Wakes who reads the queue.
+    reader: Mutex<Option<Wake>>,
+}
+
+/// Wakes somebody, and does nothing else.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+impl std::fmt::Debug for Life {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Life").field("paused", &self.paused).field("is_dry", &self.is_dry).finish_non_exhaustive()
+    }
 }
 
 impl Life {
+    /// Has the reader look at its queue: what was fetched before a pause stays in the client's memory until somebody does,
+    /// and a reader that waits for something else would not for long.
+    pub(super) fn wake(&self) {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(wake) = reader {
+            wake();
+        }
+    }
+
     /// Notes that so much was taken.
     pub(super) fn took(&self, bytes: u64) {
         let before = self.taken_bytes.load(Ordering::Relaxed);
@@ -220,8 +240,9 @@ impl Queue {
     /// hold records already. It is edge-triggered: poll until `None`, or come back by yourself. It is called on a thread of
     /// the client, with a lock held: it must only wake somebody.
     pub fn on_ready(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        let wake = Arc::new(wake);
+        let wake: Wake = Arc::new(wake);
         let callback = Arc::clone(&wake);
+        *self.alive.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&wake));
         let alive = Arc::clone(&self.alive);
         match &mut self.from {
             Origin::Kafka(queue) => queue.set_nonempty_callback(move || {
@@ -239,6 +260,7 @@ impl Drop for Queue {
     /// Nobody takes what comes for it any more.
     fn drop(&mut self) {
         self.alive.is_dry.store(false, Ordering::Relaxed);
+        *self.alive.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -281,7 +303,6 @@ pub(super) fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
 mod tests {
     use super::*;
     use std::collections::VecDeque;
-    use std::sync::Mutex;
 
     /// Offsets and values that wait in the client.
     type Values = VecDeque<(i64, &'static [u8])>;

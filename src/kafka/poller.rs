@@ -380,6 +380,7 @@ impl Poller {
         if let Err(error) = done {
             tracing::warn!(group = self.shared.group, %error, "letting partitions go");
         }
+        self.consumer.context().purge(removed);
     }
 
     fn await_answers(&self, deadline: Monotonic) {
