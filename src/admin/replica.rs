@@ -128,7 +128,7 @@ impl Replica {
             },
             memory: Memory {
                 used_bytes: number(parts.budget.used_bytes()),
-                budget_bytes: number(parts.budget.limit_bytes()),
+                budget_bytes: number(parts.budget.allowed_bytes()),
                 window_bytes_max: number(parts.caps.bytes),
                 window_records_max: number(parts.caps.records),
             },

@@ -7,6 +7,7 @@
 //! Whoever is started here is joined here.
 
 mod options;
+mod pressure;
 
 pub use options::client_settings;
 
@@ -129,6 +130,8 @@ pub struct Extras {
     pub otlp: Option<Otlp>,
     /// Sees every traced outcome as JSON.
     pub tap: Option<mpsc::UnboundedSender<Bytes>>,
+    /// The broker lives in this process, too, and its records with it: what the process takes says nothing of ours.
+    pub embedded: bool,
 }
 
 /// How long tiers and queues are fetched before it is the turn of others.
@@ -200,6 +203,10 @@ impl App {
         let started = Worker::start_all(delivery.workers, &shared);
         let (workers, threads) =
             started.map_err(|source| Error::System { what: "a worker thread cannot be started", source })?;
+        let limits = pressure::Limits { budget_bytes: delivery.memory_budget_bytes, events_bytes: shares.reading() };
+        if !extras.embedded {
+            services.spawn(pressure::watch(limits, Arc::clone(&shared.budget)));
+        }
         let stored_group = format!("{}.stored", settings.kafka.group);
         let figures = snapshot.load().figures().source(STORED);
         let stored_owner = supervisor(&settings, LaneKind::Stored, &stored_group, &workers, figures);

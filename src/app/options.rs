@@ -1,10 +1,10 @@
 //! What the process settings mean for Kafka's clients: their properties, and how the memory budget is divided.
 
 use crate::config::settings::{DeliverySettings, GroupProtocol, Settings};
-use crate::kafka::{self, ClientSettings, IntakeOptions, Room};
+use crate::kafka::{self, Allowed, ClientSettings, IntakeOptions, Room};
 use crate::model::resources::{OnMissing, Start};
 use crate::pipeline::snapshot::Snapshot;
-use crate::pipeline::ticket::Budget;
+use crate::pipeline::ticket::{Budget, WHOLE};
 use crate::pipeline::topics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,11 @@ impl Shares {
         Self { windows: events / 3, prefetched: events / 2, writing: (events / 6).max(largest) }
     }
 
+    /// What of the budget holds events that come, in bytes; those that are written have been counted as they came.
+    pub(super) fn reading(&self) -> u64 {
+        self.windows + self.prefetched
+    }
+
     /// The same client, whose producers hold no more than is for what waits to be written.
     pub(super) fn bound(&self, mut client: ClientSettings) -> ClientSettings {
         let (key, kbytes) = ("queue.buffering.max.kbytes", (self.writing / 1024).max(1024));
@@ -88,18 +93,22 @@ pub(super) fn intake_options(
     let queue_bytes = (delivery.memory_budget_bytes / 512).clamp(256 << 10, 4 << 20);
     let per_partition = queue_bytes + delivery.max_event_bytes;
     let part = shares.prefetched / u64::try_from(intakes).unwrap_or(u64::MAX).max(1);
-    let max_resumed = (part / per_partition).max(1);
+    let max_resumed = usize::try_from((part / per_partition).max(1)).unwrap_or(usize::MAX);
     let room = Arc::clone(room);
+    let allowed = move || Allowed {
+        has_room: room.has_room(),
+        max_resumed: (max_resumed.saturating_mul(room.allowed()) / WHOLE).max(1),
+    };
     let (each, most) = FETCH_WAIT;
     IntakeOptions {
         start,
         on_missing,
         commit_interval: delivery.commit_interval,
         instance_id: settings.kafka.instance_id.clone(),
-        max_resumed: usize::try_from(max_resumed).unwrap_or(usize::MAX),
+        max_resumed,
         queue_bytes: Some(queue_bytes),
         fetch_wait: each.saturating_mul(u32::try_from(intakes).unwrap_or(u32::MAX)).clamp(2 * each, most),
-        room: Room::when(move || room.has_room()),
+        room: Room::told_by(allowed),
         ..IntakeOptions::default()
     }
 }

@@ -103,7 +103,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         None => (built_in(&setup::context(&settings, &env)), Vec::new()),
     };
     let (tap, mut view) = mpsc::unbounded_channel();
-    let extras = Extras { trace_all: true, source_partitions: Some(PARTITIONS), tap: Some(tap), otlp };
+    let extras = Extras { trace_all: true, source_partitions: Some(PARTITIONS), tap: Some(tap), otlp, embedded: true };
     let started = App::start(Arc::clone(&settings), client.clone(), Admin::embedded(&broker)?, loaded, extras).await;
     let mut app = started.map_err(setup::app_failure)?;
     let work = async {

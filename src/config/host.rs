@@ -1,4 +1,4 @@
-//! The name of this machine, as people know it.
+//! What the machine tells: its name, as people know it, and the memory that this process takes of it.
 
 use std::fs;
 
@@ -16,9 +16,35 @@ fn short(text: &str) -> Option<String> {
     text.trim().split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
+/// The memory that this process has now, in bytes; `None` where the system does not say.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    // In pages: proc(5), `/proc/pid/statm`.
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+/// The memory that this process has now, in bytes; `None` where the system does not say.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_tells_what_a_process_takes() {
+        let before = resident_bytes().unwrap();
+        let much = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(resident_bytes().unwrap() >= before + (32 << 20));
+        drop(much);
+    }
 
     #[test]
     fn a_name_without_domain() {

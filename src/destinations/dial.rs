@@ -31,8 +31,8 @@ pub struct Dialer {
     pub(super) connection: String,
     pub(super) host: Host,
     pub(super) guard: Guard,
-    /// The way out, if it is not direct.
-    pub(super) proxy: Option<Proxy>,
+    /// The way out, if it is not direct; few have one, and it is large.
+    pub(super) proxy: Option<Box<Proxy>>,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What they chose last: one of the four below.
     pub(super) speaks: AtomicU8,

@@ -219,7 +219,7 @@ impl Destination {
         let dialer = Dialer {
             connection: resource.connection.name.to_string(),
             host: Host { name: base.host.clone(), port: base.port },
-            proxy: connection.proxy(base).map_err(|host| Error::Host { destination: name(), host })?,
+            proxy: connection.proxy(base).map_err(|host| Error::Host { destination: name(), host })?.map(Box::new),
             guard: Guard::new(&resource.connection.allow_networks),
             tls,
             speaks: AtomicU8::default(),

@@ -65,29 +65,38 @@ pub struct IntakeOptions {
     /// The client tells every two seconds where partitions end. That takes 20 KiB per topic: too much where each
     /// destination has one.
     pub statistics: bool,
-    /// Whether anybody could take a record now. While nobody can, nobody's turn ends because others wait: fetching others
-    /// would only fill memory.
+    /// How much of what may be prefetched there is memory for now.
     pub room: Room,
 }
 
-/// Says whether there is room for records; without being told how to look, there always is.
+/// What there is memory for at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    /// Somebody could take a record now. While nobody can, nobody's turn ends because others wait: fetching others would
+    /// only fill memory.
+    pub has_room: bool,
+    /// Partitions fetched at a time, if that is fewer than [`IntakeOptions::max_resumed`].
+    pub max_resumed: usize,
+}
+
+/// Says what there is memory for; without being told how to look, for everything.
 #[derive(Clone, Default)]
-pub struct Room(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+pub struct Room(Option<Arc<dyn Fn() -> Allowed + Send + Sync>>);
 
 impl Room {
-    /// There is when this says so.
-    pub fn when(look: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    /// What this says.
+    pub fn told_by(look: impl Fn() -> Allowed + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(look)))
     }
 
-    pub(super) fn is_there(&self) -> bool {
-        self.0.as_ref().is_none_or(|look| look())
+    fn allowed(&self) -> Allowed {
+        self.0.as_ref().map_or(Allowed { has_room: true, max_resumed: usize::MAX }, |look| look())
     }
 }
 
 impl std::fmt::Debug for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Room").field(&self.is_there()).finish()
+        f.debug_tuple("Room").field(&self.allowed()).finish()
     }
 }
 
@@ -116,7 +125,8 @@ impl IntakeOptions {
 
     pub(super) fn rules(&self) -> Rules {
         let calm_bytes = self.queue_bytes.map_or(CALM_BYTES, |bytes| bytes.min(CALM_BYTES));
-        Rules { max: self.max_resumed, turn: self.turn, calm_bytes, has_room: self.room.is_there() }
+        let Allowed { has_room, max_resumed } = self.room.allowed();
+        Rules { max: self.max_resumed.min(max_resumed), turn: self.turn, calm_bytes, has_room }
     }
 }
 

@@ -46,7 +46,7 @@ pub use embedded::{Embedded, is_embedded};
 pub use ends::Ends;
 pub use error::Error;
 pub use group::{Group, Phase};
-pub use intake::{Intake, IntakeOptions, Partitions, Pending, Restart, Room};
+pub use intake::{Allowed, Intake, IntakeOptions, Partitions, Pending, Restart, Room};
 pub use membership::Membership;
 pub use partition::{Assigned, Commit, Life, Log, METADATA_MAX, Owner, Queue, QueueError, TopicPartition};
 pub use ping::ping;

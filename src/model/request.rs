@@ -27,6 +27,18 @@ pub struct Headers {
     lines: SmallVec<[Line; 12]>,
 }
 
+/// Headers that are not changed any more, in as much memory as they take: each of thousands of targets has some.
+pub struct FixedHeaders {
+    text: Box<str>,
+    lines: Box<[Line]>,
+}
+
+impl From<Headers> for FixedHeaders {
+    fn from(headers: Headers) -> Self {
+        Self { text: headers.text.into_boxed_str(), lines: headers.lines.into_boxed_slice() }
+    }
+}
+
 /// Where a header stands in the text.
 #[derive(Debug, Clone, Copy)]
 struct Line {
@@ -52,6 +64,18 @@ impl fmt::Debug for Request {
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl fmt::Debug for FixedHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl FixedHeaders {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(|line| self.text.get(line.start..line.name).unwrap_or_default())
     }
 }
 
@@ -91,10 +115,8 @@ impl Headers {
     }
 
     /// Sets all of these, replacing those of their names.
-    pub fn set_all(&mut self, others: &Self) {
-        for (name, _) in others.iter() {
-            self.remove(name);
-        }
+    pub fn set_all(&mut self, others: &FixedHeaders) {
+        others.names().for_each(|name| self.remove(name));
         let offset = self.text.len();
         self.text.push_str(&others.text);
         let moved = |line: &Line| Line { start: line.start + offset, name: line.name + offset, end: line.end + offset };
@@ -181,7 +203,7 @@ mod tests {
                 others.set(&pair.0, &pair.1);
                 set(&mut theirs, pair);
             }
-            headers.set_all(&others);
+            headers.set_all(&others.into());
             theirs.iter().for_each(|pair| set(&mut model, pair));
             let found: Vec<(String, String)> =
                 headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

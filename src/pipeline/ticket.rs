@@ -24,15 +24,20 @@ use tokio::sync::Notify;
 pub struct Budget {
     used_bytes: AtomicUsize,
     limit_bytes: usize,
+    /// Of it what may be used now, in [`WHOLE`]ths.
+    allowed: AtomicUsize,
     /// Of which this is a part, if it is one.
     whole: Option<Arc<Budget>>,
 }
+
+/// Parts in which a budget is allowed.
+pub const WHOLE: usize = 1_024;
 
 impl Budget {
     /// A budget of so many bytes.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self { used_bytes: AtomicUsize::new(0), limit_bytes, whole: None }
+        Self { used_bytes: AtomicUsize::new(0), limit_bytes, allowed: AtomicUsize::new(WHOLE), whole: None }
     }
 
     /// A part of another one, for lanes that may stand still for long: what it holds counts there too, and the rest of
@@ -48,16 +53,33 @@ impl Budget {
         self.used_bytes.load(Relaxed)
     }
 
-    /// Bytes that may be held.
+    /// Bytes that may be held while the process has memory for them.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
+    /// Allows so many [`WHOLE`]ths of it from now on, at least one. What is held stays.
+    pub fn allow(&self, parts: usize) {
+        self.allowed.store(parts.clamp(1, WHOLE), Relaxed);
+    }
+
+    /// How many [`WHOLE`]ths of it may be used now.
+    #[must_use]
+    pub fn allowed(&self) -> usize {
+        self.allowed.load(Relaxed)
+    }
+
+    /// Bytes that may be held now.
+    #[must_use]
+    pub fn allowed_bytes(&self) -> usize {
+        (self.limit_bytes / WHOLE).saturating_mul(self.allowed()) + self.limit_bytes % WHOLE
+    }
+
     /// Whether a record may be taken at all.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.used_bytes() < self.limit_bytes && self.whole.as_ref().is_none_or(|whole| whole.has_room())
+        self.used_bytes() < self.allowed_bytes() && self.whole.as_ref().is_none_or(|whole| whole.has_room())
     }
 
     /// Room for one who holds nothing: a part that others have used up does not keep him waiting, the whole does.
@@ -477,6 +499,23 @@ mod tests {
         assert!(two.has_room());
         drop(small);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_not_taken_and_a_record_alone_is() {
+        let budget = Arc::new(Budget::new(64 << 10));
+        let caps = Caps { records: 100, bytes: 1_000_000 };
+        let window = Window::new(None, caps, Arc::clone(&budget), Arc::new(Notify::new()));
+        budget.allow(0);
+        assert!(window.has_room(), "nothing is held");
+        let held = window.hold(event(record(0, 100)), 1, None);
+        assert!(!window.has_room());
+        budget.allow(WHOLE / 2);
+        assert!(window.has_room());
+        assert_eq!(budget.allowed_bytes(), 32 << 10);
+        budget.allow(WHOLE + 1);
+        assert_eq!(budget.allowed_bytes(), budget.limit_bytes());
+        drop(held);
     }
 
     #[test]

@@ -428,7 +428,10 @@ impl Worker {
 
 /// The life of a worker's thread.
 fn live(runtime: Runtime, work: impl Future<Output = ()>) {
-    LocalSet::new().block_on(&runtime, work);
+    LocalSet::new().block_on(&runtime, async {
+        tokio::task::spawn_local(deliver::serve_precise_timer());
+        work.await;
+    });
     // A name may still be looked up, for as long as the system likes, and nobody waits for it any more.
     runtime.shutdown_background();
 }

@@ -1,16 +1,12 @@
-//! Coalesce: what a worker does before it sleeps until somebody wakes it: it may wait a moment on its own account.
+//! Coalesce: a busy worker waits a moment before it looks for answers, so that it finds several at once, as network cards
+//! do with their interrupts: one that is woken for every second or third answer spends an eighth of its time on being
+//! woken, and the machine switches from thread to thread three times as often.
 //!
-//! A busy worker waits before it looks for answers, so that it finds several at once, as network cards do with their
-//! interrupts: one that is woken for every second or third answer spends an eighth of its time on being woken, and the
-//! machine switches from thread to thread three times as often. It does so only while all that are answered have many more
-//! requests in flight, which go on meanwhile; nobody's only request lies there answered.
-//!
-//! Permits of a rate limit may come faster than the runtime's timers, which know milliseconds. A worker that would do
-//! nothing else waits for the next one itself. One that has enough to do comes by often enough.
+//! It does so only while all that are answered have many more requests in flight, which go on meanwhile. Whoever has few
+//! and is answered during such a moment lies there for the rest of it, 0.1 ms at most, and the next look is at once.
 
 use crate::model::clock::Monotonic;
-use std::cell::{Cell, RefCell};
-use std::task::Waker;
+use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
@@ -23,13 +19,8 @@ const BUSY: Duration = Duration::from_micros(100);
 /// Whoever has fewer requests in flight may be waiting for this worker with all of them.
 const MANY: usize = 16;
 
-/// The longest wait for a permit: so long does an answer lie that comes meanwhile.
-const LONGEST: Duration = Duration::from_micros(250);
-
 thread_local! {
     static PULSE: Pulse = const { Pulse::new() };
-    /// Who waits for a permit that comes sooner than a timer, and when that is.
-    static DUE: RefCell<Vec<(Monotonic, Waker)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How quickly requests of a thread are answered.
@@ -60,29 +51,18 @@ impl Pulse {
     }
 }
 
-/// A request was answered, or given up, of a dispatcher of this thread that has so many others in flight.
+/// A request or a dial has ended of a dispatcher of this thread that has so many others in flight.
 pub(super) fn ended(left: usize) {
     PULSE.with(|pulse| pulse.ended(left));
 }
 
-/// Has `waker` woken at that moment if this thread has nothing else to do until then; it may be woken before.
-pub(super) fn wake_at(at: Monotonic, waker: &Waker) {
-    DUE.with_borrow_mut(|due| match due.iter_mut().find(|(_, known)| known.will_wake(waker)) {
-        Some((when, _)) => *when = at,
-        None => due.push((at, waker.clone())),
-    });
-}
-
 /// To be called when this thread has nothing more to do before it is woken: waits a moment, if that serves.
-#[allow(clippy::disallowed_methods, reason = "nothing on this thread could run meanwhile but what it is to wait for")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "so long may everything wait, and several answers are found at once for it"
+)]
 pub fn before_park() {
-    let now = Monotonic::now();
-    let is_busy = PULSE.with(|pulse| pulse.is_busy(now));
-    let due = DUE.take();
-    if let Some(first) = due.iter().map(|(at, _)| *at).min() {
-        thread::sleep(first.since(now).min(LONGEST));
-        due.into_iter().for_each(|(_, waker)| waker.wake());
-    } else if is_busy {
+    if PULSE.with(|pulse| pulse.is_busy(Monotonic::now())) {
         thread::sleep(MOMENT);
     }
 }
@@ -90,9 +70,6 @@ pub fn before_park() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     /// The verdict after so many answers in so many microseconds, with so many requests left in flight.
     fn busy(ended: usize, micros: u64, left: usize) -> bool {
@@ -121,27 +98,5 @@ mod tests {
         assert!(!pulse.is_busy(Monotonic(200_001)), "what has ended counts once");
         (0..4).for_each(|_| pulse.ended(60));
         assert!(!pulse.is_busy(Monotonic(700_000)), "half a millisecond since the last look");
-    }
-
-    #[test]
-    fn who_waits_for_a_permit_is_woken_when_it_comes_and_once() {
-        let (early, late) = (Arc::new(Counted::default()), Arc::new(Counted::default()));
-        let now = Monotonic::now();
-        wake_at(now.plus(Duration::from_secs(9)), &Waker::from(Arc::clone(&early)));
-        let waker = Waker::from(Arc::clone(&late));
-        (1..4).for_each(|micros| wake_at(now.plus(Duration::from_micros(micros)), &waker));
-        before_park();
-        assert_eq!([&early, &late].map(|woken| woken.0.load(Ordering::Relaxed)), [1, 1], "who is not due asks again");
-        before_park();
-        assert_eq!([&early, &late].map(|woken| woken.0.load(Ordering::Relaxed)), [1, 1]);
-    }
-
-    #[derive(Default)]
-    struct Counted(AtomicUsize);
-
-    impl Wake for Counted {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }

@@ -18,6 +18,7 @@ mod evacuate;
 mod flight;
 mod flights;
 mod judge;
+mod precise;
 mod run;
 mod wait;
 
@@ -28,6 +29,7 @@ pub use coalesce::before_park;
 pub use dispatcher::Dispatcher;
 pub use error::Error;
 pub use judge::{By, Outcome, Verdict, judge};
+pub use precise::serve as serve_precise_timer;
 
 use crate::model::clock::Monotonic;
 use crate::model::outcome::Report;

@@ -13,12 +13,12 @@
 
 use super::Job;
 use super::attempt::{self, Exchange, Span, Tried};
-use super::coalesce;
 use super::dispatcher::{Dispatcher, Waiting};
 use super::error::Error;
 use super::flight::{Ended, Flight, Log, Work};
 use super::flights::Flights;
 use super::judge::Verdict;
+use super::precise;
 use crate::destinations::connection::Credentials;
 use crate::destinations::pool::{Connection, Pool};
 use crate::destinations::rate::Decision;
@@ -160,8 +160,9 @@ impl<'a, J: Job> Run<'a, J> {
         }
         let blind = !self.owner.seat.can_be_woken() && self.owner.waiting() > 0;
         let ask = blind.then(|| now.plus(UNSEATED_RETRY));
+        let wait = wait.filter(|at| !self.wakes_precisely(cx, *at));
         let next = [wait, self.alarm, idle, ends, ask, look].into_iter().flatten().min();
-        self.sleep(cx, next, now);
+        self.sleep(cx, next);
         Poll::Pending
     }
 
@@ -181,15 +182,18 @@ impl<'a, J: Job> Run<'a, J> {
         }
     }
 
-    fn sleep(&mut self, cx: &mut Context<'_>, until: Option<Monotonic>, now: Monotonic) {
+    /// Whether it is woken for its next permit by a timer that can follow.
+    fn wakes_precisely(&self, cx: &Context<'_>, at: Monotonic) -> bool {
+        self.waits_for == Some(Wait::Rate)
+            && self.owner.destination.limits().is_faster_than_timers()
+            && precise::wake_at(at, cx.waker())
+    }
+
+    fn sleep(&mut self, cx: &mut Context<'_>, until: Option<Monotonic>) {
         let Some(until) = until else {
             self.timer_at = None;
             return;
         };
-        let soon = until.since(now) < Duration::from_millis(1);
-        if soon && self.owner.destination.limits().is_faster_than_timers() {
-            coalesce::wake_at(until, cx.waker());
-        }
         if self.timer_at != Some(until) {
             self.timer.as_mut().reset(Instant::from_std(until.instant()));
             self.timer_at = Some(until);

@@ -9,7 +9,7 @@ use super::scope::Scope;
 use super::value::{Roots, Value};
 use crate::json::path::Lookup;
 use crate::model::node::{Key, Kind, Node};
-use crate::model::request::{self, Request};
+use crate::model::request::{self, FixedHeaders, Request};
 use std::borrow::Cow;
 use std::mem;
 
@@ -35,9 +35,16 @@ pub(super) struct Headers {
 #[derive(Debug)]
 enum Run {
     /// Written in advance, for they are the same for every event.
-    Fixed(Box<request::Headers>),
+    Fixed(FixedHeaders),
     /// The header at that index.
     Rendered(usize),
+}
+
+impl Run {
+    /// `None` if there are none.
+    fn fixed(headers: request::Headers) -> Option<Self> {
+        (!headers.as_lines().is_empty()).then(|| Self::Fixed(headers.into()))
+    }
 }
 
 #[derive(Debug)]
@@ -98,20 +105,20 @@ impl Headers {
 
     /// Has the paths in them looked up together with all others, and writes what is fixed; `content_type` is, too.
     pub(super) fn bind(&mut self, content_type: Option<&str>, lookup: &mut Lookup) {
-        let mut fixed = Box::<request::Headers>::default();
+        let mut fixed = request::Headers::default();
         for (index, header) in self.all.iter_mut().enumerate() {
             match &mut header.value {
                 HeaderValue::Fixed(text) => fixed.set(&header.name, text),
                 HeaderValue::Rendered(scalar) => {
                     scalar.bind(lookup);
-                    self.runs.extend([Run::Fixed(mem::take(&mut fixed)), Run::Rendered(index)]);
+                    self.runs.extend(Run::fixed(mem::take(&mut fixed)).into_iter().chain([Run::Rendered(index)]));
                 }
             }
         }
         if let Some(content_type) = content_type {
             fixed.set(CONTENT_TYPE, content_type);
         }
-        self.runs.push(Run::Fixed(fixed));
+        self.runs.extend(Run::fixed(fixed));
         self.all.shrink_to_fit();
         self.runs.shrink_to_fit();
     }

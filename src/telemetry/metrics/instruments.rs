@@ -121,10 +121,11 @@ fn attributes(name: &str, values: &[&str]) -> Vec<KeyValue> {
     row(name).map(|metric| labelled(metric, values)).unwrap_or_default()
 }
 
-/// A label without a value is left out, which means the same.
+/// A label without a value is left out, which means the same. The text of each value is shared, for the library keeps
+/// several copies of those that are bound.
 fn labelled(metric: &Metric, values: &[&str]) -> Vec<KeyValue> {
     let pairs = metric.labels.iter().zip(values).filter(|(_, value)| !value.is_empty());
-    pairs.map(|(label, value)| KeyValue::new(*label, (*value).to_owned())).collect()
+    pairs.map(|(label, value)| KeyValue::new(*label, Arc::<str>::from(*value))).collect()
 }
 
 /// One sample for all that ask within a moment.

@@ -228,6 +228,27 @@ fn the_limit_of_a_connection_holds_for_all_its_destinations_and_they_take_turns(
 }
 
 #[test]
+fn destinations_of_a_connection_take_turns_at_permits_that_come_faster_than_timers() {
+    local(async {
+        spawn_local(super::super::serve_precise_timer());
+        tokio::task::yield_now().await;
+        let server = Server::start(|_| Act::Say(reply(200, "", ""))).await;
+        let destinations = siblings(server.address.port(), vec![per_second(2_000, 1)]);
+        let dispatchers = [start(&destinations[0]), start(&destinations[1])];
+        let boards = [Rc::new(Board::default()), Rc::new(Board::default())];
+        for (dispatcher, board) in dispatchers.iter().zip(&boards) {
+            (0..400).for_each(|n| dispatcher.submit(job(board, n)));
+        }
+        boards[0].wait(200).await;
+        let other = boards[1].reports.borrow().len();
+        assert!((50..=400).contains(&other), "{other} of the other when one had 200");
+        for board in &boards {
+            board.wait(400).await;
+        }
+    });
+}
+
+#[test]
 fn a_reload_keeps_what_a_connection_has_spent_and_changed_limits_begin() {
     let setup = |requests| {
         let mut setup = Setup::new("127.0.0.1", 1);
