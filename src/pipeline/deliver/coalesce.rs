@@ -4,7 +4,12 @@
 //!
 //! It does so only while all that are answered have many more requests in flight, which go on meanwhile. Whoever has few
 //! and is answered during such a moment lies there for the rest of it, 0.1 ms at most, and the next look is at once.
+//!
+//! A worker that waits for a permit of a rate limit that comes within a quarter of a millisecond sleeps until it comes: to be
+//! woken for it by a timer, and for each answer before, would take three times as much CPU, and late is lost, for a limit
+//! lets nobody catch up. If it has heard answers just now it looks for the next after a moment, too.
 
+use super::precise;
 use crate::model::clock::Monotonic;
 use std::cell::Cell;
 use std::thread;
@@ -15,6 +20,9 @@ const MOMENT: Duration = Duration::from_micros(50);
 
 /// A worker is busy that gets an answer in so much time.
 const BUSY: Duration = Duration::from_micros(100);
+
+/// The longest sleep for a permit: so long does an answer lie that comes after a silence.
+const LONGEST: Duration = Duration::from_micros(250);
 
 /// Whoever has fewer requests in flight may be waiting for this worker with all of them.
 const MANY: usize = 16;
@@ -42,6 +50,18 @@ impl Pulse {
         self.left.set(self.left.get().min(left));
     }
 
+    /// How long to wait now, if the next permit comes after `permit`.
+    fn wait(&self, permit: Option<Duration>, now: Monotonic) -> Duration {
+        let is_answered = self.ended.get() > 0;
+        let is_busy = self.is_busy(now);
+        match permit.filter(|left| *left <= LONGEST) {
+            Some(left) if is_answered => left.min(MOMENT),
+            Some(left) => left,
+            None if is_busy => MOMENT,
+            None => Duration::ZERO,
+        }
+    }
+
     fn is_busy(&self, now: Monotonic) -> bool {
         let (ended, left) = (self.ended.replace(0), self.left.replace(usize::MAX));
         let passed = now.since(self.looked.replace(now));
@@ -62,9 +82,13 @@ pub(super) fn ended(left: usize) {
     reason = "so long may everything wait, and several answers are found at once for it"
 )]
 pub fn before_park() {
-    if PULSE.with(|pulse| pulse.is_busy(Monotonic::now())) {
-        thread::sleep(MOMENT);
+    let now = Monotonic::now();
+    let permit = precise::first().map(|at| at.since(now));
+    let wait = PULSE.with(|pulse| pulse.wait(permit, now));
+    if !wait.is_zero() {
+        thread::sleep(wait);
     }
+    precise::pass();
 }
 
 #[cfg(test)]
@@ -98,5 +122,19 @@ mod tests {
         assert!(!pulse.is_busy(Monotonic(200_001)), "what has ended counts once");
         (0..4).for_each(|_| pulse.ended(60));
         assert!(!pulse.is_busy(Monotonic(700_000)), "half a millisecond since the last look");
+    }
+
+    #[test]
+    fn a_permit_that_comes_soon_is_slept_for_and_answers_are_looked_for_meanwhile() {
+        let (micros, now) = (Duration::from_micros, Monotonic(1_000_000));
+        let pulse = Pulse::new();
+        assert_eq!(pulse.wait(Some(micros(200)), now), micros(200));
+        assert_eq!(pulse.wait(Some(micros(0)), now), micros(0), "it has come");
+        assert_eq!(pulse.wait(Some(micros(300)), now), micros(0), "there is a timer for it");
+        pulse.ended(0);
+        assert_eq!(pulse.wait(Some(micros(200)), now), MOMENT);
+        pulse.ended(0);
+        assert_eq!(pulse.wait(Some(micros(20)), now), micros(20));
+        assert_eq!(pulse.wait(None, now), micros(0));
     }
 }

@@ -1,8 +1,9 @@
 //! Precise: timers for permits of a rate limit, which may come faster than the runtime's timers, which know milliseconds.
 //!
 //! Each worker has one timer of the kernel (Linux: `timerfd`), which wakes it as an answer does, so that nothing else on its
-//! thread waits for a permit. Elsewhere the runtime's timers have to do; there a limit above some hundred per second is not
-//! used up by one replica.
+//! thread waits for a permit. It is set when the worker has nothing more to do ([`super::before_park`], which sleeps for
+//! what comes sooner than that would pay). Elsewhere the runtime's timers have to do; there a limit above some hundred per
+//! second is not used up by one replica.
 
 use crate::model::clock::Monotonic;
 use std::task::Waker;
@@ -10,7 +11,7 @@ use std::task::Waker;
 #[cfg(target_os = "linux")]
 pub use linux::serve;
 #[cfg(target_os = "linux")]
-pub(super) use linux::wake_at;
+pub(super) use linux::{first, pass, wake_at};
 
 /// Nothing to serve.
 #[cfg(not(target_os = "linux"))]
@@ -21,6 +22,16 @@ pub async fn serve() {}
 pub(super) fn wake_at(_: Monotonic, _: &Waker) -> bool {
     false
 }
+
+/// Nobody waits.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn first() -> Option<Monotonic> {
+    None
+}
+
+/// Nobody waits.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn pass() {}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -64,33 +75,52 @@ mod linux {
             self.armed = set.is_ok().then_some(at);
         }
 
-        fn wake_at(&mut self, at: Monotonic, waker: &Waker) -> bool {
+        fn wake_at(&mut self, at: Monotonic, waker: &Waker) {
             match self.due.iter_mut().find(|(_, known)| known.will_wake(waker)) {
                 Some((when, _)) => *when = at,
                 None => self.due.push((at, waker.clone())),
             }
-            if self.armed.is_none_or(|armed| at < armed) {
-                self.arm(at, Monotonic::now());
-            }
-            self.armed.is_some()
         }
 
-        /// Who is to be woken now, in any order: of those who wait for the same permit each is the first now and then.
-        fn gone_off(&mut self, now: Monotonic) -> Vec<Waker> {
-            self.armed = None;
-            let next = self.due.iter().map(|(at, _)| *at).filter(|at| *at > now).min();
-            next.into_iter().for_each(|next| self.arm(next, now));
-            let waits = |at: Monotonic| at > now && self.armed.is_some();
+        fn first(&self) -> Option<Monotonic> {
+            self.due.iter().map(|(at, _)| *at).min()
+        }
+
+        /// Who is to be woken now, in any order: of those who wait for the same permit each is the first now and then. Has
+        /// the timer go off for the next of the others.
+        fn pass(&mut self, now: Monotonic) -> Vec<Waker> {
+            let is_due = |at: Monotonic| at <= now;
             let mut woken: Vec<Waker> =
-                self.due.extract_if(.., |(at, _)| !waits(*at)).map(|(_, waker)| waker).collect();
+                self.due.extract_if(.., |(at, _)| is_due(*at)).map(|(_, waker)| waker).collect();
             fastrand::shuffle(&mut woken);
+            if let Some(next) = self.first().filter(|next| self.armed.is_none_or(|armed| armed <= now || armed > *next))
+            {
+                self.arm(next, now);
+                if self.armed.is_none() {
+                    woken.extend(self.due.drain(..).map(|(_, waker)| waker));
+                }
+            }
             woken
         }
     }
 
-    /// Has `waker` woken at that moment, and perhaps before. False if this thread has no timer.
+    /// Has `waker` woken at that moment. False if this thread has no timer.
     pub(in crate::pipeline::deliver) fn wake_at(at: Monotonic, waker: &Waker) -> bool {
-        TIMER.with_borrow_mut(|timer| timer.as_mut().is_some_and(|timer| timer.wake_at(at, waker)))
+        TIMER.with_borrow_mut(|timer| timer.as_mut().map(|timer| timer.wake_at(at, waker)).is_some())
+    }
+
+    /// When the first of this thread is to be woken.
+    pub(in crate::pipeline::deliver) fn first() -> Option<Monotonic> {
+        TIMER.with_borrow(|timer| timer.as_ref().and_then(Timer::first))
+    }
+
+    /// Wakes whose moment has come, and sets the timer for the others. To be called before this thread waits for anything.
+    pub(in crate::pipeline::deliver) fn pass() {
+        let woken = TIMER.with_borrow_mut(|timer| {
+            let waits = timer.as_mut().filter(|timer| !timer.due.is_empty());
+            waits.map(|timer| timer.pass(Monotonic::now()))
+        });
+        woken.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Serves the timer of this thread for as long as it is polled; it ends only where the system gives none, and the
@@ -109,13 +139,9 @@ mod linux {
         };
         let _served = Served;
         while fd.readable().await.is_ok() {
-            // How often it has gone off; nothing, when it is read again.
-            if fd.try_read(&mut [0; 8]).is_err() {
-                continue;
-            }
-            let now = Monotonic::now();
-            let woken = TIMER.with_borrow_mut(|timer| timer.as_mut().map(|timer| timer.gone_off(now)));
-            woken.into_iter().flatten().for_each(Waker::wake);
+            // Whose moment has come is woken before the thread waits again. How often it has gone off is read to hear of the
+            // next time; there is nothing to read if it has been set meanwhile.
+            while fd.try_read(&mut [0; 8]).is_ok() {}
         }
     }
 
@@ -129,7 +155,8 @@ mod linux {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};
@@ -139,15 +166,14 @@ mod tests {
     use std::time::Duration;
     use tokio::task::{LocalSet, spawn_local, yield_now};
 
-    async fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
-        let local = LocalSet::new();
-        local.spawn_local(serve());
-        local
-            .run_until(async {
-                yield_now().await;
-                work.await
-            })
-            .await
+    fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().on_thread_park(super::super::before_park).build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            spawn_local(serve());
+            yield_now().await;
+            work.await
+        })
     }
 
     /// Ends at that moment, or soon after.
@@ -163,8 +189,8 @@ mod tests {
         .await
     }
 
-    #[tokio::test]
-    async fn who_waits_is_woken_at_his_moment_whatever_the_order() {
+    #[test]
+    fn who_waits_is_woken_at_his_moment_whatever_the_order() {
         on_a_worker(async {
             let begin = Monotonic::now();
             let moment = move |micros| begin.plus(Duration::from_micros(micros));
@@ -180,12 +206,11 @@ mod tests {
                 wait.await.unwrap();
             }
             assert_eq!(*ended.borrow(), [300, 1_100, 4_000, 9_000]);
-        })
-        .await;
+        });
     }
 
-    #[tokio::test]
-    async fn of_those_who_wait_for_the_same_moment_each_is_the_first_now_and_then() {
+    #[test]
+    fn of_those_who_wait_for_the_same_moment_each_is_the_first_now_and_then() {
         on_a_worker(async {
             let next = Rc::new(Cell::new(Monotonic::now()));
             // One permit in every 200 µs: whoever comes first has it.
@@ -207,8 +232,7 @@ mod tests {
                 let had: u32 = sibling.await.unwrap();
                 assert!((20..=200).contains(&had), "{had} of 200");
             }
-        })
-        .await;
+        });
     }
 
     #[tokio::test]

@@ -177,7 +177,8 @@ fn start(destination: &Arc<Destination>) -> Rc<Dispatcher<TestJob>> {
 
 /// Runs a test as a worker runs: one thread, local tasks; it fails if it takes too long.
 fn local(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(super::before_park).build();
+    let runtime = runtime.unwrap();
     let limited = async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
     LocalSet::new().block_on(&runtime, limited);
 }
