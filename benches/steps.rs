@@ -56,8 +56,7 @@ fn copy(record: &Record) -> Record {
 }
 
 fn resources() -> Resources {
-    let context =
-        config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), ..config::Context::default() };
+    let context = config::Context { env: Env::of([]), dead_letter_topic: "dlq".into(), ..config::Context::default() };
     config::resources::read_text("bench.yaml", RESOURCES, &context).resources
 }
 

@@ -121,8 +121,7 @@ fn template(body: &str) -> Template {
          kind: rule\nname: paid\npattern: {{type: order.paid}}\n\
          targets: [{{name: order, destination: orders, body: {body}}}]\n"
     );
-    let context =
-        config::Context { env: Env::of([]), dead_letter_topic: "dlq".to_owned(), ..config::Context::default() };
+    let context = config::Context { env: Env::of([]), dead_letter_topic: "dlq".into(), ..config::Context::default() };
     let resources = config::resources::read_text("bench.yaml", &resources, &context).resources;
     let rule = &resources.rules[0];
     transform::compile(&Spec::of(rule, &rule.targets[0])).unwrap().template

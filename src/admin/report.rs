@@ -77,22 +77,22 @@ impl Reporter {
 
 impl About {
     async fn tell(&self, replica: &Replica) {
-        let mut told: Option<(Monotonic, Report)> = None;
+        let mut told: Option<(Monotonic, u64)> = None;
         loop {
             let now = Monotonic::now();
             let report = self.report(replica);
-            let gist = report.gist();
+            let news = report.news();
             let due = match &told {
                 None => true,
                 Some((at, before)) => {
                     let age = now.since(*at);
                     let busy = report.state.destinations.iter().any(|d| d.in_flight > 0 || d.waiting > 0);
-                    gist != *before || age >= if busy { SOON } else { QUIET }
+                    news != *before || age >= if busy { SOON } else { QUIET }
                 }
             };
             if due {
                 self.producer.post(report.record(&self.topics));
-                told = Some((now, gist));
+                told = Some((now, news));
             }
             tokio::time::sleep(LOOK).await;
         }

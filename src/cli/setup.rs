@@ -130,7 +130,7 @@ pub(super) fn pattern_limits(global: &Global) -> Result<PatternLimits, Failure> 
 pub(super) fn context(settings: &Settings, env: &Env) -> config::Context {
     config::Context {
         env: env.clone(),
-        dead_letter_topic: settings.dead_letter.topic.clone(),
+        dead_letter_topic: settings.dead_letter.topic.as_str().into(),
         pattern_limits: settings.pattern,
         lenient: false,
     }

@@ -132,6 +132,7 @@ impl<'t, 'f> Reader<'t, 'f> {
                 }
             }
         }
+        entries.shrink_to_fit();
         Kind::Map(entries)
     }
 

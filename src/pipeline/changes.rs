@@ -40,14 +40,14 @@ fn rule(rule: &Rule) -> String {
 
 fn target(target: &Target) -> String {
     let parts = [&target.path, &target.query, &target.headers, &target.content_type, &target.body];
-    let parts: Vec<Option<String>> = parts.into_iter().map(|part| part.as_ref().map(Node::to_json)).collect();
+    let parts: Vec<Option<String>> = parts.into_iter().map(|part| part.as_deref().map(Node::to_json)).collect();
     let Target { name, ordering, on_exhausted, retry, dead_letter_topic, .. } = target;
     let to = &target.destination.name;
     format!("{name} {to} {parts:?} {ordering} {on_exhausted:?} {retry:?} {dead_letter_topic:?}")
 }
 
 fn destination(d: &Destination) -> String {
-    let values = [&d.headers, &d.query].map(|part| part.as_ref().map(Node::to_json));
+    let values = [&d.headers, &d.query].map(|part| part.as_deref().map(Node::to_json));
     let Destination { base, endpoint, method, timeout, concurrency_max, rate_limits, rate, retry, .. } = d;
     let (connection, dead, budget) = (&d.connection.name, &d.dead_letter_topic, &d.dead_letter_budget);
     let answers = responses(&d.responses);

@@ -494,52 +494,55 @@ impl Flow {
 }
 
 /// Runs a lane until its window is closed, then drains it. Gives the position to commit last.
-pub async fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monotonic) -> Option<Commit> {
-    let mut feed = Some(feed);
-    let mut took = Took::More;
-    let mut alarm = Alarm::default();
-    while !flow.window.is_closing() {
-        flow.settle_ended();
-        flow.settle_acknowledged();
-        flow.resubmit_due();
-        flow.release_resumed();
-        took = match (&mut feed, took) {
-            (Some(feed), Took::More | Took::Idle | Took::Until(_)) => feed.take(&mut flow),
-            (_, stopped) => stopped,
-        };
-        if took == Took::Gone && feed.is_some() && flow.window.open() == 0 {
-            feed = None;
-            flow.restart();
-        }
-        flow.commit_when_due();
-        if !flow.context.lines.is_quiet() {
-            flow.context.lines.sum_up(Monotonic::now());
-        }
-        let until = match took {
-            Took::More => {
-                // Others on this worker have a turn, and what ended meanwhile is settled before more is read.
-                tokio::task::yield_now().await;
-                continue;
+///
+/// There may be thousands of them: an `async fn` would have room for its arguments twice, where they come in and where they
+/// are used.
+pub fn run(feed: impl Feed, mut flow: Flow, deadline: impl Fn() -> Monotonic) -> impl Future<Output = Option<Commit>> {
+    let (mut feed, mut took, mut alarm) = (Some(feed), Took::More, Alarm::default());
+    async move {
+        while !flow.window.is_closing() {
+            flow.settle_ended();
+            flow.settle_acknowledged();
+            flow.resubmit_due();
+            flow.release_resumed();
+            took = match (&mut feed, took) {
+                (Some(feed), Took::More | Took::Idle | Took::Until(_)) => feed.take(&mut flow),
+                (_, stopped) => stopped,
+            };
+            if took == Took::Gone && feed.is_some() && flow.window.open() == 0 {
+                feed = None;
+                flow.restart();
             }
-            Took::Until(due) => flow.next_timer(Some(due)),
-            // Room that another lane gave back, or a wake-up that went to a queue's predecessor, is noticed here.
-            Took::Idle => flow.next_timer(Some(Monotonic::now().plus(LOOK_AGAIN))),
-            Took::Gone | Took::Held => flow.next_timer(None),
-        };
-        flow.rest();
-        alarm.set(until);
-        tokio::select! {
-            biased;
-            () = flow.wake.notified() => {}
-            Some(done) = flow.hand_offs.next() => {
-                flow.acknowledged(done);
+            flow.commit_when_due();
+            if !flow.context.lines.is_quiet() {
+                flow.context.lines.sum_up(Monotonic::now());
             }
-            () = alarm.rings() => {}
+            let until = match took {
+                Took::More => {
+                    // Others on this worker have a turn, and what ended meanwhile is settled before more is read.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Took::Until(due) => flow.next_timer(Some(due)),
+                // Room that another lane gave back, or a wake-up that went to a queue's predecessor, is noticed here.
+                Took::Idle => flow.next_timer(Some(Monotonic::now().plus(LOOK_AGAIN))),
+                Took::Gone | Took::Held => flow.next_timer(None),
+            };
+            flow.rest();
+            alarm.set(until);
+            tokio::select! {
+                biased;
+                () = flow.wake.notified() => {}
+                Some(done) = flow.hand_offs.next() => {
+                    flow.acknowledged(done);
+                }
+                () = alarm.rings() => {}
+            }
         }
+        // The queue goes before the answer to a revoke: dropped later, it would silence its successor's callback.
+        drop(feed);
+        Box::pin(flow.drain(deadline())).await
     }
-    // The queue goes before the answer to a revoke: dropped later, it would silence its successor's callback.
-    drop(feed);
-    flow.drain(deadline()).await
 }
 
 /// The timer of a lane. It stays as it is while it rings early enough, for to look once too often costs less than to set

@@ -77,7 +77,7 @@ pub struct CompiledTarget {
     /// Where it sends it.
     pub destination: Arc<destinations::Destination>,
     /// How long a failing delivery is tried.
-    pub retry: RetryPolicy,
+    pub retry: Arc<RetryPolicy>,
     /// Where its dead letters go.
     pub dead_letter_topic: Arc<str>,
     /// What keeps its order; `None`: its deliveries go as soon as they can.
@@ -346,14 +346,14 @@ fn compile_rule(
         match (transform::compile(&transform::Spec::of(rule, target)), destinations.get(&target.destination.name)) {
             (Ok(compiled), Some(destination)) => {
                 faults.extend(compiled.warnings.into_iter().map(at_target));
-                let topic = target.dead_letter_topic.as_deref().unwrap_or(&target.destination.dead_letter_topic);
+                let topic = target.dead_letter_topic.as_ref().unwrap_or(&target.destination.dead_letter_topic);
                 targets.push(Arc::new(CompiledTarget {
                     rule: rule.name.clone(),
                     name: target.name.clone(),
                     template: compiled.template,
                     destination: Arc::clone(destination),
                     retry: target.retry.clone().unwrap_or_else(|| target.destination.retry.clone()),
-                    dead_letter_topic: Arc::from(topic),
+                    dead_letter_topic: Arc::clone(topic),
                     order,
                     on_exhausted: target.on_exhausted,
                     enabled: rule.enabled,

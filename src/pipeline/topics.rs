@@ -30,7 +30,7 @@ pub fn specs(settings: &Settings, resources: &Resources, source_partitions: Opti
     }
     let of = |name: &str| TopicSpec { name: topics.queue(name).to_string(), ..queue(settings) };
     specs.extend(queued(resources).map(|destination| of(destination.name.as_str())));
-    let destinations = resources.destinations.iter().map(|d| d.dead_letter_topic.as_str());
+    let destinations = resources.destinations.iter().map(|d| &*d.dead_letter_topic);
     let targets = resources.rules.iter().flat_map(|r| &r.targets).filter_map(|t| t.dead_letter_topic.as_deref());
     let dead_letters: BTreeSet<&str> =
         destinations.chain(targets).chain([settings.dead_letter.topic.as_str()]).collect();
@@ -71,7 +71,7 @@ mod tests {
 
     fn resources(text: &str) -> Resources {
         let context =
-            config::Context { env: Env::of([]), dead_letter_topic: "dead".to_owned(), ..config::Context::default() };
+            config::Context { env: Env::of([]), dead_letter_topic: "dead".into(), ..config::Context::default() };
         config::resources::read_text("test.yaml", text, &context).resources
     }
 

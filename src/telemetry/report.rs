@@ -1,13 +1,14 @@
 //! What a replica tells of itself to whoever looks at all of them: its state, made short, in the compacted topic
 //! `<prefix>.state` under a key of its own.
 
-use super::state::State;
+use super::state::{Connection, Destination, Intake, Partition, State};
 use crate::model::clock::WallMs;
 use crate::model::record::OutRecord;
 use crate::model::stored::Topics;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Begins the keys of these records; what else stands in the topic has other keys.
@@ -62,35 +63,19 @@ impl Report {
         Self { replica, host, traced, sources, partitions, state }
     }
 
-    /// The same without what changes all the time, to see whether anything else has.
+    /// A number that changes when there is news: anything but what changes all the time. Of thousands of destinations
+    /// no second list is made for it.
     #[must_use]
-    pub fn gist(&self) -> Self {
-        let mut gist = self.clone();
-        let state = &mut gist.state;
-        (state.at_ms, state.totals, state.memory, state.traces_dropped) = Default::default();
-        for intake in &mut state.intakes {
-            (intake.evidence_age_ms, intake.commits, intake.commit_failures, intake.stale_commits) = Default::default();
-            for partition in &mut intake.partitions {
-                let held = partition.held.take();
-                *partition = super::state::Partition { held, ..Default::default() };
-            }
-        }
-        for destination in &mut state.destinations {
-            (destination.in_flight, destination.concurrency_limit, destination.waiting) = Default::default();
-            destination.gate_closed = false;
-            if let Some(held) = &mut destination.held {
-                held.wait_ms = None;
-            }
-            // Normal under load.
-            destination.held.take_if(|held| held.reason == "rate" || held.reason == "overload");
-        }
-        for connection in &mut state.connections {
-            connection.rate_wait_ms = None;
-            if let Some(token) = &mut connection.token {
-                (token.expires_in_ms, token.fetched, token.failures) = Default::default();
-            }
-        }
-        gist
+    pub fn news(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let Self { replica, host, traced, sources, partitions, state } = self;
+        let State { version, at_ms: _, started_ms, missing, .. } = state;
+        let State { intakes, destinations, connections, slots, memory: _, totals: _, traces_dropped: _, .. } = state;
+        (replica, host, traced, sources, partitions, version, started_ms, missing, slots).hash(&mut hasher);
+        intakes.iter().cloned().map(steady_intake).for_each(|intake| intake.hash(&mut hasher));
+        destinations.iter().cloned().map(steady_destination).for_each(|destination| destination.hash(&mut hasher));
+        connections.iter().cloned().map(steady_connection).for_each(|connection| connection.hash(&mut hasher));
+        hasher.finish()
     }
 
     /// When it was made.
@@ -125,6 +110,34 @@ impl Report {
     pub fn read(value: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(value)
     }
+}
+
+fn steady_intake(mut intake: Intake) -> Intake {
+    (intake.evidence_age_ms, intake.commits, intake.commit_failures, intake.stale_commits) = Default::default();
+    for partition in &mut intake.partitions {
+        let held = partition.held.take();
+        *partition = Partition { held, ..Default::default() };
+    }
+    intake
+}
+
+fn steady_destination(mut destination: Destination) -> Destination {
+    (destination.in_flight, destination.concurrency_limit, destination.waiting) = Default::default();
+    destination.gate_closed = false;
+    if let Some(held) = &mut destination.held {
+        held.wait_ms = None;
+    }
+    // Normal under load.
+    destination.held.take_if(|held| held.reason == "rate" || held.reason == "overload");
+    destination
+}
+
+fn steady_connection(mut connection: Connection) -> Connection {
+    connection.rate_wait_ms = None;
+    if let Some(token) = &mut connection.token {
+        (token.expires_in_ms, token.fetched, token.failures) = Default::default();
+    }
+    connection
 }
 
 fn record(topics: &Topics, replica: &str, value: Option<Bytes>, at: WallMs) -> OutRecord {
@@ -163,7 +176,7 @@ pub fn in_ranges(ranges: &str, number: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Destination, Held, Intake, Partition};
+    use super::super::state::Held;
     use super::*;
 
     fn state() -> State {
@@ -220,12 +233,12 @@ mod tests {
         later.at_ms = 9_000;
         later.destinations[0].in_flight = 3;
         later.destinations[0].held = Some(Held { reason: "rate".to_owned(), wait_ms: Some(5), ..Held::default() });
-        assert_eq!(report(state()).gist(), report(later).gist());
+        assert_eq!(report(state()).news(), report(later).news());
         let mut held = state();
         held.destinations[0].held = Some(Held { reason: "incident".to_owned(), wait_ms: Some(5), ..Held::default() });
-        assert_ne!(report(state()).gist(), report(held.clone()).gist());
+        assert_ne!(report(state()).news(), report(held.clone()).news());
         let mut soon = held.clone();
         soon.destinations[0].held.as_mut().unwrap().wait_ms = Some(4);
-        assert_eq!(report(held).gist(), report(soon).gist());
+        assert_eq!(report(held).news(), report(soon).news());
     }
 }

@@ -36,7 +36,7 @@ pub struct State {
 }
 
 /// Something without which no work can flow.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Missing {
     /// What: the name of an intake, `producer`, `resources`.
@@ -48,7 +48,7 @@ pub struct Missing {
 }
 
 /// A consumer and its partitions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intake {
     /// Name of the source, or `rule.target`, or `slots`, or `stored`.
@@ -80,7 +80,7 @@ pub struct Intake {
 }
 
 /// A partition that this replica has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Partition {
     /// Topic.
@@ -112,7 +112,7 @@ pub struct Partition {
 }
 
 /// The pipeline of a partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lane {
     /// The lowest offset that is not complete.
@@ -132,7 +132,7 @@ pub struct Lane {
 }
 
 /// Why something does not move.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Held {
     /// In one word, for programs: see the README.
@@ -148,7 +148,7 @@ pub struct Held {
 }
 
 /// An API destination.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Destination {
     /// Name.
@@ -180,7 +180,7 @@ pub struct Destination {
 }
 
 /// What stopped something.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trouble {
     /// Stable code.
@@ -190,7 +190,7 @@ pub struct Trouble {
 }
 
 /// A connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Connection {
     /// Name.
@@ -206,7 +206,7 @@ pub struct Connection {
 }
 
 /// The token of a connection; never the token itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Token {
     /// `missing`, `valid`, `expired`, `failing`.
@@ -222,7 +222,7 @@ pub struct Token {
 }
 
 /// What this replica owns of the group's common work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Slots {
     /// Owned slots.
@@ -234,7 +234,7 @@ pub struct Slots {
 }
 
 /// Memory under the budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
     /// Bytes of events in all windows.

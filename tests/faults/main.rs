@@ -41,7 +41,7 @@ const fn scenario(name: &'static str, what: &'static str, run: fn() -> Tally) ->
 }
 
 /// What is tried, in the order in which it is told.
-const SCENARIOS: [Scenario; 17] = [
+const SCENARIOS: [Scenario; 19] = [
     scenario("kill", "kill -9 of a random replica of three every 6 s, another comes", losing::kill),
     scenario("freeze", "SIGSTOP of a replica for longer than its session, then SIGCONT", losing::freeze),
     scenario("come-and-go", "a replica joins or leaves every 5 s, answers take 1 s", losing::come_and_go),
@@ -58,6 +58,8 @@ const SCENARIOS: [Scenario; 17] = [
         "500 partitions, 10,000 destinations, half of them dead, events up to 1 MiB",
         sizes::crowd,
     ),
+    scenario("destinations", "100,000 destinations", sizes::destinations),
+    scenario("keys", "1,000,000 keys in order, 1 of 20 events refused twice", sizes::keys),
     scenario("large", "events of 1 MiB, answers that take 1 s", measuring::large),
     scenario("huge", "events of 1 to 90 MiB", sizes::huge),
     scenario("blocked", "every request hangs for longer than max.poll.interval.ms", sizes::blocked),

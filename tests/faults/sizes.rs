@@ -8,7 +8,7 @@ use crate::support::{Answer, Bed, Replica};
 use crate::tally::Tally;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,6 +49,53 @@ pub(crate) fn crowd() -> Tally {
         "{idle} MiB at first, peak {peak} MiB and then {now} MiB with 5,000 destinations dead, peak {} MiB in all",
         peak_mib(&replica)
     ))
+}
+
+/// A hundred thousand destinations, each of which gets an event or two.
+pub(crate) fn destinations() -> Tally {
+    const DESTINATIONS: usize = 100_000;
+    let bed = Bed::new("destinations", 12, |_| Answer::ok());
+    many_destinations(&bed, DESTINATIONS, "");
+    bed.settings("[delivery]\nmemory_budget = \"2GiB\"");
+    let began = Monotonic::now();
+    let replica = bed.launch("a", "");
+    replica.wait_ready(5 * MINUTE);
+    let (start, idle) = (Monotonic::now().since(began), now_mib(&replica));
+    let count = produce_in_turn(&bed, 0, 2_000, MINUTE, DESTINATIONS).len();
+    let tally = Tally::of(&bed, count, 5 * MINUTE);
+    tally.noting(format!(
+        "ready after {:.0} s with {idle} MiB, peak {} MiB with a budget of 2 GiB",
+        start.as_secs_f64(),
+        peak_mib(&replica)
+    ))
+}
+
+/// A million keys in order, each of one event; one in twenty is refused twice and keeps its key waiting meanwhile.
+pub(crate) fn keys() -> Tally {
+    const REFUSALS: u32 = 2;
+    let refused = Mutex::new(BTreeMap::new());
+    let bed = Bed::new("keys", 12, move |seen| {
+        if !seen.event.parse::<usize>().is_ok_and(|n| n.is_multiple_of(20)) {
+            return Answer::ok();
+        }
+        let mut refused = refused.lock().expect("nobody panicked");
+        let times = refused.entry(seen.event.clone()).or_insert(0_u32);
+        *times += 1;
+        if *times > REFUSALS { Answer::ok() } else { Answer::status(503) }
+    });
+    let resources = format!(
+        "{}
+---
+{{kind: destination, name: sink, connection: api, endpoint: /in}}
+---
+{{kind: rule, name: all, pattern: {{}}, targets: [{{name: sink, destination: sink, ordering: {{key: $.id}}, headers: {{x-event: $.id}}}}]}}",
+        bed.source_and_connection("")
+    );
+    bed.resources("all.yaml", &resources);
+    let replica = bed.replica("a");
+    let count = produce_in_turn(&bed, 0, 20_000, Duration::from_secs(50), 1).len();
+    let tally = Tally::of(&bed, count, 10 * MINUTE);
+    tally.noting(format!("peak {} MiB", peak_mib(&replica)))
 }
 
 /// The memory that a process has now, in MiB.

@@ -211,7 +211,7 @@ pub(crate) fn template(data: &[u8]) {
     let line = format!("{{\"target\":{{\"body\":{}}},\"event_text\":{}}}", body.replace('\n', " "), quoted(EVENT));
     let context = Context {
         env: Env::of([("TOKEN", "hush")]),
-        dead_letter_topic: "dlq".to_owned(),
+        dead_letter_topic: "dlq".into(),
         pattern_limits: Limits::default(),
         lenient: false,
     };

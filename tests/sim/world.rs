@@ -106,7 +106,7 @@ impl World {
         tokio::task::spawn_local(line::carry(carried));
         let seats = (0..plan.replicas).map(|_| None).collect();
         let (replicas, actions) = Default::default();
-        let reading = Reading { dead_letter_topic: "tg.dlq".to_owned(), ..Reading::default() };
+        let reading = Reading { dead_letter_topic: "tg.dlq".into(), ..Reading::default() };
         let read = |(_, version): &(u64, Version)| {
             let read = config::resources::read_text("plan.yaml", &version.text(), &reading);
             assert!(read.faults.iter().all(|fault| fault.warning), "{:?}\n{}", read.faults, version.text());

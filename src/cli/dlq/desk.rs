@@ -99,8 +99,14 @@ impl Desk {
         };
         let mut wanted = BTreeSet::from([default_topic.to_string()]);
         for resources in snapshot.iter().map(|snapshot| &snapshot.resources) {
-            wanted.extend(resources.destinations.iter().map(|d| d.dead_letter_topic.clone()));
-            wanted.extend(resources.rules.iter().flat_map(|r| &r.targets).filter_map(|t| t.dead_letter_topic.clone()));
+            wanted.extend(resources.destinations.iter().map(|d| d.dead_letter_topic.to_string()));
+            wanted.extend(
+                resources
+                    .rules
+                    .iter()
+                    .flat_map(|r| &r.targets)
+                    .filter_map(|t| t.dead_letter_topic.as_deref().map(str::to_owned)),
+            );
         }
         let names = tool.topics();
         let trace = names.trace();

@@ -227,7 +227,7 @@ fn check(parts: &[(String, String)], draft: &Draft, choices: &Choices, limits: P
     let env = Env::of(draft.supplies.iter().map(|supply| (supply.variable.as_str(), supply.sample)));
     let context = config::Context {
         env,
-        dead_letter_topic: "tidegate.dlq".to_owned(),
+        dead_letter_topic: "tidegate.dlq".into(),
         pattern_limits: limits,
         ..config::Context::default()
     };

@@ -66,7 +66,7 @@ impl Imported {
 
     fn explained(&self, event: &str) -> Vec<Explained> {
         let env = Env::of(self.draft.supplies.iter().map(|supply| (supply.variable.as_str(), supply.sample)));
-        let context = config::Context { env, dead_letter_topic: "dlq".to_owned(), ..config::Context::default() };
+        let context = config::Context { env, dead_letter_topic: "dlq".into(), ..config::Context::default() };
         let read = config::resources::read_text("t.yaml", &self.text, &context);
         let (snapshot, _) = Snapshot::compile(read.resources, &Roots::default(), None).expect("compiled");
         let input = Input { place: Place::default(), text: event.to_owned() };

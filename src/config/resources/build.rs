@@ -25,7 +25,7 @@ pub(super) fn destination(
     name: Name,
     node: &Node,
     connection: Arc<Connection>,
-    dead_letter_topic: &str,
+    dead_letter_topic: &Arc<str>,
     checker: &mut Checker<'_>,
 ) -> Option<Destination> {
     let written = plain(node, "endpoint").unwrap_or_default();
@@ -50,15 +50,15 @@ pub(super) fn destination(
         endpoint,
         hidden: checker.hidden.clone(),
         method: method(node),
-        headers: node.get("headers").cloned(),
-        query: node.get("query").cloned(),
+        headers: node.get("headers").cloned().map(Box::new),
+        query: node.get("query").cloned().map(Box::new),
         timeout: duration(node, "timeout").unwrap_or(TIMEOUT),
         concurrency_max: node.get("concurrency").and_then(|c| count(c, "max")).unwrap_or(CONCURRENCY),
         rate_limits: node.get("rate_limit").map_or(Some(Vec::new()), rate_limits)?,
         rate: Sharing::default(),
         responses: responses(node)?,
-        retry: retry(node, "", checker).unwrap_or_default(),
-        dead_letter_topic: dead_letter(node).unwrap_or_else(|| dead_letter_topic.to_owned()),
+        retry: retry(node, "", checker).unwrap_or_default().into(),
+        dead_letter_topic: dead_letter(node).unwrap_or_else(|| Arc::clone(dead_letter_topic)),
         dead_letter_budget: dead_letter_budget(node),
         connection,
         place: node.place.clone(),
@@ -131,8 +131,8 @@ fn retry(owner: &Node, pointer: &str, checker: &mut Checker<'_>) -> Option<Retry
     })
 }
 
-fn dead_letter(owner: &Node) -> Option<String> {
-    plain(owner.get("dead_letter")?, "topic").map(str::to_owned)
+fn dead_letter(owner: &Node) -> Option<Arc<str>> {
+    plain(owner.get("dead_letter")?, "topic").map(Arc::from)
 }
 
 fn dead_letter_budget(owner: &Node) -> Option<DeadLetterBudget> {
@@ -200,7 +200,7 @@ pub(super) fn target(
     pointer: &str,
     checker: &mut Checker<'_>,
 ) -> Target {
-    let part = |key: &str| node.get(key).cloned();
+    let part = |key: &str| node.get(key).cloned().map(Box::new);
     Target {
         name,
         destination,
@@ -214,7 +214,7 @@ pub(super) fn target(
             Some("hold") => OnExhausted::Hold,
             _ => OnExhausted::DeadLetter,
         },
-        retry: retry(node, pointer, checker),
+        retry: retry(node, pointer, checker).map(Arc::new),
         dead_letter_topic: dead_letter(node),
         place: node.place.clone(),
     }

@@ -49,7 +49,7 @@ pub struct Context {
     /// Where `${env:…}` looks.
     pub env: Env,
     /// `dead_letter.topic` of the settings.
-    pub dead_letter_topic: String,
+    pub dead_letter_topic: Arc<str>,
     /// `pattern` of the settings.
     pub pattern_limits: PatternLimits,
     /// An unset variable of a secret is a warning: for `check` on a machine that has no secrets. The resources must

@@ -47,6 +47,8 @@ pub fn read_with(file: &Arc<str>, text: &str, tags: Tags, faults: &mut Vec<Fault
             anchors: HashMap::new(),
             alias_budget: MAX_ALIAS_NODES,
             faults: &mut *faults,
+            items: Vec::new(),
+            entries: Vec::new(),
         };
         reader.documents(&mut nodes);
     }
@@ -84,6 +86,10 @@ struct Reader<'t, 'f> {
     anchors: HashMap<usize, Node>,
     alias_budget: usize,
     faults: &'f mut Vec<Fault>,
+    /// What has been read of the sequences and mappings that stand open, the innermost last: when one ends, it takes what
+    /// is its own, and no more memory than that needs.
+    items: Vec<Node>,
+    entries: Vec<(Key, Node)>,
 }
 
 impl<'t> Reader<'t, '_> {
@@ -163,22 +169,25 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn list(&mut self, depth: usize) -> Result<Kind, Stop> {
-        let mut items = Vec::new();
+        let first = self.items.len();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(Kind::List(items)),
-                (event, span) => items.push(self.node(event, span, depth + 1)?),
+                (Event::SequenceEnd, _) => return Ok(Kind::List(self.items.split_off(first))),
+                (event, span) => {
+                    let item = self.node(event, span, depth + 1)?;
+                    self.items.push(item);
+                }
             }
         }
     }
 
     fn map(&mut self, depth: usize) -> Result<Kind, Stop> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let begin = self.entries.len();
         loop {
             let (event, span) = self.next()?;
             let place = self.place(span);
             let key = match event {
-                Event::MappingEnd => return Ok(Kind::Map(entries)),
+                Event::MappingEnd => return Ok(Kind::Map(self.entries.split_off(begin))),
                 Event::Scalar(text, style, ..) => {
                     if text.is_empty() && style == ScalarStyle::Plain {
                         return self.stop(&place, "a key is missing here", "write `key: value`");
@@ -204,14 +213,14 @@ impl<'t> Reader<'t, '_> {
             };
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
-            match entries.iter().find(|(k, _)| k.name == key.name) {
+            match self.entries.iter().skip(begin).find(|(k, _)| k.name == key.name) {
                 Some((first, _)) => {
                     let line = first.place.line;
                     let message = format!("`{}` stands twice", key.name);
                     let cure = format!("first in line {line}; keep one");
                     self.fault("CONFIG_DUPLICATE_KEY", &key.place, message, cure);
                 }
-                None => entries.push((key, value)),
+                None => self.entries.push((key, value)),
             }
         }
     }

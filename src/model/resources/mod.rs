@@ -71,9 +71,9 @@ pub struct Destination {
     /// Method, upper case.
     pub method: String,
     /// Headers, values of transforms.md.
-    pub headers: Option<Node>,
+    pub headers: Option<Box<Node>>,
     /// Query parameters.
-    pub query: Option<Node>,
+    pub query: Option<Box<Node>>,
     /// Total deadline of a request: connect, headers and body.
     pub timeout: Duration,
     /// Requests in flight at most, per replica.
@@ -85,9 +85,9 @@ pub struct Destination {
     /// What answers mean; the connection's entries follow (transforms.md rule 51).
     pub responses: Vec<Response>,
     /// What happens to deliveries that fail for a while.
-    pub retry: RetryPolicy,
+    pub retry: Arc<RetryPolicy>,
     /// Where dead letters go.
-    pub dead_letter_topic: String,
+    pub dead_letter_topic: Arc<str>,
     /// When refusing is too much; `None` is never.
     pub dead_letter_budget: Option<DeadLetterBudget>,
     /// Where it stands.
@@ -326,23 +326,23 @@ pub struct Target {
     /// Its destination.
     pub destination: Arc<Destination>,
     /// Path parameters: a map by name or a list by position.
-    pub path: Option<Node>,
+    pub path: Option<Box<Node>>,
     /// Query parameters.
-    pub query: Option<Node>,
+    pub query: Option<Box<Node>>,
     /// Headers.
-    pub headers: Option<Node>,
+    pub headers: Option<Box<Node>>,
     /// Content type, literal.
-    pub content_type: Option<Node>,
+    pub content_type: Option<Box<Node>>,
     /// Body; absent is the event itself.
-    pub body: Option<Node>,
+    pub body: Option<Box<Node>>,
     /// What keeps its order.
     pub ordering: Ordering,
     /// What becomes of a sequence whose head has failed for good.
     pub on_exhausted: OnExhausted,
     /// Replaces the destination's.
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<Arc<RetryPolicy>>,
     /// Replaces the destination's.
-    pub dead_letter_topic: Option<String>,
+    pub dead_letter_topic: Option<Arc<str>>,
     /// Where it stands.
     pub place: Place,
 }

@@ -108,16 +108,16 @@ impl<'a> Spec<'a> {
     pub fn of(rule: &Rule, target: &'a Target) -> Self {
         let destination = &*target.destination;
         Self {
-            path: target.path.as_ref(),
-            query: target.query.as_ref(),
-            headers: target.headers.as_ref(),
-            content_type: target.content_type.as_ref(),
-            body: target.body.as_ref(),
+            path: target.path.as_deref(),
+            query: target.query.as_deref(),
+            headers: target.headers.as_deref(),
+            content_type: target.content_type.as_deref(),
+            body: target.body.as_deref(),
             base_path: &destination.base.path,
             endpoint: &destination.endpoint,
             hidden: &destination.hidden,
-            destination_headers: destination.headers.as_ref(),
-            destination_query: destination.query.as_ref(),
+            destination_headers: destination.headers.as_deref(),
+            destination_query: destination.query.as_deref(),
             fixed: Fixed::from(&*destination.connection),
             dialect: rule.dialect,
             place: target.place.clone(),

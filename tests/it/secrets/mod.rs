@@ -261,7 +261,7 @@ fn no_secret_is_in_what_a_panic_would_show() {
     let world = World::new();
     let (name, value) = world.environment();
     let context =
-        Context { env: Env::of([(name, value.as_str())]), dead_letter_topic: "dlq".to_owned(), ..Context::default() };
+        Context { env: Env::of([(name, value.as_str())]), dead_letter_topic: "dlq".into(), ..Context::default() };
     let loaded = load(&[world.bed.folder().join("resources")], &context).expect("resources");
     let file = world.bed.folder().join("settings.toml");
     fs::write(&file, world.settings("text")).unwrap();

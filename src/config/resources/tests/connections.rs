@@ -43,7 +43,7 @@ fn env() -> Env {
 }
 
 fn load_with(text: &str, env: Env) -> Read {
-    read_text("f.yaml", text, &Context { env, dead_letter_topic: "d".to_owned(), ..Context::default() })
+    read_text("f.yaml", text, &Context { env, dead_letter_topic: "d".into(), ..Context::default() })
 }
 
 pub(super) fn load(text: &str) -> Read {
@@ -246,7 +246,7 @@ fn every_file_that_had_a_part_is_watched_even_if_it_is_wrong() {
 
 #[test]
 fn who_only_checks_needs_no_secrets() {
-    let context = Context { env: Env::of([]), dead_letter_topic: "d".to_owned(), lenient: true, ..Context::default() };
+    let context = Context { env: Env::of([]), dead_letter_topic: "d".into(), lenient: true, ..Context::default() };
     let read = read_text("f.yaml", VENDORS, &context);
     assert!(read.faults.iter().all(|fault| fault.warning && fault.code == "CONFIG_SECRET"), "{:#?}", said(&read));
     assert_eq!(read.resources.connections.len(), 8);

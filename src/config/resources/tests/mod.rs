@@ -64,7 +64,7 @@ tests:
 
 fn context() -> Context {
     let env = Env::of([("LINES", "a\nb"), ("TOKEN", "t0k3n"), ("KEY", "k3y"), ("URL", "https://env.example")]);
-    Context { env, dead_letter_topic: "tidegate.dlq".to_owned(), ..Context::default() }
+    Context { env, dead_letter_topic: "tidegate.dlq".into(), ..Context::default() }
 }
 
 fn load(text: &str) -> Read {
@@ -137,7 +137,7 @@ fn good_files_become_resources() {
     assert_eq!(builds.rate_limits.iter().map(|l| (l.rate.requests, l.burst)).collect::<Vec<_>>(), [(50, 1), (3, 10)]);
     assert_eq!((builds.retry.max_age, builds.retry.max_attempts), (Duration::from_secs(3600), 5));
     assert_eq!(builds.retry.delay, Delay::FullJitter { first: Duration::from_secs(2), max: Duration::from_secs(60) });
-    assert_eq!(builds.dead_letter_topic, "dead");
+    assert_eq!(&*builds.dead_letter_topic, "dead");
 
     let rule = &r.rules[0];
     assert_eq!(rule.from.as_ref().map(|n| n.as_str()), Some("shop"));
@@ -170,7 +170,7 @@ fn defaults_are_those_of_the_specification() {
         (d.method.as_str(), d.endpoint.as_str(), d.timeout, d.concurrency_max),
         ("POST", "", Duration::from_secs(10), 64)
     );
-    assert_eq!((d.retry.max_attempts, d.dead_letter_topic.as_str(), d.rate_limits.len()), (185, "tidegate.dlq", 0));
+    assert_eq!((d.retry.max_attempts, &*d.dead_letter_topic, d.rate_limits.len()), (185, "tidegate.dlq", 0));
     let r = &read.resources.rules[0];
     assert!(r.from.is_none() && r.enabled && r.targets[0].body.is_none() && r.targets[0].retry.is_none());
     let s = &read.resources.sources[0];

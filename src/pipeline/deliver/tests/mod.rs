@@ -60,8 +60,8 @@ impl Setup {
             rate_limits: Vec::new(),
             rate: resources::Sharing::Shared,
             responses: Vec::new(),
-            retry: RetryPolicy::default(),
-            dead_letter_topic: "tidegate.dlq".to_owned(),
+            retry: RetryPolicy::default().into(),
+            dead_letter_topic: "tidegate.dlq".into(),
             dead_letter_budget: None,
             place: Place::default(),
         };

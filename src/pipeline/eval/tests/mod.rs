@@ -11,7 +11,7 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","d
 
 fn evaluator(limits: Limits) -> Evaluator {
     let env = Env::of([("TOKEN", "hush")]);
-    let context = Context { env, dead_letter_topic: "dlq".to_owned(), pattern_limits: limits, lenient: false };
+    let context = Context { env, dead_letter_topic: "dlq".into(), pattern_limits: limits, lenient: false };
     Evaluator::new(Options { context, now: WallMs(1_767_225_600_000) })
 }
 
