@@ -139,6 +139,10 @@ impl Log for Backlog {
         Some(Ok(Record::new(position, Some(1_800_000_000_000), None, Some(EVENT.as_bytes()), headers.into_iter())))
     }
 
+    fn back_to(&mut self, offset: i64) {
+        self.offset = offset;
+    }
+
     fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         wake();
     }

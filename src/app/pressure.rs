@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Of the budget one such part is left free, for what comes between two looks.
-const SPARE: u64 = 16;
+const SPARE: u64 = 8;
 
 /// So small a part of what is for events is always allowed, lest nothing moves.
 const LEAST: usize = WHOLE / 16;
@@ -79,8 +79,8 @@ mod tests {
     fn a_program_that_takes_little_has_all_for_events() {
         assert_eq!(LIMITS.allowed(35 * MIB, 0), WHOLE);
         // All that is for events is used, and a third of it in windows.
-        assert_eq!(LIMITS.allowed((35 + 160) * MIB, 64 * MIB), 697);
-        assert_eq!(LIMITS.allowed((20 + 160) * MIB, 100 * MIB), WHOLE);
+        assert_eq!(LIMITS.allowed((35 + 160) * MIB, 64 * MIB), 595);
+        assert_eq!(LIMITS.allowed((20 + 130) * MIB, 100 * MIB), WHOLE);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Shared {
     /// Looks who has his turn to be fetched.
     pub(super) fn share_out(&self, consumer: &IntakeConsumer, now: Monotonic) {
         let mut rules = self.options.rules();
-        let (pause, resume) = {
+        let (pause, resume, back) = {
             let mut core = self.core();
             // An assignment looks again at once, and a rebalance lets the next look wait for seconds.
             let looks = now.since(core.looked).as_millis() / LOOK.as_millis();
@@ -170,29 +170,35 @@ impl Shared {
                 if looks > 0 {
                     entry.standing.look(&entry.life, &rules, now);
                 }
-                // What is halted must not fill its queue, which nobody reads.
-                if matches!(entry.phase, Phase::Halted { .. }) {
+                // What is halted must not fill its queue, which nobody reads; nor what is not due for a while.
+                if matches!(entry.phase, Phase::Halted { .. }) || entry.life.rests.load(Ordering::Relaxed) {
                     entry.standing = Standing::default();
                 } else {
                     wanting.push((self.options.is_eager(&at.topic), &mut entry.standing));
                 }
             }
             turns::give(&mut wanting, &rules, now);
-            let (mut pause, mut resume) = (Vec::new(), Vec::new());
+            let (mut pause, mut resume, mut back) = (Vec::new(), Vec::new(), Vec::new());
             for (at, entry) in core.table.iter_mut() {
                 let open = entry.standing.is_open();
                 if open == entry.paused {
                     entry.paused = !open;
-                    entry.life.paused.store(!open, Ordering::Release);
                     let which = if open { &mut resume } else { &mut pause };
                     which.push((at.clone(), Arc::clone(&entry.life)));
                 }
+                if open && let Some(offset) = entry.life.wants_back() {
+                    back.push((at.clone(), offset));
+                }
             }
-            (pause, resume)
+            (pause, resume, back)
         };
         for (all, what) in [(pause, true), (resume, false)] {
             if all.is_empty() {
                 continue;
+            }
+            // Only what was fetched before the pause is let go: nothing comes after it, and nothing of the next turn is meant.
+            if !what {
+                all.iter().for_each(|(_, life)| life.paused.store(false, Ordering::Release));
             }
             let done = list(all.iter().map(|(at, _)| (at, Offset::Invalid)))
                 .and_then(|list| if what { consumer.pause(&list) } else { consumer.resume(&list) });
@@ -200,8 +206,20 @@ impl Shared {
                 tracing::warn!(group = self.group, %error, "pausing or resuming partitions failed");
             }
             if what {
-                all.iter().for_each(|(_, life)| life.wake());
+                for (_, life) in &all {
+                    life.paused.store(true, Ordering::Release);
+                    life.wake();
+                }
             }
+        }
+        if back.is_empty() {
+            return;
+        }
+        // No answer is awaited. Where it fails the next record is not the one that is awaited, and it is asked for again.
+        let done = list(back.iter().map(|(at, offset)| (at, Offset::Offset(*offset))))
+            .and_then(|list| consumer.seek_partitions(list, Duration::ZERO));
+        if let Err(error) = done {
+            tracing::warn!(group = self.group, %error, "going back in partitions failed");
         }
     }
 }

@@ -97,10 +97,32 @@ pub struct Queue {
     from: Origin,
     topic: Arc<str>,
     alive: Arc<Life>,
+    course: Course,
+    /// What came while looking for what is out of date.
+    kept: Option<Box<Result<Record, QueueError>>>,
+}
+
+/// Where the reading of a queue stands.
+#[derive(Default)]
+struct Course {
     /// Records below have been returned already.
     next: i64,
-    /// What came while looking for what is out of date.
-    kept: Option<Result<Record, QueueError>>,
+    /// It went back, so that nothing but exactly that record is next.
+    is_back: bool,
+}
+
+impl Course {
+    /// Whether the record at this offset is the one to return. What lay fetched when it went back is not.
+    fn takes(&mut self, offset: i64, life: &Life) -> bool {
+        if self.is_back && offset > self.next {
+            life.go_back(self.next);
+        }
+        let takes = if self.is_back { offset == self.next } else { offset >= self.next };
+        if takes {
+            *self = Self { next: offset + 1, is_back: false };
+        }
+        takes
+    }
 }
 
 /// Where the records come from.
@@ -117,6 +139,9 @@ pub trait Log: Send {
     /// As Kafka's client would fail.
     fn next(&mut self) -> Option<Result<Record, QueueError>>;
 
+    /// Has the record at this offset, which has been taken, come once more, and then those behind it.
+    fn back_to(&mut self, offset: i64);
+
     /// Calls `wake` when there are records again.
     fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
 }
@@ -129,6 +154,10 @@ pub struct Life {
     pub(super) stopped: AtomicBool,
     /// It is not the partition's turn to be fetched.
     pub(super) paused: AtomicBool,
+    /// Nothing of it is needed for a while.
+    pub(super) rests: AtomicBool,
+    /// The client is to fetch on from there.
+    back_to: Mutex<Option<i64>>,
     /// The sum of what has been taken. Only the queue writes it, and nothing hangs on when others see it.
     taken_bytes: AtomicU64,
     /// Who looked last for a record found none, and nothing has come since.
@@ -156,6 +185,15 @@ impl Life {
         }
     }
 
+    fn go_back(&self, offset: i64) {
+        *self.back_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
+    }
+
+    /// Where the client is to fetch on, if that is not where it is.
+    pub(super) fn wants_back(&self) -> Option<i64> {
+        self.back_to.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Notes that so much was taken.
     pub(super) fn took(&self, bytes: u64) {
         let before = self.taken_bytes.load(Ordering::Relaxed);
@@ -178,21 +216,24 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     pub(super) fn new(queue: PartitionQueue<Callbacks>, topic: Arc<str>, alive: Arc<Life>) -> Self {
         // Of its own, for all its records count how many hold it, and no other worker is to be in their way.
-        Self { from: Origin::Kafka(queue), topic: Arc::from(&*topic), alive, next: 0, kept: None }
+        Self { from: Origin::Kafka(queue), topic: Arc::from(&*topic), alive, course: Course::default(), kept: None }
     }
 
     /// A queue over another log.
     #[must_use]
     pub fn over(log: Box<dyn Log>, topic: Arc<str>, alive: Arc<Life>) -> Self {
-        Self { from: Origin::Log(log), topic, alive, next: 0, kept: None }
+        Self { from: Origin::Log(log), topic, alive, course: Course::default(), kept: None }
     }
 
     /// The next record, if one has been fetched. Never blocks; copies the record once out of the client. Offsets grow: the
     /// client pauses a partition in every rebalance and may then fetch again what it has just returned.
     pub fn poll(&mut self) -> Option<Result<Record, QueueError>> {
-        let next = self.kept.take().or_else(|| self.fetched());
+        let next = self.kept.take().map(|kept| *kept).or_else(|| self.fetched());
         match &next {
-            None => self.alive.is_dry.store(true, Ordering::Relaxed),
+            None => {
+                self.alive.is_dry.store(true, Ordering::Relaxed);
+                self.alive.rests.store(false, Ordering::Relaxed);
+            }
             Some(Ok(record)) => self.alive.took(u64::try_from(record.buffer_bytes()).unwrap_or(u64::MAX)),
             Some(Err(_)) => self.alive.is_dry.store(false, Ordering::Relaxed),
         }
@@ -203,19 +244,15 @@ impl Queue {
         let error = loop {
             match &mut self.from {
                 Origin::Kafka(queue) => match queue.poll(Duration::ZERO)? {
-                    Ok(message) if message.offset() < self.next => {}
-                    Ok(message) => {
-                        self.next = message.offset() + 1;
+                    Ok(message) if self.course.takes(message.offset(), &self.alive) => {
                         return Some(Ok(copy(&message, &self.topic)));
                     }
+                    Ok(_) => {}
                     Err(error) => break classify(&error),
                 },
                 Origin::Log(log) => match log.next()? {
-                    Ok(record) if record.position.offset < self.next => {}
-                    Ok(record) => {
-                        self.next = record.position.offset + 1;
-                        return Some(Ok(record));
-                    }
+                    Ok(record) if self.course.takes(record.position.offset, &self.alive) => return Some(Ok(record)),
+                    Ok(_) => {}
                     Err(error) => break error,
                 },
             }
@@ -232,7 +269,24 @@ impl Queue {
         // Whatever comes from now on fills the queue.
         self.alive.is_dry.store(false, Ordering::Relaxed);
         if self.kept.is_none() && self.alive.paused.load(Ordering::Acquire) {
-            self.kept = self.fetched();
+            self.kept = self.fetched().map(Box::new);
+        }
+    }
+
+    /// Nothing of it is needed for a while, or something is soon. Meanwhile nothing is fetched, and others have its turns. Who
+    /// looks for a record and finds none needs one.
+    pub fn rest(&mut self, rests: bool) {
+        self.alive.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// The record at this offset, which has been returned, is to come once more, and then those behind it: who cannot use a
+    /// record yet need not keep it.
+    pub fn back_to(&mut self, offset: i64) {
+        self.kept = None;
+        self.course = Course { next: offset, is_back: true };
+        match &mut self.from {
+            Origin::Kafka(_) => self.alive.go_back(offset),
+            Origin::Log(log) => log.back_to(offset),
         }
     }
 
@@ -318,6 +372,8 @@ mod tests {
             Some(Ok(Record::new(position, None, None, Some(value), std::iter::empty())))
         }
 
+        fn back_to(&mut self, _: i64) {}
+
         fn on_ready(&mut self, _: Arc<dyn Fn() + Send + Sync>) {}
     }
 
@@ -344,5 +400,29 @@ mod tests {
         assert!(queue.poll().is_none());
         drop(queue);
         assert_eq!(life.taken(), (8, false));
+    }
+
+    #[test]
+    fn who_lets_a_record_go_has_it_once_more_and_nothing_before_it() {
+        let (waiting, life) = (Waiting::default(), Arc::new(Life::default()));
+        let mut queue = Queue::over(Box::new(waiting.clone()), Arc::from("t"), Arc::clone(&life));
+        let mut offsets = |come: &[i64]| {
+            waiting.0.lock().unwrap().extend(come.iter().map(|offset| (*offset, &b"12345"[..])));
+            let next = queue.poll().map(|record| record.unwrap().position.offset);
+            if next == Some(5) {
+                queue.back_to(5);
+            }
+            next
+        };
+        assert_eq!(offsets(&[5, 6, 7]), Some(5));
+        // What lay behind it is not taken instead, and the client hears of it.
+        assert_eq!((offsets(&[]), life.wants_back(), life.wants_back()), (None, Some(5), None));
+        assert_eq!(offsets(&[4, 5, 6, 8]), Some(5));
+        assert_eq!(offsets(&[5]), Some(5));
+        waiting.0.lock().unwrap().clear();
+        queue.rest(true);
+        assert!(life.rests.load(Ordering::Relaxed));
+        assert!(queue.poll().is_none());
+        assert!(!life.rests.load(Ordering::Relaxed), "who finds none needs one");
     }
 }

@@ -1,8 +1,9 @@
 //! A stored lane: the pipeline of one partition of a retry tier, or of the queue of a destination. A stored record names its
 //! rule and target, so nothing is matched again: consume → (due?) → decode → deliver → settle → commit.
 //!
-//! A tier has one delay, so its records are due in the order they lie in, and waiting for the first delays no other. What
-//! is due goes to its dispatcher, or to the queue of a destination that cannot take it. A queue is read only while its
+//! A tier has one delay, so its records are due in the order they lie in, and waiting for the first delays no other. Nothing
+//! is fetched of it before the first is due soon, and a large first one is let go until then: there are many tiers, and each
+//! would hold a record outside the memory budget. What is due goes to its dispatcher, or to the queue of a destination that cannot take it. A queue is read only while its
 //! destination can take something (see `slots`), no further ahead than that needs.
 
 use crate::destinations::Destination;
@@ -26,8 +27,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a record is looked at whose target is unknown or disabled.
+/// How often a record that waits is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// So soon before a record is due it is fetched.
+const SOON: Duration = Duration::from_secs(2);
+
+/// A record that takes more than this part of a window is let go until it is due soon.
+const LARGE: usize = 1_024;
 
 /// A queue is read ahead for so many seconds of its destination's rate.
 const AHEAD_S: f64 = 4.0;
@@ -40,8 +47,23 @@ const AHEAD: (usize, usize) = (32, 1_024);
 pub struct StoredFeed {
     queue: Queue,
     reads: Reads,
-    /// Taken from the queue, but not due yet.
-    head: Option<Record>,
+    head: Option<Head>,
+}
+
+/// What was taken from the queue, but is not due yet.
+#[derive(Debug)]
+enum Head {
+    Here(Box<Record>),
+    /// Let go; the queue returns it once more.
+    Away(Box<Away>),
+}
+
+/// What must be known of a record to tell when it is due.
+#[derive(Debug)]
+struct Away {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    headers: StoredHeaders,
 }
 
 /// What a feed reads.
@@ -82,7 +104,13 @@ impl StoredFeed {
     }
 
     /// What becomes of a record now.
-    fn turn<'s>(&self, record: &Record, headers: &StoredHeaders, snapshot: &'s Snapshot, now: WallMs) -> Turn<'s> {
+    fn turn<'s>(
+        &self,
+        timestamp_ms: Option<i64>,
+        headers: &StoredHeaders,
+        snapshot: &'s Snapshot,
+        now: WallMs,
+    ) -> Turn<'s> {
         let address = headers.delivery.as_ref();
         let target = address.and_then(|address| snapshot.target(&address.rule, &address.target));
         let due = WallMs(headers.due_ms.unwrap_or(now.0));
@@ -105,7 +133,7 @@ impl StoredFeed {
             }
         };
         // The clock of the replica that wrote it may be ahead of ours.
-        let appended = WallMs(record.timestamp_ms.unwrap_or(now.0).min(now.0));
+        let appended = WallMs(timestamp_ms.unwrap_or(now.0).min(now.0));
         match target {
             Some(target) if target.enabled => match settle::tier_step(tier, due, appended, now) {
                 Step::Wait(until) => Turn::Wait(until),
@@ -115,15 +143,14 @@ impl StoredFeed {
             },
             // A disabled rule keeps what it has, for as long as it takes.
             Some(target) => match settle::unknown_target_step(tier, due, appended, now) {
-                Step::Wait(until) => Turn::Wait(until.min(now.plus(LOOK_AGAIN))),
+                Step::Wait(until) => Turn::Wait(until),
                 Step::Due | Step::Reappend(_) | Step::Gone => {
                     let fed = snapshot.is_fed(&target.destination.resource().name);
                     if fed { Turn::Tier(UNKNOWN_TARGETS, due) } else { Turn::Queue(&target.destination) }
                 }
             },
             None => match settle::unknown_target_step(tier, due, appended, now) {
-                // A reload may make the target known.
-                Step::Wait(until) => Turn::Wait(until.min(now.plus(LOOK_AGAIN))),
+                Step::Wait(until) => Turn::Wait(until),
                 Step::Due => Turn::Tier(UNKNOWN_TARGETS, due),
                 Step::Reappend(tier) => Turn::Tier(tier, due),
                 Step::Gone => Turn::Gone,
@@ -131,8 +158,8 @@ impl StoredFeed {
         }
     }
 
-    /// Begins what a stored record asks for; gives the record back with the time to look again if it must wait.
-    fn process(&self, record: Record, flow: &Flow, now: WallMs) -> Option<(Record, WallMs)> {
+    /// Begins what a stored record asks for; gives the record back with the time when it is due if it must wait.
+    fn process(&self, record: Record, flow: &Flow, now: WallMs) -> Option<(Record, StoredHeaders, WallMs)> {
         if flow.window.already_done(&record) {
             flow.count(Intake::SkippedByMap);
             flow.window.admit(&record, 0).for_each(drop);
@@ -152,8 +179,8 @@ impl StoredFeed {
             return None;
         };
         let snapshot = flow.context.snapshot.load();
-        match self.turn(&record, &headers, &snapshot, now) {
-            Turn::Wait(until) => return Some((record, until)),
+        match self.turn(record.timestamp_ms, &headers, &snapshot, now) {
+            Turn::Wait(until) => return Some((record, headers, until)),
             Turn::Begin(target, came) => begin(&record, headers, (&address, came), target, &snapshot, flow, now),
             Turn::Tier(tier, due) => {
                 for ticket in flow.window.admit(&record, 1) {
@@ -172,6 +199,28 @@ impl StoredFeed {
             }
         }
         None
+    }
+
+    /// Keeps a record that must wait, or lets it go if it is large and waits for long.
+    fn wait(&mut self, (record, headers, until): (Record, StoredHeaders, WallMs), flow: &Flow, now: WallMs) -> Took {
+        let waits = until.since(now);
+        self.queue.rest(waits > SOON);
+        self.head = Some(if waits > SOON && record.buffer_bytes() > flow.context.caps.bytes / LARGE {
+            let (offset, timestamp_ms) = (record.position.offset, record.timestamp_ms);
+            Head::Away(Box::new(Away { offset, timestamp_ms, headers }))
+        } else {
+            Head::Here(Box::new(record))
+        });
+        // What has been fetched behind it is not kept for hours.
+        self.queue.shed();
+        look_again(waits)
+    }
+
+    /// How long a record that was let go must still wait before it is fetched again.
+    fn waits(&self, away: &Away, flow: &Flow, now: WallMs) -> Option<Duration> {
+        let snapshot = flow.context.snapshot.load();
+        let Turn::Wait(until) = self.turn(away.timestamp_ms, &away.headers, &snapshot, now) else { return None };
+        Some(until.since(now)).filter(|waits| *waits > SOON)
     }
 
     /// Reads a queue no further ahead than its destination needs: what waits here takes memory from others.
@@ -193,6 +242,11 @@ impl StoredFeed {
         };
         flow.window.set_caps(Caps { records: records.min(caps.records), bytes: caps.bytes / 4 });
     }
+}
+
+/// Looks again when the time has come, or before: a reload may change whose it is.
+fn look_again(waits: Duration) -> Took {
+    Took::Until(Monotonic::now().plus(waits.min(LOOK_AGAIN)))
 }
 
 /// Begins the delivery that a due record asks for.
@@ -257,18 +311,24 @@ impl Feed for StoredFeed {
         self.keep_pace(flow);
         for _ in 0..BATCH {
             let record = match self.head.take() {
-                Some(head) => head,
+                Some(Head::Here(record)) => *record,
+                Some(Head::Away(away)) => {
+                    if let Some(waits) = self.waits(&away, flow, now) {
+                        self.head = Some(Head::Away(away));
+                        self.queue.shed();
+                        return look_again(waits);
+                    }
+                    self.queue.back_to(away.offset);
+                    continue;
+                }
                 None => match consume::next(&mut self.queue, flow.window.has_room()) {
                     Ok(record) => record,
                     Err(Nothing::Empty | Nothing::Full) => return Took::Idle,
                     Err(Nothing::Failed(error)) => return flow.reading_failed(&error),
                 },
             };
-            if let Some((record, until)) = self.process(record, flow, now) {
-                self.head = Some(record);
-                // What has been fetched behind it is not kept for hours.
-                self.queue.shed();
-                return Took::Until(Monotonic::now().plus(until.since(now).min(LOOK_AGAIN)));
+            if let Some(waiting) = self.process(record, flow, now) {
+                return self.wait(waiting, flow, now);
             }
         }
         Took::More

@@ -1,6 +1,7 @@
 //! A hand-off that Kafka does not take leaves its event incomplete: while a destination is dead and Kafka cannot be
 //! written, nothing is completed early, and nothing is lost whoever dies meanwhile.
 
+use crate::support::api::Seen;
 use crate::support::{Answer, Bed, Replica, Stored, events, eventually, real_kafka};
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -155,6 +156,36 @@ fn a_kafka_that_goes_away_while_a_destination_is_dead_costs_nothing() {
     dead.store(false, Ordering::Relaxed);
     let replica = bed.launch("b", "");
     bed.api.wait_until("all events", MINUTE * 2, |log| log.delivered() == EVENTS);
+    bed.wait_all_committed(MINUTE);
+    assert_eq!(bed.broker.count(&bed.own_topic("dlq")), 0);
+    assert!(replica.stop(MINUTE).success());
+}
+
+#[test]
+fn what_waits_in_a_tier_comes_when_it_is_due_however_large_it_is() {
+    const LARGE: usize = 300_000;
+    const WAIT: Duration = Duration::from_secs(8);
+    // Fewer failures than open a breaker.
+    let waits = |event: &str| event.parse::<usize>().unwrap().is_multiple_of(4);
+    let bed = Bed::new("large-waits", 2, move |seen| {
+        if seen.attempt == 1 && waits(&seen.event) { Answer::status(409) } else { Answer::ok() }
+    });
+    bed.usual_resources("responses: [{when: {status: [409]}, outcome: retry, wait: 8s}]");
+    let replica = bed.replica("a");
+    let data = |n: usize| format!(r#""{}""#, "x".repeat(if n.is_multiple_of(8) { LARGE } else { 10 }));
+    // They come one after the other, so that most are due when others behind them are not yet.
+    for n in 0..EVENTS / 2 {
+        bed.broker.produce(&bed.topic(), [events::structured(&n.to_string(), "order", &data(n))]);
+    }
+    bed.api.wait_until("all", MINUTE, |log| log.delivered() == EVENTS / 2);
+    bed.api.log(|log| {
+        let mut first: HashMap<&str, &Seen> = HashMap::new();
+        for seen in &log.requests {
+            let Some(before) = first.insert(&seen.event, seen) else { continue };
+            assert!(seen.at.since(before.at) >= WAIT, "{} came early", seen.event);
+            assert_eq!((seen.attempt, &seen.body), (2, &before.body));
+        }
+    });
     bed.wait_all_committed(MINUTE);
     assert_eq!(bed.broker.count(&bed.own_topic("dlq")), 0);
     assert!(replica.stop(MINUTE).success());

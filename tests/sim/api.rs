@@ -68,14 +68,15 @@ pub(crate) async fn serve(plan: Arc<Plan>, broker: Broker, mut calls: mpsc::Unbo
             let latency = broker.state().rng.u64(0..5);
             time::sleep_ms(latency).await;
             if plan.behaviour(destination, time::ms()) == Behaviour::Refuse {
-                broker.state().oracle.unreachable(replica, destination);
+                broker.state().oracle.unnoticed(replica, destination);
                 drop(reply.send(Err(io::ErrorKind::ConnectionRefused.into())));
                 return;
             }
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
             if reply.send(Ok(theirs)).is_ok() {
-                // Whatever ends the connection, the other side sees.
+                // Whatever ends the connection, the other side sees, perhaps when it was about to send the next request.
                 drop(talk(&plan, &broker, destination, (replica, &link), ours).await);
+                broker.state().oracle.unnoticed(replica, destination);
             }
         });
     }

@@ -371,6 +371,8 @@ pub(crate) struct Cursor {
     group: Arc<str>,
     /// `None`: where the group stands, when it can be asked.
     next: Option<i64>,
+    /// Records below it have been read once.
+    read: i64,
     life: u32,
     /// What the commit it began at says is done; kept for counting reads.
     done: Option<OffsetTracker>,
@@ -394,7 +396,17 @@ impl Cursor {
         let next = from.map(|stored| stored.next_offset);
         let progress = Arc::new(AtomicI64::new(next.unwrap_or(0)));
         let group = Arc::clone(group);
-        Self { broker: broker.clone(), link: Arc::clone(link), at: at.clone(), group, next, life, done, progress }
+        Self {
+            broker: broker.clone(),
+            link: Arc::clone(link),
+            at: at.clone(),
+            group,
+            next,
+            read: 0,
+            life,
+            done,
+            progress,
+        }
     }
 
     /// See the field.
@@ -435,11 +447,17 @@ impl Log for Cursor {
             done
         });
         self.progress.fetch_max(record.position.offset + 1, Relaxed);
-        if !done {
+        let again = self.read > record.position.offset;
+        self.read = self.read.max(record.position.offset + 1);
+        if !done && !again {
             let place = state.place(&self.at, record.position.offset);
             state.oracle.read(&self.group, &place);
         }
         Some(Ok(record))
+    }
+
+    fn back_to(&mut self, offset: i64) {
+        self.next = Some(offset);
     }
 
     fn on_ready(&mut self, wake: Wake) {
@@ -455,6 +473,8 @@ impl Log for Nothing {
     fn next(&mut self) -> Option<Result<Record, QueueError>> {
         None
     }
+
+    fn back_to(&mut self, _offset: i64) {}
 
     fn on_ready(&mut self, _wake: Wake) {}
 }

@@ -50,8 +50,8 @@ impl Held {
         known.since_ns.filter(|since| now_ns > since + GRACE_NS)
     }
 
-    /// A connection was refused, which is an outcome too.
-    pub(crate) fn unreachable(&mut self, replica: u32, destination: usize) {
+    /// A connection was refused or has ended, by which an attempt may have failed that never came here.
+    pub(crate) fn unnoticed(&mut self, replica: u32, destination: usize) {
         self.known(replica, destination).outcomes += 1;
     }
 

@@ -338,9 +338,9 @@ impl Oracle {
         }
     }
 
-    /// A replica could not connect to a destination.
-    pub(crate) fn unreachable(&mut self, replica: u32, destination: usize) {
-        self.held.unreachable(replica, destination);
+    /// An attempt of a replica may have failed that never came to the destination.
+    pub(crate) fn unnoticed(&mut self, replica: u32, destination: usize) {
+        self.held.unnoticed(replica, destination);
     }
 
     /// A replica gave up what a destination refuses.

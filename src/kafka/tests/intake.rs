@@ -3,7 +3,7 @@
 use super::support::{Broker, Lanes, block, committed, join, quick, record, unique, until};
 use crate::kafka::identity::Identities;
 use crate::kafka::{
-    Commit, Intake, IntakeOptions, Lags, OnMissing, Origin, Owner, Partitions, Producer, Restart, Start,
+    Commit, Intake, IntakeOptions, Lags, OnMissing, Origin, Owner, Partitions, Producer, Queue, Restart, Start,
     TopicPartition, seed,
 };
 use crate::kafka::{commit, identity};
@@ -302,6 +302,41 @@ fn partitions_take_turns() {
     assert!(intake.state().partitions.iter().filter(|p| !p.paused).count() <= 1);
     lanes.read_all(400);
     assert!(Lanes::counts(&[&lanes]).values().all(|n| *n == 1));
+}
+
+#[test]
+fn a_record_that_was_let_go_comes_once_more() {
+    let broker = Broker::start();
+    let (topic, group) = (broker.topic(2), unique("g"));
+    broker.produce(&topic, 1, 0..10);
+    let (lanes, intake) = join(&broker.client, &group, &topic, quick());
+    let at = TopicPartition::new(topic.as_str(), 0);
+    let offsets = || lanes.seen.lock().unwrap().iter().map(|(_, offset, _)| *offset).collect::<Vec<_>>();
+    until("three are read", || {
+        lanes.read(3);
+        offsets().len() == 3
+    });
+    let paused = || intake.state().partitions.iter().filter(|p| p.paused).map(|p| p.partition).collect::<Vec<_>>();
+    lanes.with_queue(&at, |queue| queue.rest(true));
+    until("it rests, and the other one does not", || paused() == [0]);
+    lanes.with_queue(&at, |queue| queue.back_to(1));
+    lanes.read_all(12);
+    assert_eq!(offsets(), [0, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(paused(), [0; 0]);
+    // Pauses on the way there, as those of a rebalance, skip nothing.
+    for round in 1..=10 {
+        lanes.with_queue(&at, |queue| {
+            queue.back_to(round);
+            queue.rest(round % 3 > 0);
+        });
+        if round % 3 == 1 {
+            until("it rests", || paused() == [0]);
+        }
+        let before = offsets().len();
+        lanes.with_queue(&at, Queue::shed);
+        lanes.read_all(before + usize::try_from(10 - round).unwrap());
+        assert_eq!(offsets()[before..], (round..10).collect::<Vec<_>>());
+    }
 }
 
 #[test]

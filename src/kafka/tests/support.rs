@@ -187,6 +187,11 @@ impl Lanes {
         }
     }
 
+    /// Does something with the queue of a partition that it has.
+    pub(super) fn with_queue(&self, at: &TopicPartition, act: impl FnOnce(&mut Queue)) {
+        act(&mut self.lanes.lock().unwrap().get_mut(at).unwrap().queue);
+    }
+
     pub(super) fn store(&self) {
         let committer = self.committer.get().unwrap();
         for (at, lane) in self.lanes.lock().unwrap().iter() {
