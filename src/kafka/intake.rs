@@ -35,10 +35,6 @@ const CALM_BYTES: u64 = 512 << 10;
 /// A prefetched message counts as so many bytes at least: the client counts its payload only, and takes some 400 more.
 const MESSAGE_BYTES: u64 = 512;
 
-/// What one fetch brings is compressed: it may take so many times as much once it lies here. Events of one kind that lie
-/// side by side, as in a retry tier, are compressed to a tenth.
-const COMPRESSED: u64 = 8;
-
 /// How an intake reads and commits.
 #[derive(Debug, Clone)]
 pub struct IntakeOptions {
@@ -58,6 +54,9 @@ pub struct IntakeOptions {
     pub turn: Duration,
     /// Bytes that the client may prefetch per partition, small messages counted as 512; `None` leaves the default (2 MiB).
     pub queue_bytes: Option<u64>,
+    /// What a fetch brings is compressed, and may take so many times as much once it lies here: of a partition so much less
+    /// than `queue_bytes` is fetched at a time.
+    pub compression: u64,
     /// How long a broker waits for records where the partitions that are asked for have none. The client asks for all at a
     /// time but for those whose queues are full, and next only once that is answered: so long may a partition that is read
     /// quickly wait for others that are idle.
@@ -111,6 +110,7 @@ impl Default for IntakeOptions {
             eager: None,
             turn: Duration::from_secs(2),
             queue_bytes: None,
+            compression: 8,
             fetch_wait: Duration::from_millis(500),
             statistics: true,
             room: Room::default(),
@@ -229,7 +229,7 @@ impl Intake {
             config.set("queued.max.messages.kbytes", (bytes / 1024).max(1).to_string());
             config.set("queued.min.messages", (bytes / MESSAGE_BYTES).max(1).to_string());
             if !settings.names(&["fetch.message.max.bytes", "max.partition.fetch.bytes"]) {
-                config.set("fetch.message.max.bytes", (bytes / COMPRESSED).max(1).to_string());
+                config.set("fetch.message.max.bytes", (bytes / options.compression.max(1)).max(1).to_string());
             }
         }
         if !settings.names(&["fetch.wait.max.ms"]) {
